@@ -1,0 +1,24 @@
+"""Training samples that wear each other's feature statistics: Moment Exchange (MoEx) and its relatives.
+
+The public names are those of `torchmoments.public`. They are loaded at the first use of one of them,
+because PyTorch takes seconds to import and `torchmoments --help` does not need it.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchmoments.public import *  # noqa: F403
+
+
+def __getattr__(name: str) -> object:
+    from torchmoments import public
+
+    if name not in public.__all__:
+        raise AttributeError(f"torchmoments has no {name!r}. It has: {', '.join(public.__all__)}.")
+    return getattr(public, name)
+
+
+def __dir__() -> list[str]:
+    from torchmoments import public
+
+    return public.__all__

@@ -1,0 +1,175 @@
+"""Moments, the normalization F and its inverse, and the exchange built of them: argument checks and choice of backend.
+
+Features x are [B, C, *positions]: images [B, C, H, W], sequences [B, C, T], vectors [B, C]. With channel_dim=-1
+they are [B, *positions, C].
+"""
+
+import torch
+from torch import Tensor
+
+from torchmoments.ops import closed_form, reference
+from torchmoments.ops.norms import Norm, group
+from torchmoments.ops.reference import Moments
+
+GRADIENTS = ("both", "own", "donor", "none")
+BACKENDS = ("auto", "reference", "compiled")
+
+
+def moments(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float = 1e-5) -> Moments:
+    """Mean and standard deviation of features over the axes of a norm.
+
+    mean = sum(x) / n,  std = sqrt(sum((x - mean)^2) / (n - 1) + eps), over the n values of one moment.
+
+    Args:
+        x: features [B, C, *positions], floating point. Not modified.
+        norm: what one moment averages over: "pono" (channels), "in" (positions), "ln" (both), "gn<G>" and "gpono<G>"
+            (the same within each of G groups of channels), "gn-d<K>" and "gpono-d<K>" (groups of K channels),
+            or a tuple of axes of x, such as (1, 3): frequency-wise moments of [B, C, F, T].
+        channel_dim: -1 for [B, *positions, C].
+        eps: added to the variance, so in units of x squared.
+
+    Returns:
+        Moments(mean, std), both broadcasting against x; float64 for float64, else float32.
+
+    Gradient: flows to x through both.
+
+    Raises:
+        ValueError: unknown norm, groups that do not divide the channels, a moment over fewer than two values.
+    """
+    _check_features(x, channel_dim)
+    grouped = group(x, norm, channel_dim)
+    mean, std = reference.moments(grouped.view, grouped.axes, eps)
+    return Moments(grouped.broadcast(mean), grouped.broadcast(std))
+
+
+def normalize(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float = 1e-5) -> tuple[Tensor, Moments]:
+    """F(x) = (normalized, moments) with normalized = (x - mean) / std.
+
+    Returns:
+        normalized with the shape, dtype and memory format of x, and its Moments. Other arguments, gradient and
+        errors as in `moments`.
+    """
+    own = moments(x, norm, channel_dim=channel_dim, eps=eps)
+    return ((x.to(own.mean.dtype) - own.mean) / own.std).to(x.dtype), own
+
+
+def denormalize(normalized: Tensor, moments: Moments) -> Tensor:
+    """The inverse F^-1(normalized, moments) = normalized * std + mean, for every norm.
+
+    Args:
+        normalized: features as `normalize` gives them. Not modified.
+        moments: mean and std that broadcast against them: their own, or another sample's.
+
+    Returns:
+        Features in the dtype of `normalized`, computed in the dtype of the moments.
+
+    Gradient: flows to all three.
+    """
+    mean, std = moments
+    return (normalized.to(mean.dtype) * std + mean).to(normalized.dtype)
+
+
+def exchange(
+    x: Tensor,
+    partner: Tensor,
+    norm: Norm = "pono",
+    *,
+    channel_dim: int = 1,
+    eps: float = 1e-5,
+    grad: str = "both",
+    positive_only: bool = False,
+    mixed: Tensor | None = None,
+    own_weight: Tensor | float = 0.0,
+    backend: str = "auto",
+) -> Tensor:
+    """Give every sample the mean and the spread of its partner.
+
+    With j = partner[i]:  out[i] = (x[i] - mean[i]) / std[i] * std[j] + mean[j]
+
+    Args:
+        x: features [B, C, *positions], floating point. Not modified.
+        partner: [B] int64 on x's device; partners may repeat. `arange(B)` changes nothing but the rounding.
+        norm: the axes of one moment, see `moments`.
+        channel_dim: -1 for [B, *positions, C].
+        eps: added to the variance, so in units of x squared.
+        grad: through whose moments the gradient flows: "both", "own", "donor" or "none".
+        positive_only: moments of the values over zero only (biased variance), applied to all values. A moment
+            with no such value, on either side, leaves the values as they are.
+        mixed: [B] bool, whose moments are exchanged; the others pass bit for bit. All where None.
+        own_weight: weight of the own moments, a float or [B]: 0 is the full exchange, 1 changes nothing.
+        backend: "reference" is the plain formula, "compiled" the same under `torch.compile`. "auto" never compiles
+            by itself: the plain formula inside `torch.compile`, otherwise the formula with its backward in closed form.
+
+    Returns:
+        Features with the shape, dtype and memory format of x. Computed in float32 (float64 for float64).
+
+    Gradient: flows to x[i] and, through mean[j] and std[j], to x[j], as `grad` says.
+
+    Raises:
+        ValueError: partner is not int64 [B] on x's device, unknown grad or backend, or as in `moments`.
+        RuntimeError: backend="compiled" where no C++ compiler is found.
+
+    Source: Li et al., "On Feature Normalization and Data Augmentation", CVPR 2021.
+    """
+    _check_features(x, channel_dim)
+    _check_partner(x, partner)
+    if mixed is not None and (mixed.dtype != torch.bool or mixed.shape != x.shape[:1]):
+        raise ValueError(f"mixed needs one bool for each sample, shape [{x.shape[0]}]; got {_kind(mixed)}.")
+    if grad not in GRADIENTS:
+        raise ValueError(f"grad needs one of {', '.join(GRADIENTS)}; got {grad!r}.")
+    if x.shape[0] == 0:
+        return x.clone()
+    grouped = group(x, norm, channel_dim)
+    compute = _backend(backend)
+    view = compute(grouped.view, partner, mixed, own_weight, grouped.axes, eps, grad, positive_only)
+    return grouped.restore(view)
+
+
+def _backend(name: str):  # type: ignore[no-untyped-def]
+    if name == "auto":
+        return reference.exchange if _plain_formula_needed() else closed_form.exchange
+    if name == "reference":
+        return reference.exchange
+    if name == "compiled":
+        from torchmoments.ops import compiled
+
+        return compiled.exchange
+    raise ValueError(f"backend needs one of {', '.join(BACKENDS)}; got {name!r}.")
+
+
+def _plain_formula_needed() -> bool:
+    """Compilers and function transforms differentiate the plain formula themselves."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+def _check_features(x: Tensor, channel_dim: int) -> None:
+    if not x.is_floating_point():
+        raise ValueError(f"features need a floating point dtype; got {x.dtype}. Convert them: x.float().")
+    if x.ndim < 2:
+        raise ValueError(f"features need shape [B, C, *positions]; got {list(x.shape)}.")
+    if not -x.ndim <= channel_dim < x.ndim or channel_dim % x.ndim == 0:
+        raise ValueError(
+            f"channel_dim needs an axis of the features other than the batch; got {channel_dim} for shape "
+            f"{list(x.shape)}. Use 1 for [B, C, *positions], -1 for [B, *positions, C]."
+        )
+
+
+def _check_partner(x: Tensor, partner: Tensor) -> None:
+    if partner.dtype != torch.int64 or partner.shape != x.shape[:1]:
+        raise ValueError(
+            f"partner needs one int64 index for each sample, shape [{x.shape[0]}]; got {_kind(partner)}. "
+            f"Use mixer.draw(batch_size={x.shape[0]})."
+        )
+    if partner.device != x.device:
+        raise ValueError(
+            f"partner needs to be on the device of the features, {x.device}; got {partner.device}. "
+            "Use partner.to(x.device)."
+        )
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

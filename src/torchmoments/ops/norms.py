@@ -1,0 +1,110 @@
+"""Which values one moment averages over.
+
+A norm is a word ("pono", "in", "ln", "gn<G>", "gn-d<K>", "gpono<G>", "gpono-d<K>") or a tuple of axes. Here it
+becomes a view of the features in which a moment is a reduction over whole axes: groups split the
+channel axis in two, [B, G, C / G, *positions].
+"""
+
+import re
+from typing import NamedTuple
+
+from torch import Tensor
+
+Norm = str | tuple[int, ...]
+
+WORDS = "pono, in, ln, gn<groups>, gn-d<channels>, gpono<groups>, gpono-d<channels>, or a tuple of axes"
+
+
+class Grouped(NamedTuple):
+    """Features seen so that one moment reduces `axes` of `view`."""
+
+    view: Tensor
+    axes: tuple[int, ...]
+    grouped: bool
+    channel_dim: int
+
+    def restore(self, result: Tensor) -> Tensor:
+        """Bring a tensor shaped like `view` back to the layout of the features."""
+        flat = result.flatten(1, 2) if self.grouped else result
+        return flat.movedim(1, self.channel_dim)
+
+    def broadcast(self, moment: Tensor) -> Tensor:
+        """Bring a moment of `view` to a shape that broadcasts against the features."""
+        if self.grouped:
+            moment = moment.expand(-1, -1, self.view.shape[2], *moment.shape[3:])
+        return self.restore(moment)
+
+
+def check_norm(norm: Norm) -> None:
+    """Raise ValueError where `norm` can mean nothing for any features."""
+    if isinstance(norm, str):
+        _word_and_size(norm)
+    elif not (isinstance(norm, tuple) and norm and all(type(axis) is int for axis in norm)):
+        raise ValueError(f"norm needs one of {WORDS}; got {norm!r}.")
+
+
+def group(x: Tensor, norm: Norm, channel_dim: int = 1) -> Grouped:
+    """See features as [B, C, *positions], or [B, G, C / G, *positions], with the axes of one moment.
+
+    Raises:
+        ValueError: `norm` is unknown, its groups do not divide the channels, its axes are not axes of x
+            or include the batch, or a moment would be over fewer than two values.
+    """
+    if isinstance(norm, str):
+        grouped = _group_by_word(x.movedim(channel_dim, 1), norm, channel_dim)
+    else:
+        grouped = Grouped(x.movedim(channel_dim, 1), _axes_of_view(x, norm, channel_dim), False, channel_dim)
+    count = 1
+    for axis in grouped.axes:
+        count *= grouped.view.shape[axis]
+    if count < 2:
+        raise ValueError(
+            f"a moment needs two values or more; norm={norm!r} takes it over {count} of features of shape "
+            f"{list(x.shape)}. Use a norm over more values, or a place with more channels or positions."
+        )
+    return grouped
+
+
+def _group_by_word(x: Tensor, norm: str, channel_dim: int) -> Grouped:
+    word, size = _word_and_size(norm)
+    if word == "pono":
+        return Grouped(x, (1,), False, channel_dim)
+    if word == "in":
+        return Grouped(x, tuple(range(2, x.ndim)), False, channel_dim)
+    if word == "ln":
+        return Grouped(x, tuple(range(1, x.ndim)), False, channel_dim)
+    channels = x.shape[1]
+    if channels % size:
+        raise ValueError(
+            f"norm={norm!r} needs a number of channels that {size} divides; got {channels} channels. "
+            f"Use a divisor of {channels}."
+        )
+    groups = channels // size if word.endswith("-d") else size
+    view = x.unflatten(1, (groups, channels // groups))
+    axes = (2,) if word.startswith("gpono") else tuple(range(2, view.ndim))
+    return Grouped(view, axes, True, channel_dim)
+
+
+def _word_and_size(norm: str) -> tuple[str, int]:
+    if norm == "bn":
+        raise ValueError(
+            'norm="bn" has moments that the whole batch shares, so there is nothing to exchange. '
+            'Use "in" or "pono".'
+        )
+    match = re.fullmatch(r"(pono|in|ln)|(gn|gn-d|gpono|gpono-d)([1-9]\d*)", norm)
+    if match is None:
+        raise ValueError(f"norm needs one of {WORDS}; got {norm!r}.")
+    return (norm, 0) if match[1] else (match[2], int(match[3]))
+
+
+def _axes_of_view(x: Tensor, norm: tuple[int, ...], channel_dim: int) -> tuple[int, ...]:
+    check_norm(norm)
+    axes = sorted({axis % x.ndim for axis in norm if -x.ndim <= axis < x.ndim})
+    if len(axes) != len(norm) or axes[0] == 0:
+        raise ValueError(
+            f"norm needs distinct axes of the features, without the batch axis 0; got {norm!r} for features of "
+            f"shape {list(x.shape)}. Frequency-wise moments of [B, C, F, T] are norm=(1, 3)."
+        )
+    moved = list(range(x.ndim))
+    moved.insert(1, moved.pop(channel_dim))
+    return tuple(sorted(moved.index(axis) for axis in axes))
