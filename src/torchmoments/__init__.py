@@ -4,6 +4,7 @@ The public names are those of `torchmoments.public`. They are loaded at the firs
 because PyTorch takes seconds to import and `torchmoments --help` does not need it.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -11,14 +12,11 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
-    from torchmoments import public
-
+    public = importlib.import_module("torchmoments.public")
     if name not in public.__all__:
         raise AttributeError(f"torchmoments has no {name!r}. It has: {', '.join(public.__all__)}.")
     return getattr(public, name)
 
 
 def __dir__() -> list[str]:
-    from torchmoments import public
-
-    return public.__all__
+    return list(importlib.import_module("torchmoments.public").__all__)

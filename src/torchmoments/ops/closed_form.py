@@ -48,12 +48,14 @@ class _Exchange(torch.autograd.Function):
         grad: str,
         positive_only: bool,
     ) -> Tensor:
+        count: Tensor | None = None
+        mask: Tensor | None
         if positive_only:
             own, count = reference.positive_moments(x, axes, eps)
             has_moments = (count > 0) & (count > 0)[partner]
             mask = has_moments if mixed is None else has_moments & for_samples(mixed, count)
         else:
-            own, count = reference.moments(x, axes, eps), None
+            own = reference.moments(x, axes, eps)
             mask = None if mixed is None else for_samples(mixed, own.mean)
         new = reference.blend(own, own, partner, own_weight)
         y = _restyle_in_one_buffer(x, own, new, mask)
@@ -63,7 +65,7 @@ class _Exchange(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, partner, mixed, mean, std, new_std, mask, count = ctx.saved_tensors
         axes, _, grad, positive_only = ctx.settings
         if torch.is_grad_enabled():

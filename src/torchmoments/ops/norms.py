@@ -80,7 +80,7 @@ def _group_by_word(x: Tensor, norm: str, channel_dim: int) -> Grouped:
             f"Use a divisor of {channels}."
         )
     groups = channels // size if word.endswith("-d") else size
-    view = x.unflatten(1, (groups, channels // groups))
+    view = x.unflatten(1, (groups, channels // groups))  # type: ignore[no-untyped-call]
     axes = (2,) if word.startswith("gpono") else tuple(range(2, view.ndim))
     return Grouped(view, axes, True, channel_dim)
 
@@ -88,8 +88,7 @@ def _group_by_word(x: Tensor, norm: str, channel_dim: int) -> Grouped:
 def _word_and_size(norm: str) -> tuple[str, int]:
     if norm == "bn":
         raise ValueError(
-            'norm="bn" has moments that the whole batch shares, so there is nothing to exchange. '
-            'Use "in" or "pono".'
+            'norm="bn" has moments that the whole batch shares, so there is nothing to exchange. Use "in" or "pono".'
         )
     match = re.fullmatch(r"(pono|in|ln)|(gn|gn-d|gpono|gpono-d)([1-9]\d*)", norm)
     if match is None:

@@ -1,0 +1,153 @@
+"""What chance decided for one step, as values: `Draw` for one place, `Plan` for all places of a model.
+
+They are made outside the model, so that features and labels use the same partner, a recomputation does not draw
+again, and a compiler sees tensors instead of random-number state. B is the batch size throughout.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+Term = tuple[Tensor | None, float | Tensor]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draw:
+    """What chance decided for one step at one place.
+
+    Args:
+        partner: [B] int64, whose moments each sample gets.
+        mixed: [B] bool, who is mixed; the others pass bit for bit.
+        moment_weight: weight of the own moments, a float or [B]: 0 full exchange, 1 untouched.
+        label_weight: weight of the own label, a float, or [B] where it varies; 1 keeps the labels.
+        idle: True where nobody is mixed, known without looking at `mixed`.
+    """
+
+    partner: Tensor
+    mixed: Tensor
+    moment_weight: float | Tensor = 0.0
+    label_weight: float | Tensor = 1.0
+    idle: bool = False
+
+    @property
+    def batch_size(self) -> int:
+        return self.partner.shape[0]
+
+    @property
+    def terms(self) -> list[Term]:
+        """The labels of this draw: [(permutation or None for the own label, weight)]."""
+        if self.idle or (isinstance(self.label_weight, float) and self.label_weight == 1.0):
+            return [(None, 1.0)]
+        own = torch.arange(self.batch_size, device=self.partner.device)
+        permutation = torch.where(self.mixed, self.partner, own)
+        return [(None, self.label_weight), (permutation, 1 - self.label_weight)]
+
+    def to(self, device: torch.device | str) -> "Draw":
+        """The same draw on another device, without waiting for the copy."""
+        return self._with_tensors(lambda tensor: move(tensor, torch.device(device)))
+
+    def idle_copy(self) -> "Draw":
+        """A draw of the same form that mixes nobody, and shares no tensor with this one."""
+        return dataclasses.replace(
+            self._with_tensors(torch.clone), mixed=torch.zeros_like(self.mixed), label_weight=1.0, idle=True
+        )
+
+    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> "Draw":
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        changed = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return dataclasses.replace(self, **cast(dict[str, Any], changed))
+
+
+class Plan:
+    """The draws of one step for all places of a site.
+
+    Attributes:
+        draws: {place: Draw}. A place that mixes nobody in this step has an idle draw.
+        batch_size: of the step.
+        terms: the labels, [(permutation or None for the own label, weight)]; the weights sum to 1.
+    """
+
+    def __init__(self, draws: Mapping[str, Draw], terms: Sequence[Term], batch_size: int) -> None:
+        self.draws = dict(draws)
+        self.batch_size = batch_size
+        self._terms = list(terms)
+        # What happened to the plan, for the checks that features and labels were mixed together.
+        self.was_used = False
+        self.met_eval_mode = False
+        self.labels_were_mixed = False
+
+    @property
+    def terms(self) -> list[Term]:
+        self.labels_were_mixed = True
+        return list(self._terms)
+
+    @property
+    def mixes_labels(self) -> bool:
+        return len(self._terms) > 1
+
+    def __repr__(self) -> str:
+        active = [name for name, draw in self.draws.items() if not draw.idle]
+        return f"Plan(batch_size={self.batch_size}, mixed at {', '.join(active)})"
+
+
+def compose(terms: Sequence[Term], more: Sequence[Term]) -> list[Term]:
+    """The labels after a second mixing: q <- sum of v * q[permutation] over `more`, where q are the labels so far.
+
+    Terms with the same permutation (the same tensor) are added up: twice the same one makes three labels, not four.
+    """
+    composed: list[Term] = []
+    for permutation, weight in more:
+        for first, first_weight in terms:
+            if permutation is None or first is None:
+                both = first if permutation is None else permutation
+            else:
+                both = first[permutation]
+            product = weight * first_weight
+            for place, (known, known_weight) in enumerate(composed):
+                if known is both:
+                    composed[place] = (known, known_weight + product)
+                    break
+            else:
+                composed.append((both, product))
+    return composed
+
+
+def move(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to a device without waiting: pageable memory would make the copy wait."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def random_permutation(batch_size: int, generator: torch.Generator) -> Tensor:
+    """A uniform permutation; some samples may be their own partner."""
+    return torch.randperm(batch_size, generator=generator)
+
+
+def random_derangement(batch_size: int, generator: torch.Generator) -> Tensor:
+    """A uniform permutation without a fixed point, by rejection (e = 2.7 tries on average). Needs two samples."""
+    own = torch.arange(batch_size)
+    while True:
+        permutation = torch.randperm(batch_size, generator=generator)
+        if not bool((permutation == own).any()):
+            return permutation
+
+
+PARTNERS: dict[str, Callable[[int, torch.Generator], Tensor]] = {
+    "random": random_permutation,
+    "derangement": random_derangement,
+}
+
+
+def child_generators(generator: torch.Generator | None, number: int) -> list[torch.Generator]:
+    """Independent streams for the decisions of one draw; each draw takes the same amount from `generator`."""
+    seeds = torch.randint(2**62, (number,), generator=generator).tolist()
+    return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+
+def check_batch_size(batch_size: Any) -> None:
+    if type(batch_size) is not int or batch_size < 0:
+        raise ValueError(f"batch_size needs a whole number of samples; got {batch_size!r}. Use len(x).")

@@ -1,0 +1,133 @@
+"""The features at a place: found in what a module takes or gives, and seen as [B, C, *positions] without prefix tokens."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+PREFIX_PARAMETERS = frozenset(
+    {"cls_token", "class_token", "dist_token", "distillation_token", "reg_token", "register_tokens"}
+)
+
+Mix = Callable[[Tensor], Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How the features at a place are laid out, as far as the user said or the model tells."""
+
+    place: str
+    channel_dim: int | None
+    prefix_tokens: int | None
+
+    def apply(self, mix: Mix, x: Tensor) -> Tensor:
+        """Mix features through a channel-first view without prefix tokens.
+
+        Raises:
+            ValueError: the layout cannot be told, or does not fit the features.
+        """
+        dim = self._channel_dim(x)
+        prefix = self.prefix_tokens or 0
+        if prefix == 0 or x.ndim != 3 or dim != 2:
+            return mix(x.movedim(dim, 1)).movedim(1, dim)
+        if x.shape[1] <= prefix:
+            raise ValueError(
+                f"the features at {self.place!r} need more tokens than the {prefix} prefix tokens; got shape "
+                f"{list(x.shape)}. Use prefix_tokens=0."
+            )
+        mixed = mix(x[:, prefix:].movedim(2, 1)).movedim(1, 2)
+        return torch.cat([x[:, :prefix], mixed], 1)
+
+    def _channel_dim(self, x: Tensor) -> int:
+        if self.channel_dim is None:
+            if x.ndim == 3:
+                shape = list(x.shape)
+                raise ValueError(
+                    f"the features at {self.place!r} are {shape}, which may be [B, C, T] or [B, tokens, C]. "
+                    "Use attach(..., channel_dim=1) or channel_dim=-1."
+                )
+            return 1
+        if not -x.ndim <= self.channel_dim < x.ndim or self.channel_dim % x.ndim == 0:
+            raise ValueError(
+                f"channel_dim needs an axis of the features at {self.place!r} other than the batch, shape "
+                f"{list(x.shape)}; got {self.channel_dim}. Use 1 or -1."
+            )
+        return self.channel_dim % x.ndim
+
+
+def prefix_tokens_of(model: nn.Module) -> int:
+    """How many tokens before the image's the model says it has: timm's number, or its class and register tokens."""
+    for module in model.modules():
+        number = getattr(module, "num_prefix_tokens", None)
+        if isinstance(number, int):
+            return number
+    return sum(
+        parameter.shape[1]
+        for name, parameter in model.named_parameters()
+        if name.rpartition(".")[2] in PREFIX_PARAMETERS and parameter.ndim == 3
+    )
+
+
+def replace_features(value: Any, key: int | str | None, place: str, mix: Mix) -> Any:
+    """A copy of what a module gives in which the features under `key` are mixed; the original is not written to.
+
+    Raises:
+        ValueError: the features are not where `key` says.
+    """
+    if key is None and isinstance(value, Tensor):
+        return mix(value)
+    features = _pick(value, key)
+    if not isinstance(features, Tensor) or not features.is_floating_point():
+        raise ValueError(
+            f"the features at {place!r} need to be a floating point tensor; got {_describe(value)} with output={key!r}. "
+            f"Use attach(..., output=...) with one of {_keys(value)}."
+        )
+    mixed = mix(features)
+    if mixed is features:
+        return value
+    if isinstance(value, tuple):
+        return _replace_in_tuple(value, key, mixed)
+    replaced = copy.copy(value)
+    if isinstance(value, Mapping | list):
+        if isinstance(value, Mapping) and isinstance(key, int):
+            key = list(value)[key]
+        replaced[key] = mixed
+    else:
+        setattr(replaced, str(key), mixed)
+    return replaced
+
+
+def _replace_in_tuple(value: Any, key: int | str | None, mixed: Tensor) -> Any:
+    if isinstance(key, str):
+        return value._replace(**{key: mixed})
+    parts = list(value)
+    parts[key] = mixed  # type: ignore[index]
+    return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+
+
+def _pick(value: Any, key: int | str | None) -> Any:
+    try:
+        if isinstance(value, Mapping) and isinstance(key, int):
+            return list(value.values())[key]
+        if isinstance(value, Mapping) or (isinstance(value, tuple | list) and isinstance(key, int)):
+            return value[key]  # type: ignore[index]
+        return getattr(value, key) if isinstance(key, str) else None
+    except (KeyError, IndexError, AttributeError):
+        return None
+
+
+def _keys(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(map(repr, value))
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, range(len(value))))
+    return ", ".join(map(repr, getattr(value, "__dict__", {})))
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a {value.dtype} tensor"
+    return type(value).__name__

@@ -1,0 +1,111 @@
+"""The modules of a user's model that a mixer can be attached to, by name."""
+
+import contextlib
+import difflib
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Place(NamedTuple):
+    """A module that can be attached to.
+
+    Attributes:
+        name: for `attach(..., at=name)`.
+        kind: class of the module.
+        shape: of its output in the first call; None where it is no tensor, or no input was given.
+        calls: how often it ran; None where no input was given.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] | None = None
+    calls: int | None = None
+
+
+def places(model: nn.Module, x: Any = None) -> list[Place]:
+    """What can be attached to, in the order of definition; with an input, in the order in which the modules finish.
+
+    Args:
+        model: any model. Its mode, buffers and parameters stay as they are.
+        x: an input: a tensor, a tuple of arguments or a dict of keyword arguments. The model runs on it once, in eval
+            mode and without gradient.
+
+    Returns:
+        One Place a module. With an input, modules that do not run are left out.
+    """
+    named = {module: name for name, module in model.named_modules() if name}
+    if x is None:
+        return [Place(name, type(module).__name__) for module, name in named.items()]
+    found: dict[str, Place] = {}
+
+    def note(module: nn.Module, _arguments: Any, output: Any) -> None:
+        name = named[module]
+        if name in found:
+            found[name] = found[name]._replace(calls=(found[name].calls or 0) + 1)
+        else:
+            shape = tuple(output.shape) if isinstance(output, Tensor) else None
+            found[name] = Place(name, type(module).__name__, shape, 1)
+
+    handles = [module.register_forward_hook(note) for module in named]
+    try:
+        with _eval_mode(model), torch.no_grad():
+            if isinstance(x, Mapping):
+                model(**x)
+            elif isinstance(x, tuple):
+                model(*x)
+            else:
+                model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(found.values())
+
+
+def find_modules(model: nn.Module, at: str | Sequence[str]) -> dict[str, nn.Module]:
+    """The modules that `at` names: one name, several, or globs, in which * stays within one level ("layer*.0.bn?").
+
+    Raises:
+        ValueError: nothing has that name; the nearest is suggested.
+    """
+    wanted = [at] if isinstance(at, str) else list(at)
+    if not wanted:
+        raise ValueError("at needs the name of a module or several; got none. All names: torchmoments.places(model).")
+    named = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}
+    found: dict[str, nn.Module] = {}
+    for pattern in wanted:
+        matches = [name for name in named if _matches(name, pattern)]
+        if not matches:
+            raise ValueError(_not_found(model, pattern, list(named)))
+        for name in matches:
+            if named[name] not in found.values():
+                found[name] = named[name]
+    return found
+
+
+def _matches(name: str, pattern: str) -> bool:
+    levels, wanted = name.split("."), pattern.split(".")
+    return len(levels) == len(wanted) and all(map(fnmatch.fnmatchcase, levels, wanted))
+
+
+def _not_found(model: nn.Module, pattern: str, names: list[str]) -> str:
+    nearest = difflib.get_close_matches(pattern, names, n=1, cutoff=0.0)
+    suggestion = f" Nearest: {nearest[0]!r}." if nearest else ""
+    return (
+        f"no module {pattern!r} in {type(model).__name__}, so nothing would be mixed.{suggestion} "
+        "All names: torchmoments.places(model)."
+    )
+
+
+@contextlib.contextmanager
+def _eval_mode(model: nn.Module) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode

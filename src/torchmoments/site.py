@@ -1,0 +1,270 @@
+"""A mixer attached to places of an unmodified model, and the plans that switch it on for a step."""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from torchmoments.armed import Armed
+from torchmoments.draw import Draw, Plan, Term, check_batch_size, child_generators, compose, move
+from torchmoments.features import Layout, prefix_tokens_of, replace_features
+from torchmoments.mixers.mixer import Mixer
+from torchmoments.modules import find_modules
+
+Side = Literal["output", "input"]
+
+
+def attach(
+    model: nn.Module,
+    mixer: Mixer,
+    at: str | Sequence[str] = "maxpool",
+    *,
+    side: Side = "output",
+    channel_dim: int | None = None,
+    prefix_tokens: int | None = None,
+    output: int | str | None = None,
+    seed: int | None = None,
+) -> "Site":
+    """Attach a mixer to places of a model, which stays as it is.
+
+    Nothing changes until a plan is in use: `with site.mixing(len(x)) as plan:`. In eval mode (of `model`) nothing is mixed.
+
+    Args:
+        model: any model. Its parameters and state_dict keys do not change. Attach before compiling.
+        mixer: such as MoEx().
+        at: name of a module, several, or a glob ("layer*"); see `torchmoments.places(model)`.
+        side: mix what the module gives ("output") or what it takes ("input").
+        channel_dim: 1 for [B, C, *positions], -1 for [B, *positions, C]. Has to be said for features of three axes.
+        prefix_tokens: tokens before the image's, which stay as they are; read from the model where None.
+        output: key or index of the features where the module gives (or takes) a tuple, dict or object.
+        seed: of the site's own random numbers; torch.initial_seed() where None. The rank is added.
+
+    Raises:
+        ValueError: no module has such a name, the model is compiled already, or an argument is outside its range.
+    """
+    return Site(
+        model, mixer, at, side=side, channel_dim=channel_dim, prefix_tokens=prefix_tokens, output=output, seed=seed
+    )
+
+
+class Site:
+    """A mixer attached to a model; made by `attach`."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        mixer: Mixer,
+        at: str | Sequence[str],
+        *,
+        side: Side,
+        channel_dim: int | None,
+        prefix_tokens: int | None,
+        output: int | str | None,
+        seed: int | None,
+    ) -> None:
+        if side not in ("output", "input"):
+            raise ValueError(f'side needs "output" or "input"; got {side!r}.')
+        if prefix_tokens is not None and prefix_tokens < 0:
+            raise ValueError(f"prefix_tokens needs a number of tokens, 0 or more; got {prefix_tokens}.")
+        found = find_modules(model, at)
+        _check_not_compiled(model, list(found))
+        if prefix_tokens is None:
+            prefix_tokens = prefix_tokens_of(model)
+        self.model = model
+        self.mixer = mixer
+        self.places = tuple(found)
+        self._armed = Armed()
+        self._last_plan: Plan | None = None
+        self._generator = torch.Generator().manual_seed(_seed_of_rank(seed))
+        self._handles = []
+        for name, module in found.items():
+            tap = _Tap(name, mixer, Layout(name, channel_dim, prefix_tokens), output, self._armed)
+            if side == "output":
+                self._handles.append(module.register_forward_hook(tap.on_output))
+            else:
+                self._handles.append(module.register_forward_pre_hook(tap.on_input, with_kwargs=True))
+
+    def __repr__(self) -> str:
+        return f"Site({self.mixer!r} at {', '.join(self.places)} of {type(self.model).__name__})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_generator": self._generator.get_state(), "_last_plan": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._generator = torch.Generator()
+        self._generator.set_state(state["_generator"])
+
+    def draw(self, batch_size: int) -> Plan | None:
+        """Decide by chance what happens to one batch.
+
+        Returns:
+            A plan on the model's device; None where nothing is mixed, and always while the model is in eval mode.
+
+        Raises:
+            ValueError: batch_size is no whole number.
+            RuntimeError: the site is detached.
+        """
+        check_batch_size(batch_size)
+        if not self._handles:
+            raise RuntimeError(
+                "a detached site has nothing to mix; attach the mixer again: torchmoments.attach(model, ...)."
+            )
+        self._warn_of_forgotten_labels()
+        if not self.model.training:
+            return None
+        draws = self._draws(batch_size)
+        drawn = [draw for draw in draws.values() if draw is not None]
+        if not drawn:
+            return None
+        terms: list[Term] = [(None, 1.0)]
+        for draw in drawn:
+            terms = compose(terms, draw.terms)
+        device = next((parameter.device for parameter in self.model.parameters()), torch.device("cpu"))
+        # Idle places get a draw too: a compiler then sees the same tensors whichever place is mixed.
+        complete = {name: (draw or drawn[0].idle_copy()).to(device) for name, draw in draws.items()}
+        on_device = [(None if p is None else move(p, device), w) for p, w in terms]
+        self._last_plan = Plan(complete, on_device, batch_size)
+        return self._last_plan
+
+    def _draws(self, batch_size: int) -> dict[str, Draw | None]:
+        if not self.mixer.mixes_labels:
+            return {name: self.mixer.draw(batch_size, generator=self._generator) for name in self.places}
+        # One place a step: two label terms, not 2^k.
+        draw = self.mixer.draw(batch_size, generator=self._generator)
+        (choice,) = child_generators(self._generator, 1)
+        chosen = self.places[int(torch.randint(len(self.places), (), generator=choice))]
+        return {name: draw if name == chosen else None for name in self.places}
+
+    def using(self, plan: Plan | None) -> "_Using":
+        """`with site.using(plan):` runs forwards with a plan; None runs them plain. Nests, and restores on leaving.
+
+        Raises:
+            RuntimeError: on leaving, a place that the plan mixes did not run.
+        """
+        return _Using(self, plan)
+
+    @contextmanager
+    def mixing(self, batch_size: int) -> Iterator[Plan | None]:
+        """`draw` and `using` in one: `with site.mixing(len(x)) as plan:`."""
+        plan = self.draw(batch_size)
+        with self.using(plan):
+            yield plan
+
+    def detach(self) -> None:
+        """Take the mixer off the model. Call it after the last backward."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state of the site's random numbers, for resuming."""
+        return {"generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Go on with the random numbers where `state_dict` was taken."""
+        self._generator.set_state(state["generator"].cpu())
+
+    def _warn_of_forgotten_labels(self) -> None:
+        plan, self._last_plan = self._last_plan, None
+        if plan is not None and plan.was_used and plan.mixes_labels and not plan.labels_were_mixed:
+            warnings.warn(
+                "the features of the last step were mixed, its labels were not. Use torchmoments.mixed_loss(criterion, output, "
+                "target, plan), or plan.terms by hand.",
+                stacklevel=3,
+            )
+
+
+class _Using:
+    def __init__(self, site: Site, plan: Plan | None) -> None:
+        self.site = site
+        self.plan = plan
+        self.before: list[tuple[Any, ...]] = []
+
+    def __enter__(self) -> Plan | None:
+        self.before.append(self.site._armed.arm(self.plan, self.site.model))
+        return self.plan
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        ran = self.site._armed.disarm(self.before.pop())
+        if kind is None and self.plan is not None and not torch.compiler.is_compiling():
+            self._check_that_places_ran(ran | self.site._armed.compiled)
+
+    def _check_that_places_ran(self, ran: set[str]) -> None:
+        assert self.plan is not None
+        missing = [name for name, draw in self.plan.draws.items() if not draw.idle and name not in ran]
+        if missing:
+            raise RuntimeError(
+                f"the plan mixes at {', '.join(map(repr, missing))}, which did not run in this block. Likely causes: the "
+                "model was compiled before attaching (attach first); a copy of the model was called; its forward does not "
+                "reach this module (torchmoments.places(model, x) lists those that run); no forward ran in the block."
+            )
+
+
+class _Tap:
+    """The hook at one place. A copy of the model alone carries a tap whose plan never comes: it stays plain."""
+
+    def __init__(self, place: str, mixer: Mixer, layout: Layout, output: int | str | None, armed: Armed) -> None:
+        self.place = place
+        self.mixer = mixer
+        self.layout = layout
+        self.output = output
+        self.armed = armed
+
+    def on_output(self, module: nn.Module, arguments: Any, output: Any) -> Any:
+        draw = self._draw()
+        return None if draw is None else replace_features(output, self.output, self.place, lambda x: self._mix(x, draw))
+
+    def on_input(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        draw = self._draw()
+        if draw is None:
+            return None
+        key = 0 if self.output is None else self.output
+        if isinstance(key, str):
+            return arguments, replace_features(keywords, key, self.place, lambda x: self._mix(x, draw))
+        return replace_features(arguments, key, self.place, lambda x: self._mix(x, draw)), keywords
+
+    def _draw(self) -> Draw | None:
+        plan = self.armed.plan_for(self.place)
+        if plan is None:
+            return None
+        draw = plan.draws.get(self.place)
+        if draw is None or (draw.idle and not torch.compiler.is_compiling()):
+            return None
+        return draw
+
+    def _mix(self, x: Tensor, draw: Draw) -> Tensor:
+        if x.shape[0] != draw.batch_size:
+            raise ValueError(
+                f"the plan is for {draw.batch_size} samples; the features at {self.place!r} have {x.shape[0]}, shape "
+                f"{list(x.shape)}. Use site.draw(len(x)) with the batch that goes through the model."
+            )
+        if draw.partner.device != x.device:
+            draw = draw.to(x.device)
+        return self.layout.apply(lambda view: self.mixer(view, draw), x)
+
+
+def _seed_of_rank(seed: int | None) -> int:
+    base = torch.initial_seed() if seed is None else seed
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        rank = torch.distributed.get_rank()
+    else:
+        rank = int(os.environ.get("RANK", "0"))
+    return (base + rank) % 2**63
+
+
+def _check_not_compiled(model: nn.Module, names: list[str]) -> None:
+    compiled_type = torch._dynamo.eval_frame.OptimizedModule
+    for name in names:
+        path = name.split(".")
+        for depth in range(len(path) + 1):
+            module = model.get_submodule(".".join(path[:depth]))
+            if isinstance(module, compiled_type) or getattr(module, "_compiled_call_impl", None) is not None:
+                raise ValueError(
+                    f"a compiled model ignores what is attached later, and {name!r} is inside one. "
+                    "Attach first, then compile: site = attach(model, ...); model = torch.compile(model)."
+                )

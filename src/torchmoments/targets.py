@@ -1,0 +1,165 @@
+"""Labels of mixed samples: the loss, soft targets, and accuracy.
+
+A plan (or a single draw) carries terms [(permutation or None, weight)]; the label of sample b is the weighted sum of
+target[permutation[b]]. Plans that are None are skipped; several apply in the order of mixing.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from torchmoments.draw import Draw, Plan, Term, compose
+
+Criterion = Callable[[Any, Any], Tensor]
+
+
+def mixed_loss(criterion: Criterion, output: Any, target: Any, *plans: Plan | Draw | None) -> Tensor:
+    """sum over the terms of weight * criterion(output, target[permutation]).
+
+    Args:
+        criterion: any callable (output, target) that returns a tensor: reduced to a scalar, or one loss a sample [B, ...].
+        output: what the model gave.
+        target: a tensor [B, ...] (class indices, probabilities, many labels, regression, dense), or a tuple, list or
+            dict of such tensors.
+        plans: of the step; None is skipped.
+
+    Returns:
+        What criterion returns. Without a plan that mixes labels it is exactly criterion(output, target).
+
+    Raises:
+        ValueError: the target has another batch size than a plan, or the label weight varies from sample to sample and
+            the criterion reduces.
+        RuntimeError: the plan met the model in eval mode, so its features were not mixed.
+    """
+    terms = _terms(plans)
+    total: Tensor | None = None
+    for permutation, weight in terms:
+        loss = criterion(output, _permuted(target, permutation))
+        if len(terms) > 1:
+            loss = _weighted(loss, weight)
+        total = loss if total is None else total + loss
+    assert total is not None
+    return total
+
+
+def mixed_targets(target: Tensor, *plans: Plan | Draw | None, num_classes: int | None = None) -> Tensor:
+    """sum over the terms of weight * target[permutation], for losses that want probabilities.
+
+    Args:
+        target: floating point [B, ...] (probabilities, many labels, regression), or class indices [B] or
+            [B, *positions], which need num_classes.
+        plans: of the step; None is skipped.
+        num_classes: number of classes K of class indices.
+
+    Returns:
+        Shape and dtype of a floating point target; [B, K, *positions] in the default dtype for class indices.
+
+    Raises:
+        ValueError: class indices without num_classes; num_classes with a floating point target; another batch size.
+    """
+    if target.is_floating_point():
+        if num_classes is not None:
+            raise ValueError(
+                f"num_classes belongs to class indices; got it with a {target.dtype} target. Leave it out."
+            )
+        soft = target
+    elif target.dtype == torch.bool:
+        soft = target.to(torch.get_default_dtype())
+    elif num_classes is None:
+        raise ValueError(
+            f"class indices need num_classes to become probabilities; got a {target.dtype} target without it. "
+            "Use mixed_targets(target, plan, num_classes=K), or target.float() if these are many labels."
+        )
+    else:
+        soft = F.one_hot(target.long(), num_classes).movedim(-1, 1).to(torch.get_default_dtype())
+    terms = _terms(plans)
+    if len(terms) == 1:
+        return soft
+    total = torch.zeros_like(soft)
+    for permutation, weight in terms:
+        total = total + _weighted(_permuted(soft, permutation), weight)
+    return total.to(soft.dtype)
+
+
+def mixed_accuracy(output: Tensor, target: Tensor, *plans: Plan | Draw | None) -> Tensor:
+    """sum over the terms of weight * mean(argmax(output) == target[permutation]).
+
+    Args:
+        output: scores [B, K] or [B, K, *positions].
+        target: class indices [B] or [B, *positions], or probabilities of output's shape (their largest counts).
+        plans: of the step; None is skipped.
+
+    Returns:
+        A scalar from 0 to 1, without waiting for the device.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    predicted = output.argmax(1)
+    classes = target.argmax(1) if target.shape == output.shape and target.is_floating_point() else target
+    if classes.shape != predicted.shape or classes.is_floating_point():
+        raise ValueError(
+            f"accuracy needs class indices of shape {list(predicted.shape)} or probabilities of shape "
+            f"{list(output.shape)}; got {target.dtype} {list(target.shape)}."
+        )
+    total = torch.zeros((), device=output.device)
+    for permutation, weight in _terms(plans):
+        hits = (predicted == _permuted(classes, permutation)).float()
+        total = total + _weighted(hits, weight).mean()
+    return total
+
+
+def _terms(plans: tuple[Plan | Draw | None, ...]) -> list[Term]:
+    terms: list[Term] = [(None, 1.0)]
+    for plan in plans:
+        if plan is None:
+            continue
+        if isinstance(plan, Plan):
+            _check_features_were_mixed(plan)
+        terms = compose(terms, plan.terms)
+    return terms
+
+
+def _check_features_were_mixed(plan: Plan) -> None:
+    if torch.compiler.is_compiling() or not plan.mixes_labels or plan.was_used:
+        return
+    if plan.met_eval_mode:
+        raise RuntimeError(
+            "labels can be mixed only where features were; this plan met the model in eval mode, which leaves features "
+            "plain. Draw while the model is in the mode it runs in: site.draw gives None in eval."
+        )
+    warnings.warn(
+        "the labels of a plan are mixed whose features no model mixed. Run the model inside `with site.using(plan):`.",
+        stacklevel=4,
+    )
+
+
+def _permuted(target: Any, permutation: Tensor | None) -> Any:
+    if permutation is None:
+        return target
+    if isinstance(target, dict):
+        return {key: _permuted(part, permutation) for key, part in target.items()}
+    if isinstance(target, tuple | list):
+        return type(target)(_permuted(part, permutation) for part in target)
+    if not isinstance(target, Tensor) or target.ndim == 0 or target.shape[0] != permutation.shape[0]:
+        what = list(target.shape) if isinstance(target, Tensor) else type(target).__name__
+        raise ValueError(
+            f"a target needs {permutation.shape[0]} samples along its first axis, as the plan has; got {what}. "
+            "Use site.draw(len(x)), and tuples or dicts of tensors for targets of several parts."
+        )
+    return target[permutation]
+
+
+def _weighted(loss: Tensor, weight: float | Tensor) -> Tensor:
+    if not isinstance(weight, Tensor) or weight.ndim == 0:
+        return weight * loss
+    if loss.ndim == 0 or loss.shape[0] != weight.shape[0]:
+        raise ValueError(
+            f"the label weight varies from sample to sample, so the criterion needs to return one loss a sample, shape "
+            f"[{weight.shape[0]}, ...]; got {list(loss.shape)}. Use reduction='none' and take the mean of mixed_loss."
+        )
+    return weight.to(loss.dtype).reshape(-1, *[1] * (loss.ndim - 1)) * loss

@@ -1,0 +1,240 @@
+"""The exchange against the oracle: values and gradients, every norm, gradient mode and backend."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+import torchmoments as tm
+
+_spec = importlib.util.spec_from_file_location("oracle", Path(__file__).with_name("oracle.py"))
+assert _spec is not None
+assert _spec.loader is not None
+oracle = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(oracle)
+
+NORMS = ["pono", "in", "ln", "gn2", "gn-d2", "gpono2", "gpono-d3", (1, 3), (2,)]
+GRADIENTS = ["both", "own", "donor", "none"]
+BACKENDS = ["reference", "auto"]
+PARTNER = [1, 1, 0, 3, 2]  # repeats, a self-partner, and sample 4 that gives to nobody
+
+
+def features(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, dtype=dtype, generator=generator, requires_grad=True)
+
+
+def value_and_gradient(output: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    upstream = torch.randn(output.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    (gradient,) = torch.autograd.grad((output * upstream).sum(), x)
+    return output.detach(), gradient
+
+
+@pytest.mark.parametrize("positive_only", [False, True])
+@pytest.mark.parametrize("grad", GRADIENTS)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_exchange_matches_the_oracle(backend, norm, grad, positive_only):
+    x = features(5, 6, 2, 3)
+    expected = value_and_gradient(oracle.exchange(x, PARTNER, norm, 1e-3, grad, positive_only), x)
+    y = tm.exchange(x, torch.tensor(PARTNER), norm, eps=1e-3, grad=grad, positive_only=positive_only, backend=backend)
+    value, gradient = value_and_gradient(y, x)
+    torch.testing.assert_close(value, expected[0], rtol=1e-10, atol=1e-10, msg=lambda m: f"value: {m}")
+    torch.testing.assert_close(gradient, expected[1], rtol=1e-9, atol=1e-9, msg=lambda m: f"gradient: {m}")
+
+
+@pytest.mark.parametrize("grad", GRADIENTS)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("norm", ["pono", "in", "gn2"])
+def test_mask_and_own_weight_match_the_oracle(norm, backend, grad):
+    x = features(5, 4, 3, 2)
+    mixed = [True, False, True, True, False]
+    weight = [0.0, 0.5, 0.3, 1.0, 0.2]
+    expected = value_and_gradient(oracle.exchange(x, PARTNER, norm, 1e-5, grad, False, mixed, weight), x)
+    y = tm.exchange(
+        x,
+        torch.tensor(PARTNER),
+        norm,
+        grad=grad,
+        mixed=torch.tensor(mixed),
+        own_weight=torch.tensor(weight, dtype=torch.float64),
+        backend=backend,
+    )
+    value, gradient = value_and_gradient(y, x)
+    torch.testing.assert_close(value, expected[0], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradient, expected[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (5, 6, 7), (5, 6, 2, 2, 3)])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_any_number_of_positions(backend, shape):
+    x = features(*shape)
+    for norm in ["pono", "ln", "gpono2"] + (["in"] if len(shape) > 2 else []):
+        expected = value_and_gradient(oracle.exchange(x, PARTNER, norm), x)
+        result = value_and_gradient(tm.exchange(x, torch.tensor(PARTNER), norm, backend=backend), x)
+        torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("norm", ["pono", "in", "ln", "gn2", "gpono-d2"])
+def test_channels_may_be_last(norm):
+    x = features(5, 6, 3, 4)
+    partner = torch.tensor(PARTNER)
+    last = x.movedim(1, -1)
+    torch.testing.assert_close(
+        tm.exchange(last, partner, norm, channel_dim=-1).movedim(-1, 1), tm.exchange(x, partner, norm)
+    )
+    ours, theirs = tm.moments(last, norm, channel_dim=-1), tm.moments(x, norm)
+    torch.testing.assert_close((last - ours.mean).movedim(-1, 1), x - theirs.mean)
+
+
+def test_axes_of_a_tuple_are_those_of_the_features_as_given():
+    x = features(5, 7, 3, 4)  # [B, T, F, C]
+    channel_first = x.movedim(-1, 1)
+    given = tm.exchange(x, torch.tensor(PARTNER), (2, 3), channel_dim=-1)
+    torch.testing.assert_close(given.movedim(-1, 1), tm.exchange(channel_first, torch.tensor(PARTNER), (1, 3)))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_denormalize_undoes_normalize(norm, dtype):
+    x = features(5, 6, 2, 3).detach().to(dtype)
+    normalized, moments = tm.normalize(x, norm)
+    assert normalized.dtype == dtype
+    assert moments.mean.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 5e-2, torch.float16: 5e-3}[dtype]
+    torch.testing.assert_close(tm.denormalize(normalized, moments), x, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_samples_left_out_pass_bit_for_bit(backend, norm):
+    x = features(5, 6, 2, 3, dtype=torch.float32).detach()
+    x[0, 0, 0, 0], x[0, 1, 0, 0] = -0.0, float("inf")
+    mixed = torch.tensor([False, True, False, True, False])
+    y = tm.exchange(x, torch.tensor([3, 3, 1, 1, 1]), norm, mixed=mixed, backend=backend)
+    assert torch.equal(y[~mixed].view(torch.int32), x[~mixed].view(torch.int32))
+    assert not torch.equal(y[mixed], x[mixed])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("norm", ["pono", "in"])
+def test_half_types_have_float32_statistics(norm, dtype, backend):
+    x = features(5, 64, 8, 8).detach().to(dtype).requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    partner = torch.tensor(PARTNER)
+    value, gradient = value_and_gradient(tm.exchange(x, partner, norm, backend=backend), x)
+    expected, expected_gradient = value_and_gradient(tm.exchange(exact, partner, norm), exact)
+    assert value.dtype == gradient.dtype == dtype
+    # half a unit in the last place of the type, and the float32 rounding before it
+    bound = torch.finfo(dtype).eps * 0.51
+    assert ((value.double() - expected).abs() <= bound * expected.abs() + 1e-5).all()
+    assert ((gradient.double() - expected_gradient).abs() <= 2 * bound * expected_gradient.abs() + 1e-2).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("norm", ["pono", "in", "ln"])
+def test_large_offsets_lose_no_more_than_their_rounding(norm, backend):
+    x = (features(4, 16, 8, 8).detach() + 3000).float().requires_grad_()
+    exact = x.detach().double().requires_grad_()
+    partner = torch.tensor([1, 2, 3, 0])
+    value, gradient = value_and_gradient(tm.exchange(x, partner, norm, backend=backend), x)
+    expected, expected_gradient = value_and_gradient(tm.exchange(exact, partner, norm), exact)
+    assert (value.double() - expected).abs().max() < 4 * 3000 * torch.finfo(torch.float32).eps
+    assert (gradient.double() - expected_gradient).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("norm", ["pono", "in", "gn2", "gpono2"])
+def test_memory_format_is_kept_and_the_input_is_not_written_to(norm, backend):
+    x = features(4, 6, 3, 5, dtype=torch.float32).detach().to(memory_format=torch.channels_last)
+    before = x.clone(memory_format=torch.preserve_format)
+    y = tm.exchange(x, torch.tensor([1, 0, 3, 2]), norm, backend=backend)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(x, before)
+    assert tm.exchange(x.contiguous(), torch.tensor([1, 0, 3, 2]), norm, backend=backend).is_contiguous()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_non_contiguous_input_is_accepted(backend):
+    wide = features(4, 6, 3, 10)
+    x, partner = wide[..., ::2], torch.tensor([1, 0, 3, 2])
+    torch.testing.assert_close(
+        tm.exchange(x, partner, "gn3", backend=backend), tm.exchange(x.contiguous(), partner, "gn3")
+    )
+
+
+@pytest.mark.parametrize("norm", ["pono", "in"])
+@pytest.mark.parametrize("positive_only", [False, True])
+def test_gradient_of_the_gradient_is_right(norm, positive_only):
+    x = features(3, 4, 2, 2)
+    partner = torch.tensor([1, 2, 2])
+    assert torch.autograd.gradgradcheck(
+        lambda x: tm.exchange(x, partner, norm, eps=1e-2, positive_only=positive_only), x
+    )
+
+
+def test_function_transforms_see_the_plain_formula():
+    x, partner = features(3, 4, 2, 2), torch.tensor([1, 2, 0])
+    tangent = torch.ones_like(x)
+    expected = torch.autograd.functional.jvp(lambda x: tm.exchange(x, partner, backend="reference"), x, tangent)[1]
+    torch.testing.assert_close(torch.func.jvp(lambda x: tm.exchange(x, partner), (x,), (tangent,))[1], expected)
+
+
+@pytest.mark.parametrize("norm", ["pono", "in", "gn2"])
+def test_compiled_backend_matches_reference(norm):
+    x = features(5, 6, 2, 3)
+    partner = torch.tensor(PARTNER)
+    expected = value_and_gradient(tm.exchange(x, partner, norm, backend="reference"), x)
+    result = value_and_gradient(tm.exchange(x, partner, norm, backend="compiled"), x)
+    torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_compiled_backend_says_what_is_missing_without_a_compiler(monkeypatch):
+    from torchmoments.ops import compiled
+
+    def fails():
+        def call(*arguments):
+            raise torch._inductor.exc.InvalidCxxCompiler
+
+        return call
+
+    monkeypatch.setattr(compiled, "_compiled", fails)
+    with pytest.raises(RuntimeError, match=r"C\+\+ compiler.*Install one"):
+        tm.exchange(features(2, 4, 2, 2), torch.tensor([1, 0]), backend="compiled")
+
+
+def test_empty_batch_is_accepted():
+    assert tm.exchange(torch.zeros(0, 4, 2, 2), torch.zeros(0, dtype=torch.int64)).shape == (0, 4, 2, 2)
+
+
+X = torch.randn(4, 6, 2, 2)
+P = torch.tensor([1, 0, 3, 2])
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: tm.exchange(X, P.int()), r"partner needs one int64 index.*\[4\]; got int32 \[4\].*mixer.draw"),
+        (lambda: tm.exchange(X, P[:2]), r"got int64 \[2\]"),
+        (lambda: tm.exchange(X, P, "bn"), "whole batch shares"),
+        (lambda: tm.exchange(X, P, "bogus"), "norm needs one of pono.*got 'bogus'"),
+        (lambda: tm.exchange(X, P, "gn0"), "norm needs one of"),
+        (lambda: tm.exchange(X, P, "gn4"), "that 4 divides; got 6 channels"),
+        (lambda: tm.exchange(X, P, (0, 1)), "without the batch axis"),
+        (lambda: tm.exchange(X, P, (1, 1)), "distinct axes"),
+        (lambda: tm.exchange(X, P, (7,)), "distinct axes"),
+        (lambda: tm.exchange(X[:, :1], P), "two values or more.*over 1"),
+        (lambda: tm.exchange(X[:, :, :1, :1], P, "in"), "two values or more"),
+        (lambda: tm.exchange(X, P, grad="all"), "grad needs one of"),
+        (lambda: tm.exchange(X, P, backend="fast"), "backend needs one of"),
+        (lambda: tm.exchange(X.long(), P), "floating point.*int64"),
+        (lambda: tm.exchange(X, P, channel_dim=0), "channel_dim needs an axis"),
+        (lambda: tm.moments(torch.zeros(4)), r"\[B, C, \*positions\]"),
+        (lambda: tm.exchange(X, P, mixed=P), "mixed needs one bool"),
+    ],
+)
+def test_wrong_input_is_told_what_to_write(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
