@@ -1,4 +1,4 @@
-"""The features at a place: found in what a module takes or gives, and seen as [B, C, *positions] without prefix tokens."""
+"""The features at a place: found in what a module takes or gives, seen as [B, C, *positions] without prefix tokens."""
 
 import copy
 import dataclasses
@@ -82,8 +82,8 @@ def replace_features(value: Any, key: int | str | None, place: str, mix: Mix) ->
     features = _pick(value, key)
     if not isinstance(features, Tensor) or not features.is_floating_point():
         raise ValueError(
-            f"the features at {place!r} need to be a floating point tensor; got {_describe(value)} with output={key!r}. "
-            f"Use attach(..., output=...) with one of {_keys(value)}."
+            f"the features at {place!r} need to be a floating point tensor; got {_describe(value)} with "
+            f"output={key!r}. Use attach(..., output=...) with one of {_keys(value)}."
         )
     mixed = mix(features)
     if mixed is features:

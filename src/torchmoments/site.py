@@ -31,7 +31,8 @@ def attach(
 ) -> "Site":
     """Attach a mixer to places of a model, which stays as it is.
 
-    Nothing changes until a plan is in use: `with site.mixing(len(x)) as plan:`. In eval mode (of `model`) nothing is mixed.
+    Nothing changes until a plan is in use: `with site.mixing(len(x)) as plan:`. In eval mode (of `model`) nothing
+    is mixed.
 
     Args:
         model: any model. Its parameters and state_dict keys do not change. Attach before compiling.
@@ -173,8 +174,8 @@ class Site:
         plan, self._last_plan = self._last_plan, None
         if plan is not None and plan.was_used and plan.mixes_labels and not plan.labels_were_mixed:
             warnings.warn(
-                "the features of the last step were mixed, its labels were not. Use torchmoments.mixed_loss(criterion, output, "
-                "target, plan), or plan.terms by hand.",
+                "the features of the last step were mixed, its labels were not. Use torchmoments.mixed_loss(criterion, "
+                "output, target, plan), or plan.terms by hand.",
                 stacklevel=3,
             )
 
@@ -193,15 +194,17 @@ class _Using:
         ran = self.site._armed.disarm(self.before.pop())
         if kind is None and self.plan is not None and not torch.compiler.is_compiling():
             self._check_that_places_ran(ran | self.site._armed.compiled)
+            # A compiled forward could not say it itself.
+            self.plan.was_used |= self.site.model.training
 
     def _check_that_places_ran(self, ran: set[str]) -> None:
         assert self.plan is not None
         missing = [name for name, draw in self.plan.draws.items() if not draw.idle and name not in ran]
         if missing:
             raise RuntimeError(
-                f"the plan mixes at {', '.join(map(repr, missing))}, which did not run in this block. Likely causes: the "
-                "model was compiled before attaching (attach first); a copy of the model was called; its forward does not "
-                "reach this module (torchmoments.places(model, x) lists those that run); no forward ran in the block."
+                f"the plan mixes at {', '.join(map(repr, missing))}, which did not run in this block. Likely causes: "
+                "the model was compiled before attaching (attach first); a copy of the model was called; its forward "
+                "does not reach this module (torchmoments.places(model, x) lists those that run); no forward ran."
             )
 
 
@@ -233,7 +236,8 @@ class _Tap:
         if plan is None:
             return None
         draw = plan.draws.get(self.place)
-        if draw is None or (draw.idle and not torch.compiler.is_compiling()):
+        # Compiled code must not look at `idle`: it would need a graph for each place.
+        if draw is None or (not torch.compiler.is_compiling() and draw.idle):
             return None
         return draw
 

@@ -21,7 +21,7 @@ def mixed_loss(criterion: Criterion, output: Any, target: Any, *plans: Plan | Dr
     """sum over the terms of weight * criterion(output, target[permutation]).
 
     Args:
-        criterion: any callable (output, target) that returns a tensor: reduced to a scalar, or one loss a sample [B, ...].
+        criterion: any callable (output, target) that returns a tensor: a scalar, or one loss a sample [B, ...].
         output: what the model gave.
         target: a tensor [B, ...] (class indices, probabilities, many labels, regression, dense), or a tuple, list or
             dict of such tensors.

@@ -51,7 +51,7 @@ class Mixer(ABC):
 
 
 def toss_coin_and_pair(p: float, partner: str, batch_size: int, generator: torch.Generator | None) -> Tensor | None:
-    """One coin for the batch, then partners [B]. The streams are separate: another p leaves the partners as they are."""
+    """One coin for the batch, then partners [B]. The streams are separate: another p leaves the partners alone."""
     check_batch_size(batch_size)
     coins, partners = child_generators(generator, 2)
     if batch_size < 2 or torch.rand((), generator=coins).item() >= p:

@@ -1,0 +1,80 @@
+"""The command line. The only file that prints, or decides an exit code.
+
+0 done    1 a run failed    2 the request is wrong, nothing was written    130 stopped with Ctrl-C
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchmoments.lab.config import CompareConfig
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `torchmoments` with these arguments, those of the process where None; gives the exit code."""
+    try:
+        import tyro
+
+        from torchmoments.lab.config import CompareConfig
+
+        commands = {"compare": CompareConfig()}
+        config = tyro.cli(
+            tyro.extras.subcommand_type_from_defaults(commands),
+            prog="torchmoments",
+            description="Moment Exchange and its relatives, tried on real data.",
+            args=arguments,
+        )
+        return _compare(config)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "torchmoments":
+            raise
+        _complain("The command line needs the lab. Install it with: pip install 'torchmoments[lab]'")
+        return 2
+    except ValueError as error:
+        _complain(str(error))
+        return 2
+    except KeyboardInterrupt:
+        _complain("Stopped before the first run.")
+        return 130
+
+
+def _compare(config: "CompareConfig") -> int:
+    # The checks that need no PyTorch, before its seconds of import.
+    config.check()
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from torchmoments.lab.compare import compare, count_complete
+    from torchmoments.lab.report import table
+
+    errors = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+            task = bar.add_task("runs", total=None)
+            summary = compare(config, lambda done, total: bar.update(task, completed=done, total=total))
+    except KeyboardInterrupt:
+        kept = count_complete(config.out)
+        _complain(f"Stopped. {kept} complete runs are kept in {config.out}; the same command goes on from there.")
+        return 130
+    output = Console()
+    output.print(table(summary))
+    output.print()
+    output.print("± is the 95% CI over seeds. s/run is rough: runs share the machine.", style="dim", highlight=False)
+    output.print()
+    for sentence in summary["conclusion"]:
+        output.print(sentence, markup=False, highlight=False)
+    output.print(
+        f"\nWritten to {config.out}: summary.json, differences.png, differences.svg", markup=False, highlight=False
+    )
+    return 1 if summary["failed"] else 0
+
+
+def _complain(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
