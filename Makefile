@@ -1,29 +1,29 @@
-# Two commands are all the set-up: `make demo` and `make test`. VENV= puts the environment elsewhere.
+# `make demo` and `make test` are all the set-up. VENV= puts the environment elsewhere, PYTHON= chooses the Python.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: demo test clean
+.PHONY: demo test
+.DELETE_ON_ERROR:
 
 demo: $(VENV)/.installed-lab
-	$(BIN)/torchmoments compare --data digits --train-size 200 --width 16 --methods none labels moex \
-		--seeds 20 --epochs 80 --out runs/demo
+	$(BIN)/torchmoments compare --data digits --train-size 200 --width 16 --epochs 80 \
+		--methods none labels moex --seeds 20 --out runs/demo
 
 test: $(VENV)/.installed-test
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# A stamp is written only after a complete install, so a half-made environment repairs itself.
-$(VENV)/.installed-lab: pyproject.toml
-	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[lab]'
-	touch $@
-
-$(VENV)/.installed-test: $(VENV)/.installed-lab
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[lab,test]'
-	touch $@
-
-clean:
-	rm -rf $(VENV)
+# A stamp is written only after its install succeeded, so an install that was stopped half-way goes on. An environment
+# without a working pip is made anew; only a folder that is an environment is ever emptied.
+$(VENV)/.installed-lab: EXTRAS := lab
+$(VENV)/.installed-test: EXTRAS := lab,test
+$(VENV)/.installed-lab $(VENV)/.installed-test: pyproject.toml
+	@echo "Installing into $(VENV). The first time takes some minutes: PyTorch is about 6 GB."
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || \
+		$(PYTHON) -m venv $$(test ! -e $(VENV)/pyvenv.cfg || echo --clear) $(VENV)
+	@$(PIP) install -e '.[$(EXTRAS)]'
+	@touch $@

@@ -36,6 +36,7 @@ def mixed_loss(criterion: Criterion, output: Any, target: Any, *plans: Plan | Dr
         RuntimeError: the plan met the model in eval mode, so its features were not mixed.
     """
     terms = _terms(plans)
+    _check_batch_size(target, terms)
     total: Tensor | None = None
     for permutation, weight in terms:
         loss = criterion(output, _permuted(target, permutation))
@@ -79,6 +80,7 @@ def mixed_targets(target: Tensor, *plans: Plan | Draw | None, num_classes: int |
     terms = _terms(plans)
     if len(terms) == 1:
         return soft
+    _check_batch_size(soft, terms)
     total = torch.zeros_like(soft)
     for permutation, weight in terms:
         total = total + _weighted(_permuted(soft, permutation), weight)
@@ -106,8 +108,10 @@ def mixed_accuracy(output: Tensor, target: Tensor, *plans: Plan | Draw | None) -
             f"accuracy needs class indices of shape {list(predicted.shape)} or probabilities of shape "
             f"{list(output.shape)}; got {target.dtype} {list(target.shape)}."
         )
+    terms = _terms(plans)
+    _check_batch_size(classes, terms)
     total = torch.zeros((), device=output.device)
-    for permutation, weight in _terms(plans):
+    for permutation, weight in terms:
         hits = (predicted == _permuted(classes, permutation)).float()
         total = total + _weighted(hits, weight).mean()
     return total
@@ -145,13 +149,23 @@ def _permuted(target: Any, permutation: Tensor | None) -> Any:
         return {key: _permuted(part, permutation) for key, part in target.items()}
     if isinstance(target, tuple | list):
         return type(target)(_permuted(part, permutation) for part in target)
-    if not isinstance(target, Tensor) or target.ndim == 0 or target.shape[0] != permutation.shape[0]:
+    return target[permutation]
+
+
+def _check_batch_size(target: Any, terms: list[Term]) -> None:
+    permutation = next((permutation for permutation, _ in terms if permutation is not None), None)
+    if permutation is None:
+        return
+    parts = target.values() if isinstance(target, dict) else target if isinstance(target, tuple | list) else None
+    if parts is not None:
+        for part in parts:
+            _check_batch_size(part, terms)
+    elif not isinstance(target, Tensor) or target.ndim == 0 or target.shape[0] != permutation.shape[0]:
         what = list(target.shape) if isinstance(target, Tensor) else type(target).__name__
         raise ValueError(
             f"a target needs {permutation.shape[0]} samples along its first axis, as the plan has; got {what}. "
             "Use site.draw(len(x)), and tuples or dicts of tensors for targets of several parts."
         )
-    return target[permutation]
 
 
 def _weighted(loss: Tensor, weight: float | Tensor) -> Tensor:

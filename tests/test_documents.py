@@ -1,0 +1,47 @@
+"""The Python blocks of the README and the docs run as they stand."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def blocks() -> list[tuple[str, str]]:
+    documents = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [
+        (f"{document.name}-{number}", block)
+        for document in documents
+        for number, block in enumerate(BLOCK.findall(document.read_text()), 1)
+    ]
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.norm = nn.BatchNorm2d(8)
+        self.maxpool = nn.MaxPool2d(2)
+        self.fc = nn.Linear(8, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.maxpool(self.norm(self.conv(x))).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("name", "block"), blocks(), ids=[name for name, _ in blocks()])
+def test_block_runs_as_pasted(name, block):
+    torch.manual_seed(0)
+    model = Net()
+    loader = [(torch.randn(8, 3, 16, 16), torch.randint(10, (8,))) for _ in range(3)]
+    names = {
+        "model": model,
+        "loader": loader,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.01),
+        "x": loader[0][0],
+        "y": loader[0][1],
+    }
+    exec(compile(block, name, "exec"), names)

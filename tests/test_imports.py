@@ -1,0 +1,78 @@
+"""Which file may import which, and that the library alone loads nothing optional."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "src" / "torchmoments"
+
+# From the ground up: a file may import what stands on an earlier floor, or on its own.
+FLOORS = [
+    {"ops"},
+    {"draw"},
+    {"targets", "mixers"},
+    {"armed", "features", "modules"},
+    {"site"},
+    {"public"},
+    {"integrations"},
+    {"lab"},
+    {"cli"},
+]
+OPTIONAL = ["timm", "torchvision", "lightning", "sklearn", "scipy", "matplotlib", "rich", "tyro", "joblib", "pandas"]
+
+
+def floor_of(name: str) -> int:
+    return next(number for number, names in enumerate(FLOORS) if name in names)
+
+
+def imports(path: Path) -> set[str]:
+    """The parts of torchmoments that a file imports anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        modules = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        found |= {name.split(".")[1] for name in modules if name.startswith("torchmoments.")}
+    return {name for name in found if any(name in floor for floor in FLOORS)}
+
+
+def test_imports_point_downwards():
+    for path in SOURCE.rglob("*.py"):
+        part = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        upwards = {name for name in imports(path) if floor_of(name) > floor_of(part)}
+        assert not upwards, f"{path.name} imports {upwards}, which stands above it"
+
+
+def loaded_by(code: str) -> set[str]:
+    report = "import sys; print(' '.join(sys.modules))"
+    printed = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in printed.stdout.split()}
+
+
+def test_the_library_loads_nothing_optional():
+    assert not loaded_by("import torchmoments as tm; tm.attach") & set(OPTIONAL)
+
+
+def test_importing_the_package_does_not_load_torch():
+    assert "torch" not in loaded_by("import torchmoments")
+
+
+def test_import_check_fails_when_an_optional_package_is_loaded():
+    pytest.importorskip("rich")
+    assert "rich" in loaded_by("import torchmoments as tm; tm.attach; import rich") & set(OPTIONAL)
+
+
+def test_every_public_name_is_there():
+    import torchmoments as tm
+
+    for name in dir(tm):
+        assert getattr(tm, name).__doc__
+    with pytest.raises(AttributeError, match="no 'bogus'"):
+        tm.bogus  # noqa: B018

@@ -1,0 +1,127 @@
+"""Loss, targets and accuracy of mixed samples, against the labels written out one sample at a time."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+import torchmoments as tm
+from torchmoments.draw import compose
+
+PARTNER = torch.tensor([2, 0, 1, 3])
+OUTPUT = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+CLASSES = torch.tensor([0, 1, 2, 1])
+
+
+def draw(weight=0.7, partner=PARTNER, mixed=None):
+    mixed = torch.ones(4, dtype=torch.bool) if mixed is None else torch.tensor(mixed)
+    return tm.Draw(partner, mixed, label_weight=weight)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "output", "target"),
+    [
+        (F.cross_entropy, OUTPUT, CLASSES),
+        (F.cross_entropy, OUTPUT, torch.eye(3)[CLASSES]),
+        (F.binary_cross_entropy_with_logits, OUTPUT, torch.tensor([[0.0, 1, 1], [1, 0, 0], [1, 1, 1], [0, 0, 0]])),
+        (F.mse_loss, OUTPUT[:, 0], torch.tensor([0.5, 1.5, -2.0, 3.0])),
+        (F.cross_entropy, torch.randn(4, 3, 2, 2), torch.randint(3, (4, 2, 2))),
+    ],
+)
+def test_loss_weighs_both_labels(criterion, output, target):
+    expected = 0.7 * criterion(output, target) + 0.3 * criterion(output, target[PARTNER])
+    torch.testing.assert_close(tm.mixed_loss(criterion, output, target, draw()), expected)
+
+
+def test_lam_is_the_weight_of_the_own_label():
+    target = torch.tensor([10.0, 20.0, 30.0, 40.0])
+    soft = tm.mixed_targets(target, draw(0.9))
+    torch.testing.assert_close(soft, torch.tensor([0.9 * 10 + 0.1 * 30, 0.9 * 20 + 0.1 * 10, 29.0, 40.0]))
+
+
+def test_targets_may_be_tuples_and_dicts():
+    def criterion(output, target):
+        return F.cross_entropy(output, target["class"]) + F.mse_loss(output[:, 0], target["rest"][0])
+
+    target = {"class": CLASSES, "rest": (torch.arange(4.0),)}
+    permuted = {"class": CLASSES[PARTNER], "rest": (torch.arange(4.0)[PARTNER],)}
+    expected = 0.7 * criterion(OUTPUT, target) + 0.3 * criterion(OUTPUT, permuted)
+    torch.testing.assert_close(tm.mixed_loss(criterion, OUTPUT, target, draw()), expected)
+
+
+def test_loss_without_a_plan_is_the_criterion_itself():
+    assert torch.equal(tm.mixed_loss(F.cross_entropy, OUTPUT, CLASSES, None, None), F.cross_entropy(OUTPUT, CLASSES))
+    kept = tm.mixed_loss(F.cross_entropy, OUTPUT, CLASSES, draw(1.0))
+    assert torch.equal(kept, F.cross_entropy(OUTPUT, CLASSES))
+
+
+def test_a_sample_that_is_not_mixed_keeps_its_label():
+    mixed = [True, False, True, False]
+    soft = tm.mixed_targets(CLASSES, draw(0.7, mixed=mixed), num_classes=3)
+    one_hot = F.one_hot(CLASSES, 3).float()
+    for b in range(4):
+        expected = 0.7 * one_hot[b] + 0.3 * one_hot[PARTNER[b]] if mixed[b] else one_hot[b]
+        torch.testing.assert_close(soft[b], expected)
+
+
+def test_a_criterion_that_does_not_reduce_gives_one_loss_a_sample_for_varying_weights():
+    weight = torch.tensor([0.1, 0.5, 0.9, 1.0])
+
+    def criterion(output, target):
+        return F.cross_entropy(output, target, reduction="none")
+
+    loss = tm.mixed_loss(criterion, OUTPUT, CLASSES, draw(weight))
+    expected = weight * criterion(OUTPUT, CLASSES) + (1 - weight) * criterion(OUTPUT, CLASSES[PARTNER])
+    torch.testing.assert_close(loss, expected)
+    with pytest.raises(ValueError, match=r"varies from sample to sample.*reduction='none'"):
+        tm.mixed_loss(F.cross_entropy, OUTPUT, CLASSES, draw(weight))
+
+
+def test_two_plans_compose_in_the_order_of_mixing():
+    second_partner = torch.tensor([1, 2, 3, 0])
+    soft = F.one_hot(CLASSES, 3).double()
+    after_first = 0.6 * soft + 0.4 * soft[PARTNER]
+    expected = 0.9 * after_first + 0.1 * after_first[second_partner]
+    plans = draw(0.6), draw(0.9, second_partner)
+    torch.testing.assert_close(tm.mixed_targets(soft, *plans), expected)
+    output = OUTPUT.double()
+    by_loss = tm.mixed_loss(F.cross_entropy, output, CLASSES, *plans)
+    torch.testing.assert_close(by_loss, F.cross_entropy(output, expected))
+
+
+def test_the_same_permutation_twice_makes_three_labels():
+    once = [(None, 0.5), (PARTNER, 0.5)]
+    twice = compose(once, [(None, 0.9), (PARTNER, 0.1)])
+    assert [weight for _, weight in twice] == pytest.approx([0.45, 0.5, 0.05])
+    assert torch.equal(twice[2][0], PARTNER[PARTNER])
+    assert len(compose(once, [(None, 0.9), (PARTNER.clone(), 0.1)])) == 4
+
+
+def test_soft_targets_keep_dtype_and_dense_classes_come_first():
+    assert tm.mixed_targets(torch.rand(4, 3).bfloat16(), draw()).dtype == torch.bfloat16
+    dense = tm.mixed_targets(torch.randint(3, (4, 2, 5)), draw(), num_classes=3)
+    assert dense.shape == (4, 3, 2, 5)
+    torch.testing.assert_close(dense.sum(1), torch.ones(4, 2, 5))
+
+
+def test_accuracy_is_weighted_by_labels():
+    output = F.one_hot(torch.tensor([0, 0, 1, 1]), 3).float()
+    own = (output.argmax(1) == CLASSES).float().mean()
+    partners = (output.argmax(1) == CLASSES[PARTNER]).float().mean()
+    torch.testing.assert_close(tm.mixed_accuracy(output, CLASSES, draw(0.8)), 0.8 * own + 0.2 * partners)
+    torch.testing.assert_close(tm.mixed_accuracy(output, CLASSES, None), own)
+    torch.testing.assert_close(tm.mixed_accuracy(output, torch.eye(3)[CLASSES]), own)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: tm.mixed_loss(F.cross_entropy, OUTPUT, CLASSES[:3], draw()), r"4 samples.*got \[3\]"),
+        (lambda: tm.mixed_loss(F.cross_entropy, OUTPUT, 7, draw()), "4 samples.*got int"),
+        (lambda: tm.mixed_targets(CLASSES, draw()), "class indices need num_classes"),
+        (lambda: tm.mixed_targets(torch.rand(4, 3), draw(), num_classes=3), "num_classes belongs to class indices"),
+        (lambda: tm.mixed_accuracy(OUTPUT, torch.rand(4)), "accuracy needs class indices"),
+    ],
+)
+def test_wrong_targets_are_told_what_to_write(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
