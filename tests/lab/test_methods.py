@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+import torchmoments as tm
+from torchmoments.lab.methods import LabelsOnly, parse_method, parse_methods
+
+
+def test_a_word_without_options_is_the_default_after_the_stem():
+    assert parse_method("none").mixer is None
+    assert parse_method("moex").mixer == tm.MoEx()
+    assert parse_method("labels").mixer == LabelsOnly()
+    assert parse_method("moex").at == ("stem",)
+
+
+def test_options_reach_the_mixer():
+    method = parse_method("moex:norm=in,lam=0.7,p=0.25,partner=derangement,positive_only=True,at=layer1/layer2")
+    assert method.mixer == tm.MoEx(norm="in", lam=0.7, p=0.25, partner="derangement", positive_only=True)
+    assert method.at == ("layer1", "layer2")
+    assert parse_method("moex:norm=1/3").mixer == tm.MoEx(norm=(1, 3))
+
+
+def test_labels_draws_what_moex_draws_and_leaves_the_features():
+    labels, moex = parse_method("labels:p=0.7").mixer, parse_method("moex:p=0.7").mixer
+    streams = [torch.Generator().manual_seed(5) for _ in range(2)]
+    mixed = 0
+    for _ in range(30):
+        mine, theirs = labels.draw(8, generator=streams[0]), moex.draw(8, generator=streams[1])
+        assert (mine is None) == (theirs is None)
+        if mine is not None:
+            mixed += 1
+            assert mine.partner.equal(theirs.partner)
+            assert mine.label_weight == theirs.label_weight == 0.9
+            x = torch.randn(8, 3, 4, 4)
+            assert labels(x, mine) is x
+    assert 10 < mixed < 30
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("meox", "Nearest: 'moex'. All: none, labels, moex"),
+        ("moex:lambda=0.9", "unknown option, 'lambda'. Nearest: 'lam'. All: norm, p, lam, eps, partner"),
+        ("moex:lam=1.5", "lam needs a number from 0 to 1; got 1.5"),
+        ("moex:lam=nan", "lam needs a number from 0 to 1; got nan"),
+        ("moex:p=-0.1", "p needs a number from 0 to 1; got -0.1"),
+        ("moex:p=nan", "p needs a number from 0 to 1; got nan"),
+        ("moex:p=half", "p needs a number; got 'half'"),
+        ("moex:p=", "each option once, with a value; got 'p='"),
+        ("moex:p=0.1,p=0.2", "each option once, with a value; got 'p=0.2'"),
+        ("moex:norm=panda", "panda"),
+        ("moex:", "unknown option, ''"),
+        ("none:p=0.5", "method 'none' needs no options"),
+    ],
+)
+def test_a_wrong_word_is_refused_with_what_to_write(word, sentence):
+    with pytest.raises(ValueError) as caught:
+        parse_method(word)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("words", [["none", "none"], ["moex", "moex:p=0.5"]])
+def test_the_same_method_twice_is_refused(words):
+    with pytest.raises(ValueError, match="which are the same"):
+        parse_methods(words)
