@@ -1,0 +1,194 @@
+"""A comparison's folder: resumed, extended, refused; runs that fail; what its summary says."""
+
+import json
+from dataclasses import replace
+
+import filelock
+import numpy as np
+import pytest
+
+from torchmoments.lab import runs as run_folders
+from torchmoments.lab.compare import compare, count_complete
+from torchmoments.lab.config import CompareConfig
+
+RUN_FILES = {"config.json", "env.json", "metrics.csv", "predictions.npy", "summary.json"}
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return CompareConfig(
+        train_size=50, epochs=2, width=4, methods=("none", "moex"), seeds=2, workers=1, out=tmp_path / "comparison"
+    )
+
+
+def times(out):
+    return {path: path.stat().st_mtime_ns for path in sorted(out.glob("runs/*/seed*/*"))}
+
+
+def test_a_run_folder_holds_what_a_report_needs(tiny):
+    compare(tiny)
+    folders = sorted(tiny.out.glob("runs/*/seed*"))
+    assert [str(folder.relative_to(tiny.out)) for folder in folders] == [
+        f"runs/{word}/seed{seed}" for word in ("moex", "none") for seed in (0, 1)
+    ]
+    for folder in folders:
+        assert {path.name for path in folder.iterdir()} == RUN_FILES
+        predictions = np.load(folder / "predictions.npy")
+        summary = json.loads((folder / "summary.json").read_text())
+        assert summary["error"] == pytest.approx(100 * np.mean(predictions["target"] != predictions["predicted"]))
+        assert len((folder / "metrics.csv").read_text().splitlines()) == 1 + tiny.epochs
+        assert json.loads((folder / "env.json").read_text())["threads"] == 1
+    assert not list(tiny.out.rglob("*.tmp*"))
+
+
+def test_summary_has_the_promised_names_and_the_numbers_of_the_runs(tiny):
+    returned = compare(tiny)
+    summary = json.loads((tiny.out / "summary.json").read_text())
+    assert summary == json.loads(json.dumps(returned))
+    assert list(summary["methods"]) == ["none", "moex"]
+    assert set(summary["methods"]["none"]) >= {"error_mean", "error_ci95", "n", "seconds_mean"}
+    assert set(summary["paired"]["moex"]) >= {"difference_mean", "difference_ci95", "p_value", "p_holm", "n"}
+    errors = {
+        word: [json.loads((tiny.out / f"runs/{word}/seed{seed}/summary.json").read_text())["error"] for seed in (0, 1)]
+        for word in ("none", "moex")
+    }
+    assert summary["methods"]["moex"]["error_mean"] == pytest.approx(np.mean(errors["moex"]))
+    assert summary["paired"]["moex"]["difference_mean"] == pytest.approx(
+        np.mean(errors["moex"]) - np.mean(errors["none"])
+    )
+    assert (tiny.out / "differences.png").stat().st_size > 5000
+    assert (tiny.out / "differences.svg").read_text().rstrip().endswith("</svg>")
+
+
+def test_complete_runs_are_left_alone_and_missing_ones_made(tiny):
+    compare(tiny)
+    before = times(tiny.out)
+    lost = tiny.out / "runs/moex/seed1"
+    kept = {path: time for path, time in before.items() if path.parent != lost}
+    for path in lost.iterdir():
+        path.unlink()
+    lost.rmdir()
+    progress = []
+    compare(tiny, lambda done, total: progress.append((done, total)))
+    assert progress == [(3, 4), (4, 4)]
+    after = times(tiny.out)
+    assert set(after) == set(before)
+    assert {path: after[path] for path in kept} == kept
+
+
+def test_half_written_leftovers_are_cleaned(tiny):
+    compare(tiny)
+    leftover = tiny.out / "runs/none/.seed5.tmp"
+    leftover.mkdir()
+    (leftover / "config.json").write_text("{")
+    compare(tiny)
+    assert not leftover.exists()
+
+
+def test_seeds_and_methods_may_be_added_and_each_addition_is_recorded(tiny):
+    compare(tiny)
+    before = times(tiny.out)
+    summary = compare(replace(tiny, seeds=3, methods=("none", "labels")))
+    assert {path: times(tiny.out)[path] for path in before} == before
+    assert {word: entry["n"] for word, entry in summary["methods"].items()} == {"none": 3, "moex": 2, "labels": 3}
+    assert summary["paired"]["moex"]["n"] == 2
+    compare(replace(tiny, seeds=3, methods=("none", "labels")))
+    record = json.loads((tiny.out / "comparison.json").read_text())
+    assert record["methods"] == ["none", "moex", "labels"]
+    assert [(event["methods"], event["seeds"]) for event in record["history"]] == [
+        (["none", "moex"], 2),
+        (["none", "labels"], 3),
+    ]
+
+
+def test_the_order_of_the_words_may_change_but_not_the_reference(tiny):
+    compare(tiny)
+    assert compare(replace(tiny, methods=("moex", "none")))["reference"] == "none"
+
+
+@pytest.mark.parametrize(
+    "change", [{"epochs": 3}, {"train_size": 51}, {"width": 8}, {"lr": 0.05}, {"batch_size": 20}, {"weight_decay": 0.0}]
+)
+def test_other_settings_are_refused_with_the_old_and_the_new_value(tiny, change):
+    compare(replace(tiny, methods=("none",), seeds=1))
+    files = {path: path.read_bytes() for path in tiny.out.rglob("*") if path.is_file()}
+    (name, value), *_ = change.items()
+    with pytest.raises(ValueError) as caught:
+        compare(replace(tiny, **change))
+    assert f"holds runs with {name} {getattr(tiny, name)}; got {name} {value}." in str(caught.value)
+    assert {path: path.read_bytes() for path in tiny.out.rglob("*") if path.is_file()} == files
+
+
+def test_a_method_that_the_folder_has_under_another_word_is_refused(tiny):
+    compare(replace(tiny, seeds=1))
+    with pytest.raises(ValueError, match="'moex' and 'moex:p=0.5', which are the same"):
+        compare(replace(tiny, methods=("none", "moex:p=0.5")))
+
+
+def test_a_folder_in_use_is_refused(tiny):
+    tiny.out.mkdir()
+    with filelock.FileLock(tiny.out / ".lock"), pytest.raises(ValueError, match="another comparison is running"):
+        compare(tiny)
+    compare(replace(tiny, seeds=1))
+
+
+def test_a_run_that_another_process_trains_is_not_written_over(tiny, monkeypatch):
+    monkeypatch.setattr(run_folders, "_LOCK_SECONDS", 0)
+    folder = tiny.out / "runs" / "moex"
+    compare(replace(tiny, methods=("none",), seeds=1))
+    folder.mkdir()
+    with filelock.FileLock(folder / ".seed0.lock"):
+        summary = compare(replace(tiny, seeds=1))
+    assert summary["methods"]["moex"]["n"] == 0
+    assert not (folder / "seed0").exists()
+
+
+def test_a_failed_run_is_recorded_told_and_tried_again(tiny, monkeypatch):
+    train = run_folders.train
+
+    def fail_once(config, method, seed, data):
+        if method.mixer is not None and seed == 1:
+            raise FloatingPointError("the loss needs to stay finite; it became nan at step 1 (epoch 1 of 2)")
+        return train(config, method, seed, data)
+
+    monkeypatch.setattr(run_folders, "train", fail_once)
+    summary = compare(tiny)
+    assert [(run["method"], run["seed"]) for run in summary["failed"]] == [("moex", 1)]
+    assert "moex seed 1 failed: the loss needs to stay finite; it became nan at step 1" in summary["conclusion"][-1]
+    assert summary["methods"]["moex"]["n"] == 1
+    assert summary["methods"]["none"]["n"] == 2
+    assert count_complete(tiny.out) == 3
+    monkeypatch.setattr(run_folders, "train", train)
+    summary = compare(tiny)
+    assert summary["failed"] == []
+    assert summary["methods"]["moex"]["n"] == 2
+
+
+def test_when_every_run_fails_the_summary_still_stands(tiny):
+    summary = compare(replace(tiny, lr=1e30, epochs=30))
+    assert len(summary["failed"]) == 4
+    assert summary["methods"]["none"]["error_mean"] is None
+    assert summary["paired"]["moex"]["difference_mean"] is None
+
+
+def test_one_seed_has_no_interval_and_the_conclusion_says_so(tiny):
+    summary = compare(replace(tiny, seeds=1))
+    assert summary["methods"]["none"]["error_ci95"] is None
+    assert summary["paired"]["moex"]["p_holm"] is None
+    assert "one seed, which gives no interval" in summary["conclusion"][0]
+
+
+def test_a_method_that_does_nothing_is_said_to_have_no_spread(tiny):
+    summary = compare(replace(tiny, methods=("none", "moex:p=0")))
+    assert summary["paired"]["moex:p=0"]["difference_mean"] == 0
+    assert summary["paired"]["moex:p=0"]["difference_ci95"] is None
+    assert "no spread" in summary["conclusion"][0]
+
+
+def test_two_workers_give_the_results_of_one(tiny, tmp_path):
+    compare(tiny)
+    other = replace(tiny, workers=2, out=tmp_path / "two")
+    compare(other)
+    for path in sorted(tiny.out.glob("runs/*/seed*/*")):
+        if path.name in ("metrics.csv", "predictions.npy", "config.json"):
+            assert path.read_bytes() == (other.out / path.relative_to(tiny.out)).read_bytes()
