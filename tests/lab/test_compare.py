@@ -1,6 +1,7 @@
 """A comparison's folder: resumed, extended, refused; runs that fail; what its summary says."""
 
 import json
+import re
 from dataclasses import replace
 
 import filelock
@@ -113,15 +114,15 @@ def test_other_settings_are_refused_with_the_old_and_the_new_value(tiny, change)
     compare(replace(tiny, methods=("none",), seeds=1))
     files = {path: path.read_bytes() for path in tiny.out.rglob("*") if path.is_file()}
     (name, value), *_ = change.items()
-    with pytest.raises(ValueError) as caught:
+    sentence = f"holds runs with {name} {getattr(tiny, name)}; got {name} {value}."
+    with pytest.raises(ValueError, match=re.escape(sentence)):
         compare(replace(tiny, **change))
-    assert f"holds runs with {name} {getattr(tiny, name)}; got {name} {value}." in str(caught.value)
     assert {path: path.read_bytes() for path in tiny.out.rglob("*") if path.is_file()} == files
 
 
 def test_a_method_that_the_folder_has_under_another_word_is_refused(tiny):
     compare(replace(tiny, seeds=1))
-    with pytest.raises(ValueError, match="'moex' and 'moex:p=0.5', which are the same"):
+    with pytest.raises(ValueError, match="which are the same"):
         compare(replace(tiny, methods=("none", "moex:p=0.5")))
 
 

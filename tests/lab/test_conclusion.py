@@ -23,7 +23,8 @@ def summary(**changes):
 
 def test_a_gain_is_told_with_its_interval_and_adjusted_p():
     assert sentences(summary())[0] == (
-        "labels lowers the error of none by 0.50 points (95% CI 0.30 to 0.70; p = 0.0010, Holm-adjusted for 2 comparisons)."
+        "labels lowers the error of none by 0.50 points (95% CI 0.30 to 0.70; p = 0.0010, "
+        "Holm-adjusted for 2 comparisons)."
     )
 
 

@@ -1,5 +1,7 @@
 import re
 
+import re
+
 import pytest
 import torch
 
