@@ -1,7 +1,5 @@
 import re
 
-import re
-
 import pytest
 import torch
 

@@ -1,0 +1,148 @@
+"""The command line: exit codes, one sentence for a wrong request, and nothing left behind."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from torchmoments.cli import main
+
+TINY = ["compare", "--train-size", "50", "--epochs", "1", "--width", "4", "--seeds", "1", "--workers", "1"]
+
+
+def call(capsys, arguments):
+    """(exit code, stdout, stderr)"""
+    try:
+        code = main(arguments)
+    except SystemExit as end:
+        code = end.code
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--data", "digit"], "Nearest: 'digits'"),
+        (["--methods", "none", "meox"], "Nearest: 'moex'"),
+        (["--methods", "none", "moex:lamb=0.9"], "Nearest: 'lam'"),
+        (["--methods", "none", "moex:lam=1.5"], "lam needs a number from 0 to 1; got 1.5"),
+        (["--methods", "none", "moex:lam=nan"], "lam needs a number from 0 to 1; got nan"),
+        (["--methods", "none", "moex:p=-1"], "p needs a number from 0 to 1; got -1"),
+        (["--methods", "none", "moex:p=nan"], "p needs a number from 0 to 1; got nan"),
+        (["--methods", "none", "moex:at=layer5"], "layer5"),
+        (["--methods", "none", "labels:at=layer5"], "layer5"),
+        (["--methods", "none", "none"], "the same"),
+        (["--methods"], "at least one method"),
+        (["--train-size", "0"], "train_size needs at least 1"),
+        (["--train-size", "9"], "train_size needs 10"),
+        (["--train-size", "1438"], "to 1437 images; got 1438"),
+        (["--epochs", "0"], "epochs needs at least 1"),
+        (["--seeds", "0"], "seeds needs at least 1"),
+        (["--seeds", "-3"], "seeds needs at least 1"),
+        (["--workers", "0"], "workers needs at least 1"),
+        (["--batch-size", "1"], "batch_size needs at least 2"),
+        (["--width", "0"], "width needs at least 1"),
+        (["--lr", "0"], "lr needs a finite number above 0"),
+        (["--lr", "nan"], "lr needs a finite number above 0"),
+        (["--lr", "inf"], "lr needs a finite number above 0"),
+        (["--weight-decay", "-1"], "weight_decay needs a finite number"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_writes_nothing(tmp_path, capsys, flags, sentence):
+    code, said, complaint = call(capsys, [*TINY, "--out", str(tmp_path / "out"), *flags])
+    assert code == 2
+    assert sentence in complaint
+    assert complaint.count("\n") == 1
+    assert said == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flags", [["--epochs", "many"], ["--epoch", "3"], ["--lr"]])
+def test_a_wrong_flag_is_refused_without_a_traceback(tmp_path, capsys, flags):
+    code, said, complaint = call(capsys, [*TINY, "--out", str(tmp_path / "out"), *flags])
+    assert code == 2
+    assert "Traceback" not in said + complaint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_out_that_is_a_file_is_refused(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    for out in ("file", "file/below"):
+        code, _, complaint = call(capsys, [*TINY, "--out", str(tmp_path / out)])
+        assert code == 2
+        assert "out needs a folder" in complaint
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_out_that_cannot_be_written_is_refused(capsys):
+    code, _, complaint = call(capsys, [*TINY, "--out", "/proc/torchmoments"])
+    assert code == 2
+    assert "out needs a folder that can be written" in complaint
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("mine")
+    code, _, complaint = call(capsys, [*TINY, "--out", str(tmp_path)])
+    assert code == 2
+    assert "which holds other files" in complaint
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_comparison_prints_its_table_and_conclusion_without_control_codes(tmp_path, capsys):
+    out = tmp_path / "out"
+    code, said, complaint = call(capsys, [*TINY, "--methods", "none", "moex:p=1,at=stem/layer1", "--out", str(out)])
+    assert code == 0
+    assert "\x1b" not in said + complaint
+    assert complaint == ""
+    assert "minus none" in said
+    assert "one seed, which gives no interval" in " ".join(said.split())
+    assert list(json.loads((out / "summary.json").read_text())["methods"]) == ["none", "moex:p=1,at=stem/layer1"]
+
+
+def test_failed_runs_are_named_and_the_exit_code_is_1(tmp_path, capsys):
+    flags = ["--epochs", "30", "--lr", "1e30", "--methods", "none", "moex", "--out", str(tmp_path / "out")]
+    code, said, complaint = call(capsys, [*TINY, *flags])
+    assert code == 1
+    assert "moex seed 0 failed: the loss needs to stay finite" in " ".join(said.split())
+    assert "Traceback" not in said + complaint
+
+
+def test_ctrl_c_before_the_first_run_is_130(tmp_path, capsys, monkeypatch):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torchmoments.lab.config.CompareConfig.check", interrupt)
+    code, _, complaint = call(capsys, [*TINY, "--out", str(tmp_path / "out")])
+    assert (code, complaint) == (130, "Stopped before the first run.\n")
+
+
+@pytest.mark.parametrize("missing", ["tyro", "rich", "joblib", "sklearn", "matplotlib"])
+def test_without_the_lab_the_command_says_how_to_install_it(tmp_path, capsys, monkeypatch, missing):
+    for name in list(sys.modules):
+        if name.startswith("torchmoments.lab") or name.partition(".")[0] == missing:
+            monkeypatch.delitem(sys.modules, name)
+
+    class Missing:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] == missing:
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+    code, _, complaint = call(capsys, [*TINY, "--out", str(tmp_path / "out")])
+    assert code == 2
+    assert complaint == "The command line needs the lab. Install it with: pip install 'torchmoments[lab]'\n"
+
+
+def test_help_does_not_import_torch():
+    program = (
+        "import sys; from torchmoments.cli import main\n"
+        "try: main(['compare', '--help'])\n"
+        "finally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=os.environ, check=False)
+    assert done.returncode == 0
+    assert "--train-size" in done.stdout
+    assert done.stderr == "False\n"
