@@ -3,6 +3,7 @@
 0 done    1 a run failed    2 the request is wrong, nothing was written    130 stopped with Ctrl-C
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -58,7 +59,9 @@ def _compare(config: "CompareConfig") -> int:
     except KeyboardInterrupt:
         kept = count_complete(config.out)
         _complain(f"Stopped. {kept} complete runs are kept in {config.out}; the same command goes on from there.")
-        return 130
+        sys.stderr.flush()
+        # At once: all workers are gone by now, and taking PyTorch down in order takes another second or more.
+        os._exit(130)
     output = Console()
     output.print(table(summary))
     output.print()
