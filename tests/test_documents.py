@@ -13,7 +13,10 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 def blocks() -> list[tuple[str, str]]:
     # The recipes run in test_recipes.py.
-    documents = [ROOT / "README.md", *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "recipes.md")]
+    documents = [
+        ROOT / "README.md",
+        *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "recipes.md"),
+    ]
     return [
         (f"{document.name}-{number}", block)
         for document in documents

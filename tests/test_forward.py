@@ -1,4 +1,4 @@
-"""What a mixed forward does not do (random numbers, host syncs, writing to its input), and where else it has to work."""
+"""What a mixed forward does not do (draw, wait, write to its input), and where else it has to work."""
 
 import copy
 import subprocess
@@ -192,3 +192,13 @@ def test_two_ranks_draw_apart_and_average_the_gradients_of_both(tmp_path):
     for process in ranks:
         _, complaint = process.communicate(timeout=120)
         assert process.returncode == 0, complaint
+
+
+def test_the_draws_of_different_places_share_no_tensor():
+    # A compiler guards on aliasing, and would compile again when another place is mixed.
+    plan = tm.attach(net(), tm.MoEx(p=1), at=["conv", "middle", "fc"], seed=0).draw(8)
+    tensors = [
+        value for draw in plan.draws.values() for value in vars(draw).values() if isinstance(value, torch.Tensor)
+    ]
+    assert len(tensors) == 6
+    assert len({tensor.data_ptr() for tensor in tensors}) == 6

@@ -74,7 +74,7 @@ def recipe(monkeypatch):
 
 
 def by_hand(step, *, seed=None):
-    """What the recipe should arrive at: `step(names, x, y, partner)` for each batch, partners drawn by an equal site."""
+    """Where the recipe should arrive: `step` for each batch, with the partners that an equal site draws."""
     names = surroundings()
     twin = tm.attach(Net(), tm.MoEx(p=1), at="maxpool", seed=seed)
     for number, (x, y) in enumerate(names["loader"], 1):

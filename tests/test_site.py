@@ -11,6 +11,7 @@ from torch._dynamo.testing import CompileCounter
 from torch.utils.checkpoint import checkpoint
 
 import torchmoments as tm
+from torchmoments.features import replace_features
 
 
 class Block(nn.Module):
@@ -383,6 +384,10 @@ def test_features_inside_an_output_object_are_mixed_and_the_rest_stays(wrap, key
         output = model(X)
     assert type(output) is type(plain)
     torch.testing.assert_close(pick(output), tm.exchange(pick(plain), plan.draws["body"].partner))
+    given = wrap(torch.ones(8, 4, 6, 6))
+    mixed = replace_features(given, key, "body", lambda features: features + 1)
+    assert torch.equal(pick(given), pick(wrap(torch.ones(8, 4, 6, 6))))
+    assert not torch.equal(pick(mixed), pick(given))
 
 
 def test_an_output_without_a_tensor_under_the_key_is_an_error():

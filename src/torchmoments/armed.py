@@ -72,7 +72,7 @@ class Armed:
             plan = self.plan
             if plan is None or self.model is None:
                 return None
-            _note_compiled(self, place)
+            self._note_compiled(place)
             return plan if self.model.training else None
         backward = torch._C._current_graph_task_id()
         if backward not in (NO_BACKWARD, self.backward):
@@ -86,6 +86,12 @@ class Armed:
             return None
         self.plan.was_used = True
         return self.plan
+
+    @torch._dynamo.assume_constant_result  # type: ignore[untyped-decorator]
+    def _note_compiled(self, place: str) -> bool:
+        """Runs while the compiler traces: a compiled place cannot say at run time that it ran."""
+        self.compiled.add(place)
+        return True
 
     def _plan_of_recomputation(self) -> Plan | None:
         number = _recomputing_node()._sequence_nr()
@@ -122,10 +128,3 @@ def _recomputing_node() -> Any:
                 node = ctx
         frame = frame.f_back
     return node
-
-
-@torch._dynamo.assume_constant_result  # type: ignore[untyped-decorator]
-def _note_compiled(armed: Armed, place: str) -> bool:
-    """Runs while the compiler traces: a compiled place cannot say at run time that it ran."""
-    armed.compiled.add(place)
-    return True

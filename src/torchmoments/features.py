@@ -91,7 +91,7 @@ def replace_features(value: Any, key: int | str | None, place: str, mix: Mix) ->
     if isinstance(value, tuple):
         return _replace_in_tuple(value, key, mixed)
     replaced = copy.copy(value)
-    if isinstance(value, Mapping | list):
+    if isinstance(value, (Mapping, list)):
         if isinstance(value, Mapping) and isinstance(key, int):
             key = list(value)[key]
         replaced[key] = mixed
@@ -112,7 +112,7 @@ def _pick(value: Any, key: int | str | None) -> Any:
     try:
         if isinstance(value, Mapping) and isinstance(key, int):
             return list(value.values())[key]
-        if isinstance(value, Mapping) or (isinstance(value, tuple | list) and isinstance(key, int)):
+        if isinstance(value, Mapping) or (isinstance(value, (tuple, list)) and isinstance(key, int)):
             return value[key]  # type: ignore[index]
         return getattr(value, key) if isinstance(key, str) else None
     except (KeyError, IndexError, AttributeError):
@@ -122,7 +122,7 @@ def _pick(value: Any, key: int | str | None) -> Any:
 def _keys(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(map(repr, value))
-    if isinstance(value, tuple | list):
+    if isinstance(value, (tuple, list)):
         return ", ".join(map(str, range(len(value))))
     return ", ".join(map(repr, getattr(value, "__dict__", {})))
 

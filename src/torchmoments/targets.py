@@ -147,23 +147,24 @@ def _permuted(target: Any, permutation: Tensor | None) -> Any:
         return target
     if isinstance(target, dict):
         return {key: _permuted(part, permutation) for key, part in target.items()}
-    if isinstance(target, tuple | list):
+    if isinstance(target, (tuple, list)):
         return type(target)(_permuted(part, permutation) for part in target)
     return target[permutation]
 
 
 def _check_batch_size(target: Any, terms: list[Term]) -> None:
-    permutation = next((permutation for permutation, _ in terms if permutation is not None), None)
-    if permutation is None:
+    permutations = [permutation for permutation, _ in terms if permutation is not None]
+    if not permutations:
         return
-    parts = target.values() if isinstance(target, dict) else target if isinstance(target, tuple | list) else None
+    batch_size = permutations[0].shape[0]
+    parts = target.values() if isinstance(target, dict) else target if isinstance(target, (tuple, list)) else None
     if parts is not None:
         for part in parts:
             _check_batch_size(part, terms)
-    elif not isinstance(target, Tensor) or target.ndim == 0 or target.shape[0] != permutation.shape[0]:
+    elif not isinstance(target, Tensor) or target.ndim == 0 or target.shape[0] != batch_size:
         what = list(target.shape) if isinstance(target, Tensor) else type(target).__name__
         raise ValueError(
-            f"a target needs {permutation.shape[0]} samples along its first axis, as the plan has; got {what}. "
+            f"a target needs {batch_size} samples along its first axis, as the plan has; got {what}. "
             "Use site.draw(len(x)), and tuples or dicts of tensors for targets of several parts."
         )
 
