@@ -185,7 +185,9 @@ def test_function_transforms_see_the_plain_formula():
 @pytest.mark.parametrize("norm", ["pono", "in", "gn2"])
 def test_compiled_backend_matches_reference(norm):
     if norm == "in" and torch.__version__.startswith("2.6."):
-        pytest.skip("torch 2.6's C++ code generator stops at its own assertion: a scatter inside a two-dimensional tile")
+        pytest.skip(
+            "torch 2.6's C++ code generator stops at its own assertion: a scatter inside a two-dimensional tile"
+        )
     x = features(5, 6, 2, 3)
     partner = torch.tensor(PARTNER)
     expected = value_and_gradient(tm.exchange(x, partner, norm, backend="reference"), x)
