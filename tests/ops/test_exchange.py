@@ -180,6 +180,19 @@ def test_function_transforms_see_the_plain_formula():
     tangent = torch.ones_like(x)
     expected = torch.autograd.functional.jvp(lambda x: tm.exchange(x, partner, backend="reference"), x, tangent)[1]
     torch.testing.assert_close(torch.func.jvp(lambda x: tm.exchange(x, partner), (x,), (tangent,))[1], expected)
+    (by_autograd,) = torch.autograd.grad(tm.exchange(x, partner).square().sum(), x)
+    by_transform = torch.func.grad(lambda x: tm.exchange(x, partner).square().sum())(x)
+    torch.testing.assert_close(by_transform, by_autograd)
+
+
+def test_a_compiler_sees_the_plain_formula(monkeypatch):
+    def fails(*arguments):
+        raise AssertionError("the closed form was traced")
+
+    monkeypatch.setattr(tm.ops.closed_form, "exchange", fails)
+    x, partner = features(3, 4, 2, 2), torch.tensor([1, 2, 0])
+    compiled = torch.compile(lambda x: tm.exchange(x, partner), fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), tm.exchange(x, partner, backend="reference"))
 
 
 @pytest.mark.parametrize("norm", ["pono", "in", "gn2"])
