@@ -6,10 +6,11 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torchmoments.lab.config import CompareConfig
+    from torchmoments.lab.config import CompareConfig, ReportConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,16 +18,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         import tyro
 
-        from torchmoments.lab.config import CompareConfig
+        from torchmoments.lab.config import CompareConfig, ReportConfig
 
-        commands = {"compare": CompareConfig()}
-        config = tyro.cli(
-            tyro.extras.subcommand_type_from_defaults(commands),
+        config: CompareConfig | ReportConfig = tyro.extras.subcommand_cli_from_dict(
+            {"compare": CompareConfig, "report": ReportConfig},
             prog="torchmoments",
             description="Moment Exchange and its relatives, tried on real data.",
             args=arguments,
+            config=(tyro.conf.PositionalRequiredArgs,),
         )
-        return _compare(config)
+        return _report(config) if isinstance(config, ReportConfig) else _compare(config)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "torchmoments":
             raise
@@ -48,7 +49,6 @@ def _compare(config: "CompareConfig") -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from torchmoments.lab.compare import compare, count_complete
-    from torchmoments.lab.report import table
 
     errors = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -62,6 +62,22 @@ def _compare(config: "CompareConfig") -> int:
         sys.stderr.flush()
         # At once: all workers are gone by now, and taking PyTorch down in order takes another second or more.
         os._exit(130)
+    _show(summary, config.out)
+    return 1 if summary["failed"] else 0
+
+
+def _report(config: "ReportConfig") -> int:
+    from torchmoments.lab.report import write
+
+    _show(write(config.out, needs_complete=True), config.out)
+    return 0
+
+
+def _show(summary: dict[str, Any], out: Path) -> None:
+    from rich.console import Console
+
+    from torchmoments.lab.report import table
+
     output = Console()
     output.print(table(summary))
     output.print()
@@ -69,10 +85,7 @@ def _compare(config: "CompareConfig") -> int:
     output.print()
     for sentence in summary["conclusion"]:
         output.print(sentence, markup=False, highlight=False)
-    output.print(
-        f"\nWritten to {config.out}: summary.json, differences.png, differences.svg", markup=False, highlight=False
-    )
-    return 1 if summary["failed"] else 0
+    output.print(f"\n{out / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _complain(sentence: str) -> None:

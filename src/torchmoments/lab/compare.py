@@ -2,7 +2,7 @@
 
 OUT/comparison.json     the settings that all runs share; methods and seeds, and when they were added
 OUT/runs/METHOD/seed3   see `runs`
-OUT/summary.json, OUT/differences.png, .svg     made from the run folders, see `report`
+OUT/report.html, report.md, summary.json, differences.png, .svg, curves.png, .svg     made of these, see `report`
 """
 
 import shutil
@@ -18,9 +18,10 @@ from joblib import cpu_count
 from torchmoments.lab import report
 from torchmoments.lab.config import CompareConfig
 from torchmoments.lab.data import load
+from torchmoments.lab.files import read_json, write_json
 from torchmoments.lab.methods import parse_methods
 from torchmoments.lab.pool import train_all
-from torchmoments.lab.runs import Run, read_json, write_json
+from torchmoments.lab.runs import Run
 from torchmoments.lab.train import check_method
 
 Progress = Callable[[int, int], None]
@@ -44,7 +45,7 @@ def compare(config: CompareConfig, progress: Progress = lambda done, total: None
     data.subset(config.train_size, seed=0)
     for method in parse_methods(config.methods):
         check_method(config, method, data)
-    with _folder(config) as methods:
+    with _folder(config):
         runs = [Run(config.out, config, word, seed) for seed in range(config.seeds) for word in config.methods]
         missing = [run for run in runs if not run.is_complete()]
         done = len(runs) - len(missing)
@@ -57,7 +58,7 @@ def compare(config: CompareConfig, progress: Progress = lambda done, total: None
 
         workers = min(config.workers or cpu_count(), max(1, len(missing)))
         train_all(missing, workers, finished)
-        return report.write(config.out, methods)
+        return report.write(config.out)
 
 
 def count_complete(out: Path) -> int:
@@ -67,8 +68,8 @@ def count_complete(out: Path) -> int:
 
 
 @contextmanager
-def _folder(config: CompareConfig) -> Iterator[list[str]]:
-    """Hold the folder for this process; gives the words of all methods in it, the reference first."""
+def _folder(config: CompareConfig) -> Iterator[None]:
+    """Hold the folder for this process."""
     out = config.out
     if out.exists() and not out.is_dir():
         raise ValueError(f"out needs a folder; got the file '{out}'. Choose another one with --out.")
@@ -93,13 +94,13 @@ def _folder(config: CompareConfig) -> Iterator[list[str]]:
         ) from error
     with lock:
         lock.release()
-        methods = _join(config)
+        _join(config)
         for leftover in out.glob("runs/*/.*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)
-        yield methods
+        yield
 
 
-def _join(config: CompareConfig) -> list[str]:
+def _join(config: CompareConfig) -> None:
     """Check that the folder has the same settings, and record what this request adds to it."""
     path = config.out / "comparison.json"
     settings = config.settings()
@@ -125,4 +126,3 @@ def _join(config: CompareConfig) -> list[str]:
         write_json(
             path, {"settings": settings, "methods": methods, "seeds": seeds, "history": [*before["history"], event]}
         )
-    return [*before["methods"], *added]

@@ -1,50 +1,154 @@
 """The conclusion of a comparison in plain sentences. It goes by the Holm-adjusted p, at 0.05."""
 
+from collections.abc import Sequence
 from typing import Any
 
 _LEVEL = 0.05
+_METRICS = {"balanced-error": "balanced error", "auroc": "AUROC error"}
 
 
 def sentences(summary: dict[str, Any]) -> list[str]:
-    """What the summary shows, what it does not, and what its intervals cover."""
+    """What the summary shows, what it does not, and what its intervals cover; the headline first."""
     paired = summary["paired"]
-    said = [_of_method(word, entry, summary["reference"], len(paired)) for word, entry in paired.items()]
-    said += [
-        _of_labels(word, entry, paired)
-        for word, entry in summary["beyond_labels"].items()
-        if _is_shown(paired[word]) and paired[word]["difference_mean"] < 0
-    ]
-    if paired and summary["test_images"] is not None:
-        said += _coverage(paired, summary["test_images"])
+    said = [headline(summary)]
+    if len(paired) > 1:
+        said += [_of_method(word, entry, summary) for word, entry in paired.items()]
+    said += of_labels(summary)
+    said += coverage(summary)
     if len(summary["environments"]) > 1:
         said.append(f"The runs come from {len(summary['environments'])} environments, see env.json in their folders.")
     said += [f"{run['method']} seed {run['seed']} failed: {run['reason']}." for run in summary["failed"]]
     return said
 
 
-def _is_shown(entry: dict[str, Any]) -> bool:
-    return entry["p_holm"] is not None and entry["p_holm"] < _LEVEL
+def headline(summary: dict[str, Any]) -> str:
+    """The conclusion in one sentence, whatever the number of methods."""
+    paired, reference = summary["paired"], summary["reference"]
+    if not any(entry["n"] for entry in summary["methods"].values()):
+        return "No run is complete, so nothing can be said."
+    if not paired:
+        return f"Only {reference} was trained, so there is nothing to compare it with."
+    if len(paired) == 1:
+        [(word, entry)] = paired.items()
+        return _of_method(word, entry, summary)
+    outcomes = {word: outcome(entry) for word, entry in paired.items()}
+    gains, harms, unshown = ([w for w in paired if outcomes[w] == kind] for kind in ("gain", "harm", "not shown"))
+    if gains or harms:
+        return _some_shown(gains, harms, unshown, summary)
+    if unshown:
+        still = {word: max(0.0, -paired[word]["difference_ci95"][0]) for word in unshown}
+        most = max(still, key=lambda word: still[word])
+        allowed = f"the largest gain that an interval still allows is {still[most]:.2f} points ({most})"
+        return (
+            f"No difference to {reference} shown for {_listed(unshown, 'or')} "
+            f"({_evidence(min((paired[w] for w in unshown), key=lambda e: e['p_holm']), summary, 'smallest p')}); "
+            f"{allowed if still[most] else 'the intervals allow no gain'}."
+        )
+    if any(entry["n"] == 1 for entry in paired.values()):
+        return "No difference can be shown: one seed gives no interval and no p. Use --seeds 2 or more."
+    if any(entry["n"] for entry in paired.values()):
+        return f"No difference to {reference} can be shown: all seeds differ alike, and no spread gives no interval."
+    return f"Nothing to compare: no seed has complete runs of both {reference} and another method."
 
 
-def _of_method(word: str, entry: dict[str, Any], reference: str, comparisons: int) -> str:
-    mean, ci95 = entry["difference_mean"], entry["difference_ci95"]
+def outcome(entry: dict[str, Any]) -> str:
+    """ "gain", "harm" or "not shown" of an entry of `paired`; "unknown" where there is no interval."""
+    if entry["p_holm"] is None:
+        return "unknown"
+    if entry["p_holm"] >= _LEVEL:
+        return "not shown"
+    return "gain" if entry["difference_mean"] < 0 else "harm"
+
+
+def of_labels(summary: dict[str, Any]) -> list[str]:
+    """For each MoEx with a shown gain: how much of it the labels alone give."""
+    paired = summary["paired"]
+    return [
+        _of_labels(word, beyond, paired)
+        for word, beyond in summary["beyond_labels"].items()
+        if outcome(paired[word]) == "gain"
+    ]
+
+
+def coverage(summary: dict[str, Any]) -> list[str]:
+    """What the intervals are about, and with few test images what they become when these are a sample too."""
+    paired, test_images = summary["paired"], summary["test_images"]
+    if not paired or test_images is None:
+        return []
+    said = [f"The intervals cover training subsets and initializations, on these {test_images:,} test images."]
+    wider = {word: entry.get("difference_ci95_with_images") for word, entry in paired.items()}
+    shown = [f"{word} {ci95[0]:+.2f} to {ci95[1]:+.2f}" for word, ci95 in wider.items() if ci95 is not None]
+    if shown:
+        said.append(f"For other test images too, the 95% CI of the difference is: {'; '.join(shown)}.")
+    return said
+
+
+def metric_name(summary: dict[str, Any]) -> str:
+    """The metric in words: an error in percent, the lower the better."""
+    metric = summary.get("metric", "error")
+    return _METRICS.get(metric, metric)
+
+
+def show_p(p: float | None) -> str:
+    if p is None:
+        return "-"
+    return "<0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def _some_shown(gains: list[str], harms: list[str], unshown: list[str], summary: dict[str, Any]) -> str:
+    name, reference, paired = metric_name(summary), summary["reference"], summary["paired"]
+    shown, said = gains or harms, []
+    extreme = max(shown, key=lambda word: abs(paired[word]["difference_mean"]))
+    verb = "lower" if gains else "raise"
+    if len(shown) == 1:
+        said.append(f"{extreme} {verb}s the {name} of {reference} by {_size(paired[extreme], summary)}")
+    else:
+        said.append(
+            f"{_listed(shown, 'and')} {verb} the {name} of {reference}, "
+            f"{extreme} the most: by {_size(paired[extreme], summary)}"
+        )
+    if gains and harms:
+        said.append(f"{_listed(harms, 'and')} {'raises' if len(harms) == 1 else 'raise'} it")
+    if unshown:
+        said.append(f"no difference is shown for {_listed(unshown, 'or')}")
+    return "; ".join(said) + "."
+
+
+def _of_method(word: str, entry: dict[str, Any], summary: dict[str, Any]) -> str:
+    mean, ci95, reference = entry["difference_mean"], entry["difference_ci95"], summary["reference"]
     if mean is None:
         return f"{word}: no seed has a complete run of both {word} and {reference}."
     if entry["n"] == 1:
         return f"{word}: {mean:+.2f} points with one seed, which gives no interval and no p. Use --seeds 2 or more."
     if ci95 is None:
         return f"{word}: every seed differs from {reference} by the same {mean:+.2f} points: no spread, so no interval."
-    low, high = ci95
+    if outcome(entry) == "not shown":
+        gain = f"a gain of up to {-ci95[0]:.2f} points" if ci95[0] < 0 else "no gain"
+        return (
+            f"{word}: no difference to {reference} shown ({_evidence(entry, summary)}); "
+            f"the interval still allows {gain}."
+        )
+    verb = "lowers" if mean < 0 else "raises"
+    return f"{word} {verb} the {metric_name(summary)} of {reference} by {_size(entry, summary)}."
+
+
+def _size(entry: dict[str, Any], summary: dict[str, Any]) -> str:
+    nearer, further = sorted(abs(end) for end in entry["difference_ci95"])
+    evidence = _evidence(entry, summary)
+    return f"{abs(entry['difference_mean']):.2f} points (95% CI {nearer:.2f} to {further:.2f}; {evidence})"
+
+
+def _evidence(entry: dict[str, Any], summary: dict[str, Any], name: str = "p") -> str:
+    comparisons = len(summary["paired"])
     adjusted = f", Holm-adjusted for {comparisons} comparisons" if comparisons > 1 else ""
-    p = "p < 0.0001" if entry["p_holm"] < 1e-4 else f"p = {entry['p_holm']:.4f}"
-    if not _is_shown(entry):
-        gain = f"a gain of up to {-low:.2f} points" if low < 0 else "no gain"
-        return f"{word}: no difference to {reference} shown ({p}{adjusted}); the interval still allows {gain}."
-    verb, nearer, further = ("lowers", -high, -low) if mean < 0 else ("raises", low, high)
-    return (
-        f"{word} {verb} the error of {reference} by {abs(mean):.2f} points "
-        f"(95% CI {nearer:.2f} to {further:.2f}; {p}{adjusted})."
-    )
+    p = show_p(entry["p_holm"])
+    return f"{name} {p.replace('<', '< ') if p.startswith('<') else f'= {p}'}{adjusted}"
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    if len(words) > 3:
+        return f"{len(words)} methods" if last == "and" else f"{len(words)} other methods"
+    return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _of_labels(word: str, beyond: dict[str, Any], paired: dict[str, dict[str, Any]]) -> str:
@@ -59,12 +163,3 @@ def _of_labels(word: str, beyond: dict[str, Any], paired: dict[str, dict[str, An
     return (
         said + f"; {word} minus {labels} is {beyond['difference_mean']:+.2f} points (95% CI {low:+.2f} to {high:+.2f})."
     )
-
-
-def _coverage(paired: dict[str, dict[str, Any]], test_images: int) -> list[str]:
-    said = [f"The intervals cover training subsets and initializations, on these {test_images:,} test images."]
-    wider = {word: entry.get("difference_ci95_with_images") for word, entry in paired.items()}
-    shown = [f"{word} {ci95[0]:+.2f} to {ci95[1]:+.2f}" for word, ci95 in wider.items() if ci95 is not None]
-    if shown:
-        said.append(f"For other test images too, the 95% CI of the difference is: {'; '.join(shown)}.")
-    return said

@@ -64,7 +64,7 @@ class CompareConfig(TrainConfig):
     workers: int | None = None
     """Runs at a time, one thread each. None: one for each core."""
     out: Path = Path("runs/compare")
-    """Folder for the runs, the summary and the figure."""
+    """Folder for the runs and the report."""
 
     def check(self) -> None:
         super().check()
@@ -73,6 +73,14 @@ class CompareConfig(TrainConfig):
             _at_least(1, "workers", self.workers, "worker")
         if not self.methods:
             raise ValueError("methods needs at least one method; got none at all. Write --methods none moex.")
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Make the report of a comparison again, from its run folders alone. Nothing is trained."""
+
+    out: Path
+    """Folder of a comparison, the --out of a compare."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -7,8 +7,6 @@ A run that failed leaves a folder too, with the reason in summary.json; it is tr
 """
 
 import csv
-import json
-import os
 import platform
 import shutil
 import traceback
@@ -25,6 +23,7 @@ import torch
 
 from torchmoments.lab.config import TrainConfig
 from torchmoments.lab.data import Data, load
+from torchmoments.lab.files import read_json, write_json
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.train import Result, train
 
@@ -130,21 +129,6 @@ def environment() -> dict[str, str | int]:
         "threads": 1,
         "system": platform.platform(),
     }
-
-
-def read_json(path: Path) -> Any:
-    """What a JSON file holds; None where there is no file."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write under a temporary name and move, so that nobody reads half a file."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
-    os.replace(temporary, path)
 
 
 def _error(result: Result, data: Data) -> float:

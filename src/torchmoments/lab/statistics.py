@@ -63,6 +63,15 @@ def interval_with_images(differences: np.ndarray) -> Interval | None:
     return _interval(float(of_seeds.mean()), float(squared**0.5), seeds)
 
 
+def pointwise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Mean over seeds of [seeds, epochs], and half of its 95% t interval at each epoch; None with one seed."""
+    seeds = len(values)
+    mean = values.mean(axis=0)
+    if seeds < 2:
+        return mean, None
+    return mean, stats.t.ppf(0.975, seeds - 1) * values.std(axis=0, ddof=1) / seeds**0.5
+
+
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Holm's adjustment: the k-th smallest of m becomes max over j <= k of min(1, (m - j + 1) p_j), in the given order.
 

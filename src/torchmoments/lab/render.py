@@ -1,0 +1,64 @@
+"""A page as HTML in one file, and as Markdown. Both escape every word; neither adds any."""
+
+import re
+from functools import lru_cache
+from typing import assert_never
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from torchmoments.lab.page import Block, Command, Page, Picture, Table, Text
+
+
+def html(page: Page) -> str:
+    """One file that needs no other and no network, and runs no script."""
+    return _template().render(page=page, inline=Markup)
+
+
+def markdown(page: Page) -> str:
+    """GitHub-flavoured Markdown; figures are the files beside it."""
+    parts = [f"# {escape(page.title)}", f"**{escape(page.conclusion)}**", escape(" · ".join(page.facts))]
+    parts += [_block(note) for note in page.notes]
+    for section in page.sections:
+        parts += [f"## {escape(section.title)}", *map(_block, section.blocks)]
+    return "\n\n".join([*parts, "---", escape(page.end)]) + "\n"
+
+
+def escape(words: str) -> str:
+    """Words that Markdown shows as they are, on one line."""
+    words = re.sub(r"([\\`*_\[\]<>|~$&#!])", r"\\\1", " ".join(words.split()))
+    # What would start a list or a heading, where the words start a line.
+    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", words)
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Text(words, note):
+            return ("> " if note else "") + escape(words)
+        case Table():
+            return _table(block)
+        case Picture(name, description):
+            return f"![{escape(description)}]({name}.png)"
+        case Command(lines):
+            fence = "`" * max(3, *(len(ticks) + 1 for ticks in re.findall("`+", lines)), 3)
+            return f"{fence}sh\n{lines}\n{fence}"
+    assert_never(block)
+
+
+def _table(table: Table) -> str:
+    rule = ["---", *["---:" if table.numbers else "---"] * (len(table.headings) - 1)]
+    rows = [[escape(cell) for cell in row] for row in (table.headings, *table.rows)]
+    lines = ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
+    return f"{escape(table.caption)}:\n\n" + "\n".join(lines)
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("torchmoments.lab"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html")

@@ -1,0 +1,118 @@
+"""summary.json: the statistics of a comparison, from its runs.
+
+Errors are in percent, differences in percentage points; below 0 the method is better than the reference.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from torchmoments.lab.folder import Comparison, Runs
+from torchmoments.lab.statistics import estimate, holm, interval_with_images
+
+# With fewer, which images happen to be in the test set matters as much as the seeds.
+FEW_IMAGES = 1000
+
+
+def summarize(comparison: Comparison) -> dict[str, Any]:
+    """The contents of summary.json, but the conclusion.
+
+    Returns:
+        methods: {word: error_mean, error_ci95, n, seconds_mean}
+        paired: {word: difference_mean, difference_ci95, p_value, p_holm, n, slowdown, slowdown_ci95} for each method but
+            the first. slowdown is the geometric mean over seeds of seconds / the reference's seconds. Where the metric
+            is the error and there are fewer than 1,000 test images, also difference_ci95_with_images
+        beyond_labels: {moex word: labels, and the entries of `paired`, but of moex minus the labels alone}
+        reference, metric, test_images, settings, environments, failed: [{method, seed, reason}], missing: {word: seeds}
+
+        What is undefined is None.
+    """
+    runs = comparison.runs
+    reference, *others = comparison.methods
+    metric = comparison.settings.get("metric", "error")
+    all_runs = [run for of_method in runs.values() for run in of_method.values()]
+    complete = [run for run in all_runs if "predictions" in run]
+    paired = {word: _paired(runs, word, reference, metric) for word in others}
+    for entry, adjusted in zip(paired.values(), holm([entry["p_value"] for entry in paired.values()]), strict=True):
+        entry["p_holm"] = adjusted
+    return {
+        "reference": reference,
+        "metric": metric,
+        "methods": {word: _method(list(of_method.values())) for word, of_method in runs.items()},
+        "paired": paired,
+        "beyond_labels": {
+            word: {"labels": labels, **_paired(runs, word, labels, metric)}
+            for word in others
+            for labels in others
+            if _is_moex_of(word, labels)
+        },
+        "test_images": len(complete[0]["predictions"]) if complete else None,
+        "settings": comparison.settings,
+        "environments": _distinct([run["env"] for run in complete]),
+        "failed": [
+            {"method": run["method"], "seed": run["seed"], "reason": run["failed"]}
+            for run in all_runs
+            if "failed" in run
+        ],
+        "missing": comparison.missing(),
+    }
+
+
+def seed_differences(runs: Runs, word: str, reference: str) -> dict[int, float]:
+    """{seed: error of `word` minus error of `reference`}, for the seeds that both have."""
+    return {seed: run["error"] - other["error"] for seed, run, other in _pairs(runs, word, reference)}
+
+
+def _method(of_method: list[dict[str, Any]]) -> dict[str, Any]:
+    complete = [run for run in of_method if "predictions" in run]
+    error = estimate([run["error"] for run in complete])
+    seconds = float(np.mean([run["seconds"] for run in complete])) if complete else None
+    return {"error_mean": error.mean, "error_ci95": error.ci95, "n": error.n, "seconds_mean": seconds}
+
+
+def _paired(runs: Runs, word: str, reference: str, metric: str) -> dict[str, Any]:
+    difference = estimate(list(seed_differences(runs, word, reference).values()))
+    entry = {
+        "difference_mean": difference.mean,
+        "difference_ci95": difference.ci95,
+        "p_value": difference.p_value,
+        "n": difference.n,
+        **_slowdown(runs, word, reference),
+    }
+    # Only the error is a mean over images.
+    if difference.n and metric == "error":
+        images = np.stack([_wrong(run) - _wrong(other) for _, run, other in _pairs(runs, word, reference)])
+        if images.shape[1] < FEW_IMAGES:
+            entry["difference_ci95_with_images"] = interval_with_images(images)
+    return entry
+
+
+def _slowdown(runs: Runs, word: str, reference: str) -> dict[str, Any]:
+    seconds = [(run["seconds"], other["seconds"]) for _, run, other in _pairs(runs, word, reference)]
+    logs = estimate([math.log(own / others) for own, others in seconds if own > 0 and others > 0])
+    return {
+        "slowdown": None if logs.mean is None else math.exp(logs.mean),
+        "slowdown_ci95": None if logs.ci95 is None else [math.exp(end) for end in logs.ci95],
+    }
+
+
+def _pairs(runs: Runs, word: str, reference: str) -> list[tuple[int, dict[str, Any], dict[str, Any]]]:
+    """(seed, run of `word`, run of `reference`) where both are complete."""
+    pairs = [(seed, run, runs[reference].get(seed, {})) for seed, run in runs[word].items()]
+    return [(seed, run, other) for seed, run, other in pairs if "predictions" in run and "predictions" in other]
+
+
+def _wrong(run: dict[str, Any]) -> np.ndarray:
+    """100 where the image is wrong, otherwise 0; [images]."""
+    return np.where(run["predictions"]["target"] != run["predictions"]["predicted"], 100.0, 0.0)
+
+
+def _is_moex_of(word: str, labels: str) -> bool:
+    """Whether `labels` is the control of `word`: the same options, as typed."""
+    moex, control = word.partition(":"), labels.partition(":")
+    return moex[0] == "moex" and control[0] == "labels" and moex[1:] == control[1:]
+
+
+def _distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [item for index, item in enumerate(items) if item not in items[:index]]
