@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _LEVEL = 0.05
+_FEW = 3
 _METRICS = {"balanced-error": "balanced error", "auroc": "AUROC error"}
 
 
@@ -11,7 +12,8 @@ def sentences(summary: dict[str, Any]) -> list[str]:
     """What the summary shows, what it does not, and what its intervals cover; the headline first."""
     paired = summary["paired"]
     said = [headline(summary)]
-    if len(paired) > 1:
+    # With more, the table says it better.
+    if 1 < len(paired) <= _FEW:
         said += [_of_method(word, entry, summary) for word, entry in paired.items()]
     said += of_labels(summary)
     said += coverage(summary)
@@ -40,7 +42,7 @@ def headline(summary: dict[str, Any]) -> str:
         most = max(still, key=lambda word: still[word])
         allowed = f"the largest gain that an interval still allows is {still[most]:.2f} points ({most})"
         return (
-            f"No difference to {reference} shown for {_listed(unshown, 'or')} "
+            f"No difference to {reference} shown for {listed(unshown, 'or')} "
             f"({_evidence(min((paired[w] for w in unshown), key=lambda e: e['p_holm']), summary, 'smallest p')}); "
             f"{allowed if still[most] else 'the intervals allow no gain'}."
         )
@@ -78,7 +80,7 @@ def coverage(summary: dict[str, Any]) -> list[str]:
     said = [f"The intervals cover training subsets and initializations, on these {test_images:,} test images."]
     wider = {word: entry.get("difference_ci95_with_images") for word, entry in paired.items()}
     shown = [f"{word} {ci95[0]:+.2f} to {ci95[1]:+.2f}" for word, ci95 in wider.items() if ci95 is not None]
-    if shown:
+    if 0 < len(shown) <= _FEW:
         said.append(f"For other test images too, the 95% CI of the difference is: {'; '.join(shown)}.")
     return said
 
@@ -97,20 +99,20 @@ def show_p(p: float | None) -> str:
 
 def _some_shown(gains: list[str], harms: list[str], unshown: list[str], summary: dict[str, Any]) -> str:
     name, reference, paired = metric_name(summary), summary["reference"], summary["paired"]
-    shown, said = gains or harms, []
-    extreme = max(shown, key=lambda word: abs(paired[word]["difference_mean"]))
+    shown = gains or harms
+    entries = [paired[word] for word in shown]
     verb = "lower" if gains else "raise"
     if len(shown) == 1:
-        said.append(f"{extreme} {verb}s the {name} of {reference} by {_size(paired[extreme], summary)}")
+        said = [f"{shown[0]} {verb}s the {name} of {reference} by {_size(entries[0], summary)}"]
     else:
-        said.append(
-            f"{_listed(shown, 'and')} {verb} the {name} of {reference}, "
-            f"{extreme} the most: by {_size(paired[extreme], summary)}"
-        )
+        sizes = [f"{abs(entry['difference_mean']):.2f}" for entry in entries]
+        by = f"{min(sizes, key=float)} to {max(sizes, key=float)}" if len(sizes) > _FEW else listed(sizes, "and")
+        weakest = _evidence(max(entries, key=lambda entry: entry["p_holm"]), summary, "largest p")
+        said = [f"{listed(shown, 'and')} {verb} the {name} of {reference} by {by} points ({weakest})"]
     if gains and harms:
-        said.append(f"{_listed(harms, 'and')} {'raises' if len(harms) == 1 else 'raise'} it")
+        said.append(f"{listed(harms, 'and')} {'raises' if len(harms) == 1 else 'raise'} it")
     if unshown:
-        said.append(f"no difference is shown for {_listed(unshown, 'or')}")
+        said.append(f"no difference is shown for {listed(unshown, 'or')}")
     return "; ".join(said) + "."
 
 
@@ -145,9 +147,10 @@ def _evidence(entry: dict[str, Any], summary: dict[str, Any], name: str = "p") -
     return f"{name} {p.replace('<', '< ') if p.startswith('<') else f'= {p}'}{adjusted}"
 
 
-def _listed(words: Sequence[str], last: str) -> str:
-    if len(words) > 3:
-        return f"{len(words)} methods" if last == "and" else f"{len(words)} other methods"
+def listed(words: Sequence[str], last: str) -> str:
+    """a, b and c; only their number where there are more."""
+    if len(words) > _FEW:
+        return f"{len(words)} methods" if last == "and" else f"any of {len(words)} methods"
     return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 

@@ -17,7 +17,7 @@ from torchmoments.lab.folder import CURVES, Comparison
 from torchmoments.lab.page import Block, Command, Page, Picture, Section, Table, Text
 from torchmoments.lab.summary import FEW_IMAGES, seed_differences
 
-_OUTCOMES = {"gain": "gain", "harm": "harm", "not shown": "no difference shown", "unknown": "no interval"}
+_OUTCOMES = {"gain": "gain", "harm": "harm", "not shown": "no", "unknown": "no interval"}
 _CURVES = {"loss": "training loss", "accuracy": "training accuracy, %"}
 _NONE = "–"
 
@@ -47,8 +47,8 @@ def page(comparison: Comparison, summary: dict[str, Any]) -> Page:
 
 
 def typeset(words: str) -> str:
-    """Our sentences with a minus sign for the hyphen of a number."""
-    return re.sub(r"(?<=[ (])-(?=\d)", "\u2212", words)
+    """Our sentences with a minus sign for the hyphen of a number, and no line break inside `p = 0.01`."""
+    return re.sub(r"\bp ([=<]) (?=\d)", "p\u00a0\\1\u00a0", re.sub(r"(?<=[ (])-(?=\d)", "\u2212", words))
 
 
 def _title(summary: dict[str, Any]) -> str:
@@ -72,14 +72,18 @@ def _facts(summary: dict[str, Any]) -> list[str]:
 
 
 def _notes(comparison: Comparison, summary: dict[str, Any]) -> list[Text]:
-    notes = []
-    for word, entry in summary["paired"].items():
-        wider = entry.get("difference_ci95_with_images")
-        if conclusion.outcome(entry) in ("gain", "harm") and wider is not None and wider[0] <= 0 <= wider[1]:
-            notes.append(
-                f"Shown for these {summary['test_images']:,} test images only: with other images too, the interval of "
-                f"{word} reaches from {wider[0]:+.2f} to {wider[1]:+.2f} points."
-            )
+    notes = conclusion.of_labels(summary)
+    wider = {
+        word: entry["difference_ci95_with_images"]
+        for word, entry in summary["paired"].items()
+        if conclusion.outcome(entry) in ("gain", "harm") and entry.get("difference_ci95_with_images")
+    }
+    unsure = [f"{word} {ci95[0]:+.2f} to {ci95[1]:+.2f}" for word, ci95 in wider.items() if ci95[0] <= 0 <= ci95[1]]
+    if unsure:
+        notes.append(
+            f"Shown for these {summary['test_images']:,} test images only. For other images too, the interval of the "
+            f"difference reaches both sides of 0: {'; '.join(unsure)} points."
+        )
     failed, missing = len(summary["failed"]), sum(map(len, summary["missing"].values()))
     if failed or missing:
         counts = [f"{failed} failed"] * bool(failed) + [f"{missing} not trained yet"] * bool(missing)
@@ -98,7 +102,7 @@ def _results(summary: dict[str, Any]) -> Section:
     several = len(paired) > 1
     headings = ["Method", f"Test {name}, %".replace("Test AUROC", "AUROC")]
     if paired:
-        headings += [f"Minus {summary['reference']}, points", "p", *["p, Holm"] * several, "Shown"]
+        headings += [f"Minus {summary['reference']}, points", "p (Holm-adjusted)" if several else "p", "Difference shown"]
     rows = []
     for word, of_method in summary["methods"].items():
         row = [word, _range(of_method["error_mean"], of_method["error_ci95"])]
@@ -106,12 +110,11 @@ def _results(summary: dict[str, Any]) -> Section:
         if entry is not None:
             row += [
                 _range(entry["difference_mean"], entry["difference_ci95"], "+"),
-                conclusion.show_p(entry["p_value"]).replace("-", _NONE),
-                *[conclusion.show_p(entry["p_holm"]).replace("-", _NONE)] * several,
+                _p(entry["p_value"]) + (f" ({_p(entry['p_holm'])})" if several and entry["p_holm"] is not None else ""),
                 _OUTCOMES[conclusion.outcome(entry)] if entry["n"] else "no paired runs",
             ]
         elif paired:
-            row += ["reference", "", *[""] * several, ""]
+            row += ["reference", "", ""]
         rows.append([*row, str(of_method["n"])])
     table = Table("Mean over seeds and, in brackets, its 95% interval", [*headings, "Seeds"], rows)
     blocks: list[Block] = [table]
@@ -145,16 +148,16 @@ def _seed_by_seed(comparison: Comparison, summary: dict[str, Any]) -> Section:
     ]
     label = f"{conclusion.metric_name(summary)} minus that of {summary['reference']}, percentage points"
     described = [
-        f"{row.word} is better in {sum(d < 0 for d in row.differences.values())} of {_seeds(len(row.differences))}"
+        f"{row.word} is better in {sum(d < 0 for d in row.differences.values())} of {_seeds(len(row.differences))}, "
+        f"its mean is {_range(row.mean, row.ci95, '+')}"
         for row in rows
     ]
     drawing = draw("differences", lambda width: differences(rows, label, width))
     return Section(
         "Seed by seed",
         [
-            Picture("differences", f"Difference to {summary['reference']}, one dot a seed.", drawing),
+            Picture("differences", f"Difference to {summary['reference']}, points: {'; '.join(described)}.", drawing),
             Text("Each dot is one seed. The diamond below is the mean, the bar its 95% interval."),
-            Text(f"{'; '.join(described)}."),
         ],
     )
 
@@ -179,11 +182,11 @@ def _labels(summary: dict[str, Any]) -> Section:
         headings = ["Method", "Its labels alone", "Their share of the gain", "Method minus labels, points"]
         blocks.append(Table("Labels mixed in the same way, features untouched", headings, rows))
     if alone_words:
-        controls = [word.replace("moex", "labels", 1) for word in alone_words]
+        control = alone_words[0].replace("moex", "labels", 1)
         blocks.append(
             Text(
-                "MoEx mixes features and labels. How much the labels alone do is not known for "
-                f"{', '.join(alone_words)}: the control is {', '.join(controls)}."
+                f"MoEx mixes features and labels. For {conclusion.listed(alone_words, 'and')} the labels alone are not here: "
+                f"that is the same word with labels instead of moex, as in {control}."
             )
         )
     return Section("The labels alone", blocks)
@@ -282,7 +285,7 @@ def _settings(comparison: Comparison, summary: dict[str, Any]) -> Section:
         [str(event.get("time", _NONE)).replace("T", " ").replace("+00:00", " UTC"), ", ".join(event["methods"]), str(event["seeds"])]
         for event in comparison.history
     ]
-    blocks.append(Table("History: what was asked for, and when", ["Time", "Methods", "Seeds"], history, False))
+    blocks.append(Table("What was asked for, and when", ["Time", "Methods", "Seeds"], history, False))
     return Section("How it was made", blocks)
 
 
@@ -301,6 +304,10 @@ def _flag(name: str, value: Any) -> str:
         return f"--{flag}" if value else f"--no-{flag}"
     values = value if isinstance(value, list) else [value]
     return " ".join([f"--{flag}", *(shlex.quote(str(v)) for v in values)])
+
+
+def _p(p: float | None) -> str:
+    return _NONE if p is None else conclusion.show_p(p)
 
 
 def _range(mean: float | None, ci95: tuple[float, float] | None, sign: str = "") -> str:

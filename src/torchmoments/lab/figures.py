@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from torchmoments.lab.statistics import pointwise
 
@@ -22,7 +22,7 @@ from torchmoments.lab.statistics import pointwise
 INK, MUTED, LINE, ACCENT = "#1b1f24", "#5c6670", "#dfe3e8", "#0072b2"
 WIDE, NARROW = 518.0, 262.0
 
-_SIZE, _EDGE, _DOT = 9.0, 6.0, 5.5
+_SIZE, _EDGE, _DOT = 9.0, 1.0, 5.5
 _LETTER, _TEXT_LINE = 0.56 * _SIZE, 12.0
 
 
@@ -88,7 +88,9 @@ def differences(rows: list[Row], label: str, width: float) -> Figure:
     heights = [_TEXT_LINE * len(name) + _pile(stack) + 28 for name, stack in zip(names, stacks, strict=True)]
     figure, axes = _canvas(width, 22 + sum(heights), 40)
     axes.set_xlim(low, high)
-    ticks = [tick for tick in MaxNLocator(6 if width > 400 else 4).tick_values(low, high) if low <= tick <= high]
+    inside = margin / 2
+    ticks = MaxNLocator(6 if width > 400 else 4).tick_values(low, high)
+    ticks = [tick for tick in ticks if low + inside <= tick <= high - inside]
     axes.set_xticks(ticks)
     axes.tick_params(axis="x", length=0, labelcolor=MUTED)
     _directions(axes, low, high)
@@ -124,7 +126,9 @@ def curves(
     rows = -(-len(pairs) // beside)
     height = rows * height_of_row + 16
     figure = Figure(figsize=(width / 72, height / 72))
-    limits = {name: _limits([c.columns[name] for c in [reference, *methods] if name in c.columns]) for name in columns}
+    drawn = {name: [c.columns[name] for c in [reference, *methods] if name in c.columns] for name in columns}
+    logarithmic = [name for name in columns if name == "loss" and _spans_magnitudes(drawn[name])]
+    limits = {name: _limits(drawn[name], name in logarithmic) for name in columns}
     for number, (pair, name) in enumerate(zip(pairs, names, strict=True)):
         row, place = divmod(number, beside)
         x = _EDGE + place * cell * len(columns)
@@ -136,6 +140,11 @@ def curves(
             axes = figure.add_axes(box)
             axes.set_title(titles[column], color=MUTED, fontsize=_SIZE - 1, loc="left", pad=4)
             _panel(axes, reference.columns[column], None if pair is None else pair.columns.get(column))
+            if column in logarithmic:
+                axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(numticks=4))
+                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axes.yaxis.set_minor_locator(NullLocator())
             axes.set_ylim(*limits[column])
     figure.text(0.5, 4 / height, "epoch", color=MUTED, ha="center", va="bottom", fontsize=_SIZE - 1)
     return figure
@@ -230,12 +239,20 @@ def _panel(axes: Axes, reference: np.ndarray, method: np.ndarray | None) -> None
         spine.set_color(LINE)
 
 
-def _limits(columns: list[np.ndarray]) -> tuple[float, float]:
-    """Limits that all panels of a column share: what the means need, with a margin."""
-    means = np.concatenate([column.mean(axis=0) for column in columns if len(column)])
-    low, high = float(means.min()), float(means.max())
-    margin = 0.05 * ((high - low) or 1.0)
+def _limits(columns: list[np.ndarray], log: bool) -> tuple[float, float]:
+    """Limits that all panels of a column share: what the means need. Not log: without the fall of the first epochs."""
+    means = [column.mean(axis=0) for column in columns]
+    late = np.concatenate([mean[0 if log else len(mean) // 20 :] for mean in means])
+    low, high = float(late.min()), float(late.max())
+    if log:
+        return low / 1.5, high * 1.3
+    margin = 0.06 * ((high - low) or 1.0)
     return low - margin, high + margin
+
+
+def _spans_magnitudes(columns: list[np.ndarray]) -> bool:
+    means = np.concatenate([column.mean(axis=0) for column in columns])
+    return bool(0 < 20 * means.min() < means.max())
 
 
 def _wrapped(word: str, letters: int) -> list[str]:

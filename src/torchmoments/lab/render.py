@@ -12,29 +12,37 @@ from torchmoments.lab.page import Block, Command, Page, Picture, Table, Text
 
 def html(page: Page) -> str:
     """One file that needs no other and no network, and runs no script."""
-    return _template().render(page=page, inline=Markup)
+    return _template().render(page=page, inline=Markup, pieces=_pieces)
 
 
 def markdown(page: Page) -> str:
     """GitHub-flavoured Markdown; figures are the files beside it."""
-    parts = [f"# {escape(page.title)}", f"**{escape(page.conclusion)}**", escape(" · ".join(page.facts))]
+    parts = [f"# {escape(page.title)}", f"**{escape(page.conclusion)}**", _line(" · ".join(page.facts))]
     parts += [_block(note) for note in page.notes]
     for section in page.sections:
         parts += [f"## {escape(section.title)}", *map(_block, section.blocks)]
-    return "\n\n".join([*parts, "---", escape(page.end)]) + "\n"
+    return "\n\n".join([*parts, "---", _line(page.end)]) + "\n"
 
 
 def escape(words: str) -> str:
     """Words that Markdown shows as they are, on one line."""
-    words = re.sub(r"([\\`*_\[\]<>|~$&#!])", r"\\\1", " ".join(words.split()))
-    # What would start a list or a heading, where the words start a line.
-    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", words)
+    return re.sub(r"([\\`*_\[\]<>|~$&#!])", r"\\\1", " ".join(words.split()))
+
+
+def _line(words: str) -> str:
+    """The same where they start a line, and could start a list, a heading or a rule."""
+    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escape(words))
+
+
+def _pieces(word: str) -> list[str]:
+    """A method's word in pieces that may stand on lines of their own."""
+    return re.findall(r"[^,:=/+]*[,:=/+]?", word)
 
 
 def _block(block: Block) -> str:
     match block:
         case Text(words, note):
-            return ("> " if note else "") + escape(words)
+            return ("> " if note else "") + _line(words)
         case Table():
             return _table(block)
         case Picture(name, description):
@@ -49,7 +57,7 @@ def _table(table: Table) -> str:
     rule = ["---", *["---:" if table.numbers else "---"] * (len(table.headings) - 1)]
     rows = [[escape(cell) for cell in row] for row in (table.headings, *table.rows)]
     lines = ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
-    return f"{escape(table.caption)}:\n\n" + "\n".join(lines)
+    return f"{_line(table.caption)}:\n\n" + "\n".join(lines)
 
 
 @lru_cache(maxsize=1)
