@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from torchmoments.lab.wording import p_value
+
 _LEVEL = 0.05
 _FEW = 3
 _METRICS = {"balanced-error": "balanced error", "auroc": "AUROC error"}
@@ -88,13 +90,15 @@ def coverage(summary: dict[str, Any]) -> list[str]:
 def metric_name(summary: dict[str, Any]) -> str:
     """The metric in words: an error in percent, the lower the better."""
     metric = summary.get("metric", "error")
-    return _METRICS.get(metric, metric)
+    return _METRICS.get(metric, str(metric))
 
 
-def show_p(p: float | None) -> str:
-    if p is None:
-        return "-"
-    return "<0.0001" if p < 1e-4 else f"{p:.4f}"
+def share_of_labels(labels: dict[str, Any], moex: dict[str, Any]) -> str | None:
+    """How much of the gain of MoEx its labels alone give, of two entries of `paired`; None where no gain is shown."""
+    alone, both = labels["difference_mean"], moex["difference_mean"]
+    if outcome(moex) != "gain" or alone is None:
+        return None
+    return f"{100 * alone / both:.0f}%" if alone < 0 else "nothing"
 
 
 def _some_shown(gains: list[str], harms: list[str], unshown: list[str], summary: dict[str, Any]) -> str:
@@ -143,7 +147,7 @@ def _size(entry: dict[str, Any], summary: dict[str, Any]) -> str:
 def _evidence(entry: dict[str, Any], summary: dict[str, Any], name: str = "p") -> str:
     comparisons = len(summary["paired"])
     adjusted = f", Holm-adjusted for {comparisons} comparisons" if comparisons > 1 else ""
-    p = show_p(entry["p_holm"])
+    p = p_value(entry["p_holm"])
     return f"{name} {p.replace('<', '< ') if p.startswith('<') else f'= {p}'}{adjusted}"
 
 
@@ -156,10 +160,10 @@ def listed(words: Sequence[str], last: str) -> str:
 
 def _of_labels(word: str, beyond: dict[str, Any], paired: dict[str, dict[str, Any]]) -> str:
     labels = beyond["labels"]
-    alone, both = paired[labels]["difference_mean"], paired[word]["difference_mean"]
-    if alone is None:
+    share = share_of_labels(paired[labels], paired[word])
+    if share is None:
         return f"{labels} has no complete runs, so the share of the labels is unknown."
-    said = f"The labels alone ({labels}) give {100 * alone / both:.0f}% of the gain of {word}"
+    said = f"The labels alone ({labels}) give {share} of the gain of {word}"
     if beyond["difference_ci95"] is None:
         return said + "."
     low, high = beyond["difference_ci95"]

@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from torchmoments.lab import conclusion, contents, render
+from torchmoments.lab import conclusion, contents, render, wording
 from torchmoments.lab.files import write_bytes, write_json
 from torchmoments.lab.folder import read_comparison
 from torchmoments.lab.page import Picture
@@ -66,8 +66,8 @@ def table(summary: dict[str, Any]) -> Table:
         if paired is not None:
             compared = [
                 _with_half(paired["difference_mean"], paired["difference_ci95"], sign="+"),
-                conclusion.show_p(paired["p_value"]),
-                conclusion.show_p(paired["p_holm"]),
+                wording.p_value(paired["p_value"]),
+                wording.p_value(paired["p_holm"]),
             ]
         seconds = of_method["seconds_mean"]
         shown.add_row(Text(word), error, *compared, str(of_method["n"]), "-" if seconds is None else f"{seconds:.1f}")

@@ -20,9 +20,9 @@ def summarize(comparison: Comparison) -> dict[str, Any]:
 
     Returns:
         methods: {word: error_mean, error_ci95, n, seconds_mean}
-        paired: {word: difference_mean, difference_ci95, p_value, p_holm, n, slowdown, slowdown_ci95} for each method but
-            the first. slowdown is the geometric mean over seeds of seconds / the reference's seconds. Where the metric
-            is the error and there are fewer than 1,000 test images, also difference_ci95_with_images
+        paired: {word: difference_mean, difference_ci95, p_value, p_holm, n, slowdown, slowdown_ci95} for each method
+            but the first. slowdown is the geometric mean over seeds of seconds / the reference's seconds. Where the
+            metric is the error and there are fewer than 1,000 test images, also difference_ci95_with_images
         beyond_labels: {moex word: labels, and the entries of `paired`, but of moex minus the labels alone}
         reference, metric, test_images, settings, environments, failed: [{method, seed, reason}], missing: {word: seeds}
 

@@ -1,0 +1,65 @@
+"""How a comparison was made: its command, settings, versions, hardware and history."""
+
+import shlex
+from collections import Counter
+from typing import Any
+
+from torchmoments.lab.folder import Comparison
+from torchmoments.lab.page import Block, Command, Section, Table, Text
+from torchmoments.lab.wording import NONE
+
+
+def section(comparison: Comparison) -> Section:
+    settings = [[name.replace("_", " "), _plain(value)] for name, value in comparison.settings.items()]
+    blocks: list[Block] = [
+        Text("This command makes all of it:"),
+        Command(command(comparison)),
+        Table("Settings that all runs share", ["Setting", "Value"], settings, numbers=False),
+    ]
+    environments = [run["env"] for of_method in comparison.runs.values() for run in of_method.values()]
+    names = dict.fromkeys(name for environment in environments for name in environment)
+    if names:
+        used = [[name.replace("_", " "), _counted(environments, name)] for name in names]
+        blocks.append(Table("Versions and hardware", ["What", "Used"], used, numbers=False))
+    history = [
+        [_time(event.get("time")), ", ".join(event["methods"]), str(event["seeds"])] for event in comparison.history
+    ]
+    blocks.append(Table("What was asked for, and when", ["Time", "Methods", "Seeds"], history, numbers=False))
+    return Section("How it was made", blocks)
+
+
+def command(comparison: Comparison) -> str:
+    """The command that gives this comparison, with every setting written out."""
+    flags = [_flag(name, value) for name, value in comparison.settings.items()]
+    flags.append("--methods " + " ".join(shlex.quote(word) for word in comparison.methods))
+    flags.append(f"--seeds {max((event['seeds'] for event in comparison.history), default=1)}")
+    flags.append("--out " + shlex.quote(comparison.name))
+    return " \\\n    ".join(["torchmoments compare", *flags])
+
+
+def _flag(name: str, value: Any) -> str:
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no-{flag}"
+    values = value if isinstance(value, list) else [value]
+    return " ".join([f"--{flag}", *(shlex.quote(str(v)) for v in values)])
+
+
+def _time(stamp: str | None) -> str:
+    return NONE if stamp is None else stamp.replace("T", " ").replace("+00:00", " UTC")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return NONE if value is None else str(value)
+
+
+def _counted(environments: list[dict[str, Any]], name: str) -> str:
+    """The value of `name` in all runs, or each of its values with the number of runs that have it."""
+    counts = Counter(_plain(environment.get(name)) for environment in environments)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{value} ({count} runs)" for value, count in counts.items())
