@@ -119,7 +119,7 @@ def test_ctrl_c_before_the_first_run_is_130(tmp_path, capsys, monkeypatch):
     assert (code, complaint) == (130, "Stopped before the first run.\n")
 
 
-@pytest.mark.parametrize("missing", ["tyro", "rich", "joblib", "sklearn", "matplotlib"])
+@pytest.mark.parametrize("missing", ["tyro", "rich", "joblib", "sklearn", "matplotlib", "jinja2"])
 def test_without_the_lab_the_command_says_how_to_install_it(tmp_path, capsys, monkeypatch, missing):
     for name in list(sys.modules):
         if name.startswith("torchmoments.lab") or name.partition(".")[0] == missing:

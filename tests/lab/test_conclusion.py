@@ -2,17 +2,18 @@
 
 import pytest
 
-from torchmoments.lab.conclusion import sentences
+from torchmoments.lab.conclusion import headline, sentences
 
 
 def entry(mean, half, p_holm, **more):
     ci95 = None if half is None else [mean - half, mean + half]
-    return {"difference_mean": mean, "difference_ci95": ci95, "p_value": p_holm, "p_holm": p_holm, "n": 20, **more}
+    return {"difference_mean": mean, "difference_ci95": ci95, "p_value": p_holm, "p_holm": p_holm, "n": 20} | more
 
 
 def summary(**changes):
     return {
         "reference": "none",
+        "methods": {"none": {"n": 20}},
         "paired": {"labels": entry(-0.5, 0.2, 0.001), "moex": entry(-1.0, 0.25, 0.00001)},
         "beyond_labels": {"moex": {"labels": "labels", **entry(-0.5, 0.3, None)}},
         "test_images": 360,
@@ -22,7 +23,7 @@ def summary(**changes):
 
 
 def test_a_gain_is_told_with_its_interval_and_adjusted_p():
-    assert sentences(summary())[0] == (
+    assert sentences(summary())[1] == (
         "labels lowers the error of none by 0.50 points (95% CI 0.30 to 0.70; p = 0.0010, "
         "Holm-adjusted for 2 comparisons)."
     )
@@ -46,10 +47,87 @@ def test_a_harm_not_shown_allows_no_gain():
     assert said[0].endswith("the interval still allows no gain.")
 
 
+GAIN, LARGER, HARM = entry(-0.5, 0.2, 0.001), entry(-1.0, 0.25, 0.00001), entry(0.8, 0.2, 0.01)
+UNSURE, WORSE, ONE_SEED = entry(-0.5, 0.6, 0.4), entry(0.5, 0.45, 0.06), entry(-1.0, None, None, n=1)
+NO_SPREAD, NO_PAIRS = entry(0.0, None, None), entry(None, None, None, n=0)
+
+
+@pytest.mark.parametrize(
+    ("paired", "said"),
+    [
+        (
+            {"a": LARGER, "b": UNSURE},
+            "a lowers the error of none by 1.00 points (95% CI 0.75 to 1.25; p < 0.0001, Holm-adjusted for 2 "
+            "comparisons); no difference is shown for b.",
+        ),
+        (
+            {"a": GAIN, "b": LARGER},
+            "a and b lower the error of none by 0.50 and 1.00 points (largest p = 0.0010, Holm-adjusted for 2 "
+            "comparisons).",
+        ),
+        (
+            {"a": GAIN, "b": LARGER, "c": GAIN, "d": GAIN, "e": HARM, "f": UNSURE},
+            "4 methods lower the error of none by 0.50 to 1.00 points (largest p = 0.0010, Holm-adjusted for 6 "
+            "comparisons); e raises it; no difference is shown for f.",
+        ),
+        (
+            {"a": HARM, "b": HARM, "c": UNSURE},
+            "a and b raise the error of none by 0.80 and 0.80 points (largest p = 0.0100, Holm-adjusted for 3 "
+            "comparisons); no difference is shown for c.",
+        ),
+        (
+            {"a": UNSURE, "b": WORSE},
+            "No difference to none shown for a or b (smallest p = 0.0600, Holm-adjusted for 2 comparisons); the "
+            "largest gain that an interval still allows is 1.10 points (a).",
+        ),
+        (
+            {"a": WORSE, "b": WORSE},
+            "No difference to none shown for a or b (smallest p = 0.0600, Holm-adjusted for 2 comparisons); the "
+            "intervals allow no gain.",
+        ),
+        (
+            dict.fromkeys("abcd", UNSURE),
+            "No difference to none shown for any of 4 methods (smallest p = 0.4000, Holm-adjusted for 4 comparisons); "
+            "the largest gain that an interval still allows is 1.10 points (a).",
+        ),
+        (
+            {"a": ONE_SEED, "b": NO_PAIRS},
+            "No difference can be shown: one seed gives no interval and no p. Use --seeds 2 or more.",
+        ),
+        (
+            {"a": NO_SPREAD, "b": NO_SPREAD},
+            "No difference to none can be shown: all seeds differ alike, and no spread gives no interval.",
+        ),
+        (
+            {"a": NO_PAIRS, "b": NO_PAIRS},
+            "Nothing to compare: no seed has complete runs of both none and another method.",
+        ),
+        ({}, "Only none was trained, so there is nothing to compare it with."),
+    ],
+)
+def test_the_headline_is_one_sentence_for_any_number_of_methods(paired, said):
+    assert headline(summary(paired=paired)) == said
+
+
+def test_without_a_complete_run_nothing_is_concluded():
+    none = {"methods": {"none": {"n": 0}}, "paired": {"a": NO_PAIRS}, "beyond_labels": {}, "test_images": None}
+    assert sentences(summary(**none))[0] == "No run is complete, so nothing can be said."
+
+
+def test_another_metric_is_named():
+    said = headline(summary(metric="balanced-error", paired={"a": LARGER}))
+    assert said.startswith("a lowers the balanced error of none by 1.00 points")
+
+
 def test_the_share_of_the_labels_is_told():
     assert "The labels alone (labels) give 50% of the gain of moex; moex minus labels is -0.50 points" in "\n".join(
         sentences(summary())
     )
+
+
+def test_labels_that_harm_give_nothing_of_the_gain():
+    paired = {"labels": entry(0.1, 0.2, 0.3), "moex": LARGER}
+    assert "(labels) give nothing of the gain of moex" in "\n".join(sentences(summary(paired=paired)))
 
 
 @pytest.mark.parametrize("moex", [entry(-1.0, 1.2, 0.2), entry(1.0, 0.2, 0.001)])

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from torchmoments.lab.figures import ACCENT, EDGE, INK, LETTER, LINE, MUTED, SIZE, TEXT_LINE, WIDE, wrapped
+from torchmoments.lab.figures import ACCENT, BOLD_LETTER, EDGE, INK, LINE, MUTED, SIZE, TEXT_LINE, WIDE, wrapped
 from torchmoments.lab.statistics import pointwise
 
 
@@ -33,7 +33,7 @@ def curves(methods: list[Curves], reference: Curves, titles: dict[str, str], wid
     beside = 2 if len(pairs) > 3 and width == WIDE else 1
     left, gap, panel = 26.0, 8.0, (62.0 if width < WIDE or beside > 1 else 96.0)
     cell = (width - 2 * EDGE) / (beside * len(columns))
-    letters = int(cell * len(columns) / LETTER) - 2
+    letters = int(cell * len(columns) / BOLD_LETTER) - 1
     names = [wrapped((pair or reference).word, letters) for pair in pairs]
     lines = max(len(name) for name in names)
     height_of_row = TEXT_LINE * (lines + 1) + panel + 26

@@ -18,7 +18,7 @@ INK, MUTED, LINE, ACCENT = "#1b1f24", "#5c6670", "#dfe3e8", "#0072b2"
 WIDE, NARROW = 518.0, 262.0
 
 SIZE, EDGE = 9.0, 1.0
-LETTER, TEXT_LINE = 0.56 * SIZE, 12.0
+LETTER, BOLD_LETTER, TEXT_LINE = 0.58 * SIZE, 0.68 * SIZE, 12.0
 
 
 @dataclass(frozen=True)

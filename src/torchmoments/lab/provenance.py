@@ -62,4 +62,4 @@ def _counted(environments: list[dict[str, Any]], name: str) -> str:
     counts = Counter(_plain(environment.get(name)) for environment in environments)
     if len(counts) == 1:
         return next(iter(counts))
-    return "; ".join(f"{value} ({count} runs)" for value, count in counts.items())
+    return "; ".join(f"{value} ({count} {'run' if count == 1 else 'runs'})" for value, count in counts.items())

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from torchmoments.lab.figures import ACCENT, EDGE, INK, LETTER, LINE, MUTED, TEXT_LINE, WIDE, wrapped
+from torchmoments.lab.figures import ACCENT, BOLD_LETTER, EDGE, INK, LETTER, LINE, MUTED, TEXT_LINE, WIDE, wrapped
 from torchmoments.lab.wording import with_interval
 
 _DOT = 5.5
@@ -35,10 +35,11 @@ def differences(rows: list[Row], label: str, width: float) -> Figure:
     low, high = min([*values, 0.0]), max([*values, 0.0])
     margin = 0.04 * ((high - low) or 1.0)
     low, high = low - margin, high + margin
-    letters = int((width - 2 * EDGE) / LETTER)
-    diameter = (high - low) * _DOT / (width - 2 * EDGE)
+    room = width - 2 * EDGE
+    numbers = max(len(with_interval(row.mean, row.ci95, "+")) for row in rows)
+    names = [wrapped(row.word, int((room - (numbers + 2) * LETTER) / BOLD_LETTER)) for row in rows]
+    diameter = (high - low) * _DOT / room
     stacks = [_stacked(row.differences, diameter) for row in rows]
-    names = [wrapped(row.word, letters - 24) for row in rows]
     heights = [TEXT_LINE * len(name) + _pile(stack) + 28 for name, stack in zip(names, stacks, strict=True)]
     figure, axes = _canvas(width, 22 + sum(heights), 40)
     axes.set_xlim(low, high)
@@ -52,7 +53,7 @@ def differences(rows: list[Row], label: str, width: float) -> Figure:
     for row, name, stack, height in zip(rows, names, stacks, heights, strict=True):
         _row(axes, row, name, stack, top, top + height - 10, ticks)
         top += height
-    axes.set_xlabel("\n".join(textwrap.wrap(label, letters)), color=MUTED)
+    axes.set_xlabel("\n".join(textwrap.wrap(label, int(room / LETTER))), color=MUTED)
     return figure
 
 

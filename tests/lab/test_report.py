@@ -1,0 +1,389 @@
+"""The report: the same in HTML and Markdown, the same again from the folder, escaped, or refused in a sentence."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
+from scipy import stats
+
+from torchmoments.cli import main
+from torchmoments.lab import report
+from torchmoments.lab.compare import compare
+from torchmoments.lab.config import CompareConfig
+from torchmoments.lab.folder import read_comparison
+from torchmoments.lab.provenance import command
+from torchmoments.lab.wording import NONE
+
+WRITTEN = ["curves.png", "curves.svg", "differences.png", "differences.svg", "report.html", "report.md", "summary.json"]
+NASTY = """<script>alert("1")</script> | a `b` *c* _d_ $x^2$ [l](http://e) & 'q' \\ # <!-- ~~s~~ </svg>"""
+VOID = {"meta", "br", "hr", "img", "wbr", "use", "path"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("report") / "comparison"
+    methods = ("none", "labels", "moex")
+    compare(CompareConfig(train_size=100, epochs=3, width=8, methods=methods, seeds=3, workers=1, out=out))
+    return out
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    return Path(shutil.copytree(trained, tmp_path / "comparison"))
+
+
+class Words(HTMLParser):
+    """What a page says: its tags, and the words of headings, paragraphs, tables and code, in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.blocks, self.tables, self.open = [], [], [], []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag in ("h1", "h2", "p", "th", "td", "li", "code", "title", "footer"):
+            self.open.append((tag, []))
+        if tag == "table":
+            self.tables.append([])
+        if tag == "tr":
+            self.tables[-1].append([])
+
+    def handle_endtag(self, tag):
+        if self.open and self.open[-1][0] == tag:
+            words = "".join(self.open.pop()[1])
+            words = words.strip("\n") if tag == "code" else " ".join(words.split())
+            (self.tables[-1][-1] if tag in ("th", "td") else self.blocks).append(words)
+
+    def handle_data(self, data):
+        if self.open:
+            self.open[-1][1].append(data)
+
+    def attributes(self, name):
+        return [attributes[name] for _, attributes in self.tags if name in attributes]
+
+
+def html_of(out):
+    return Words((out / "report.html").read_text())
+
+
+def markdown_of(out):
+    return Words(MarkdownIt("gfm-like", {"linkify": False}).render((out / "report.md").read_text()))
+
+
+def edit(path, change):
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def rename(out, old, new):
+    """Give a method another word, as if it had been typed so."""
+    (out / "runs" / quote(old, safe="=,")).rename(out / "runs" / quote(new, safe="=,"))
+    for path in (out / "runs" / quote(new, safe="=,")).glob("seed*/summary.json"):
+        edit(path, lambda summary: summary.update(method=new))
+
+    def words(record):
+        for holder in (record, *record["history"]):
+            holder["methods"] = [new if word == old else word for word in holder["methods"]]
+
+    edit(out / "comparison.json", words)
+
+
+def fail(out, word, seed, reason):
+    run = out / "runs" / word / f"seed{seed}"
+    for name in ("predictions.npy", "metrics.csv"):
+        (run / name).unlink()
+    edit(run / "summary.json", lambda summary: summary.update(error=None, seconds=None, failed=reason))
+
+
+def contents(out):
+    return {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+def number(cell):
+    return float(cell.replace("\u2212", "-").partition(" ")[0])
+
+
+def test_compare_ends_with_the_report_and_report_makes_the_same_bytes_again(trained, folder, monkeypatch):
+    for name in WRITTEN:
+        (folder / name).unlink()
+    monkeypatch.chdir(folder.parent)
+    report.write(Path("comparison"))
+    assert {name: (folder / name).read_bytes() == (trained / name).read_bytes() for name in WRITTEN} == dict.fromkeys(
+        WRITTEN, True
+    )
+
+
+def test_the_html_is_one_file_without_scripts_or_outside_addresses(trained):
+    page = html_of(trained)
+    assert not {"script", "link", "img", "iframe", "object", "a"} & {tag for tag, _ in page.tags}
+    text = (trained / "report.html").read_text()
+    outside = set(re.findall(r"https?://[^\"' ]+", text))
+    assert outside == {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert "@import" not in text
+    assert [target for target in page.attributes("xlink:href") if not target.startswith("#")] == []
+    assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
+
+
+def test_the_html_is_well_formed_and_its_references_lead_somewhere(trained):
+    text = (trained / "report.html").read_text()
+    page = html_of(trained)
+    ids = page.attributes("id")
+    assert len(ids) == len(set(ids))
+    assert set(page.attributes("aria-labelledby")) <= set(ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", text)) | {t[1:] for t in page.attributes("xlink:href")} <= set(ids)
+    assert [a.get("role") for tag, a in page.tags if tag == "figure"] == ["img", "img"]
+    assert all(len(a["aria-label"]) > 40 for tag, a in page.tags if tag == "figure")
+    assert {a.get("scope") for tag, a in page.tags if tag == "th"} == {"col", "row"}
+
+
+def test_figures_follow_the_colours_of_the_page(trained):
+    text = (trained / "report.html").read_text()
+    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    assert len(drawings) == 4
+    for drawing in drawings:
+        assert "var(--accent)" in drawing
+        assert set(re.findall(r"#[0-9a-f]{6}\b", drawing)) <= {"#000000", "#ffffff"}
+    assert "fill: #0072b2" in (trained / "differences.svg").read_text()
+
+
+def test_html_and_markdown_say_the_same(trained):
+    html, markdown = html_of(trained), markdown_of(trained)
+    assert html.tables == markdown.tables
+    assert len(html.tables) == 7
+    title, *said = [words for words in html.blocks if words]
+    assert title == said[0] == markdown.blocks[0]
+    inside = [words for words in said if words not in markdown.blocks]
+    facts = [words for words in html.blocks if re.search(r"(images|epochs|seeds)$", words)]
+    assert inside == facts
+    assert " · ".join(facts) in markdown.blocks
+
+
+def test_the_numbers_are_those_of_the_summary(trained):
+    summary = json.loads((trained / "summary.json").read_text())
+    table = html_of(trained).tables[0]
+    assert [row[0] for row in table[1:]] == ["none", "labels", "moex"]
+    for word, error, difference, p, _, seeds in table[1:]:
+        entry = summary["methods"][word]
+        low, high = entry["error_ci95"]
+        assert error.replace("\u2212", "-") == f"{entry['error_mean']:.2f} ({low:.2f} to {high:.2f})"
+        assert int(seeds) == entry["n"]
+        if word != "none":
+            paired = summary["paired"][word]
+            assert number(difference) == pytest.approx(paired["difference_mean"], abs=0.005)
+            assert p == f"{paired['p_value']:.4f} ({paired['p_holm']:.4f})"
+    assert html_of(trained).blocks[2].replace("\u2212", "-").replace("\u00a0", " ") == summary["conclusion"][0]
+
+
+def test_the_slowdown_is_the_geometric_mean_of_ratios_paired_by_seed(folder):
+    seconds = {"none": [1.0, 2.0, 4.0], "moex": [2.0, 2.0, 12.0]}
+    for word, of_seeds in seconds.items():
+        for seed, value in enumerate(of_seeds):
+            edit(folder / f"runs/{word}/seed{seed}/summary.json", lambda summary, v=value: summary.update(seconds=v))
+    entry = report.write(folder)["paired"]["moex"]
+    logs = np.log([2.0, 1.0, 3.0])
+    low, high = stats.t.interval(0.95, 2, loc=logs.mean(), scale=logs.std(ddof=1) / 3**0.5)
+    assert entry["slowdown"] == pytest.approx(6 ** (1 / 3))
+    assert entry["slowdown_ci95"] == pytest.approx([np.exp(low), np.exp(high)])
+    assert html_of(folder).tables[3][3][2].startswith("1.82 (")
+
+
+def test_words_of_a_user_are_shown_as_they_are(folder):
+    rename(folder, "moex", NASTY)
+    edit(folder / "comparison.json", lambda record: record["settings"].update(data=f"folder:{NASTY}"))
+    fail(folder, "labels", 1, f"ValueError: {NASTY}")
+    for value, path in enumerate(sorted(folder.glob("runs/*/*/env.json"))):
+        edit(path, lambda env, v=value: env.update(cpu=f"{NASTY} {v % 2}"))
+    report.write(folder)
+    shown = " ".join(NASTY.split())
+    html, markdown = html_of(folder), markdown_of(folder)
+    assert "script" not in {tag for tag, _ in html.tags + markdown.tags}
+    assert {"em", "strong", "a", "s"} & {tag for tag, _ in markdown.tags} == {"strong"}
+    assert html.tables == markdown.tables
+    assert html.tables[0][3][0] == shown
+    assert f"ValueError: {shown}" in [row[-1] for table in html.tables for row in table]
+    assert html.blocks[0] == f"folder:{shown}: labels, {shown} against none"
+    assert f"{shown} is better in" in html.attributes("aria-label")[1]
+    assert sum(tag == "svg" for tag, _ in html.tags) == 4
+    code = next(words for words in html.blocks if words.startswith("torchmoments compare"))
+    assert code in [words for words in markdown.blocks if words.startswith("torchmoments compare")]
+    assert {NASTY, f"folder:{NASTY}"} <= set(shlex.split(code))
+    svg = (folder / "differences.svg").read_text()
+    assert "<script" not in svg
+
+
+def test_the_command_gives_the_settings_of_the_comparison(trained, monkeypatch):
+    asked = []
+    monkeypatch.setattr("torchmoments.cli._compare", lambda config: asked.append(config) or 0)
+    comparison = read_comparison(trained)
+    assert main(shlex.split(command(comparison).replace("\\\n", ""))[1:]) == 0
+    assert asked[0].settings() == comparison.settings
+    assert (list(asked[0].methods), asked[0].seeds) == (comparison.methods, 3)
+
+
+@pytest.mark.parametrize(
+    ("setting", "flags"),
+    [
+        ({"augment": True}, "--augment"),
+        ({"compile_model": False}, "--no-compile-model"),
+        ({"weights": None}, "--weights None"),
+        ({"places": ["a", "b c"]}, "--places a 'b c'"),
+        ({"data": "folder:my pictures; rm -rf ~"}, "--data 'folder:my pictures; rm -rf ~'"),
+    ],
+)
+def test_settings_of_every_kind_become_flags(trained, setting, flags):
+    assert command(replace(read_comparison(trained), settings=setting)).splitlines()[1] == f"    {flags} \\"
+
+
+def test_missing_and_failed_runs_are_told_and_the_rest_is_reported(folder):
+    shutil.rmtree(folder / "runs/labels/seed0")
+    shutil.rmtree(folder / "runs/labels/seed1")
+    fail(folder, "moex", 2, "the loss needs to stay finite")
+    summary = report.write(folder)
+    assert summary["missing"] == {"labels": [0, 1]}
+    assert {word: entry["n"] for word, entry in summary["methods"].items()} == {"none": 3, "labels": 1, "moex": 2}
+    page = html_of(folder)
+    assert "6 of 9 runs are complete: 1 failed and 2 not trained yet." in page.blocks
+    assert [["moex", "2", "the loss needs to stay finite"], ["labels", "0\u20131", "not trained yet"]] in [
+        table[1:] for table in page.tables
+    ]
+
+
+def test_a_method_without_any_run_and_a_reference_alone_are_reported(folder):
+    shutil.rmtree(folder / "runs/moex")
+    assert report.write(folder)["paired"]["moex"]["difference_mean"] is None
+    assert html_of(folder).tables[0][3] == ["moex", NONE, NONE, NONE, "no paired runs", "0"]
+
+    def alone(record):
+        record["methods"] = ["none"]
+        record["history"] = [{**record["history"][0], "methods": ["none"]}]
+
+    edit(folder / "comparison.json", alone)
+    assert report.write(folder)["conclusion"] == ["Only none was trained, so there is nothing to compare it with."]
+    assert html_of(folder).tables[0][0] == ["Method", "Test error, %", "Seeds"]
+
+
+def test_a_later_extension_is_told(folder):
+    edit(folder / "comparison.json", lambda record: record["history"].append({**record["history"][0], "seeds": 4}))
+    report.write(folder)
+    page = html_of(folder)
+    assert any("the p values are too small" in words for words in page.blocks)
+    assert [row[2] for row in page.tables[-1]] == ["Seeds", "3", "4"]
+
+
+def test_another_metric_is_named_and_has_no_interval_with_images(folder):
+    edit(folder / "comparison.json", lambda record: record["settings"].update(metric="auroc"))
+    summary = report.write(folder)
+    assert "difference_ci95_with_images" not in summary["paired"]["moex"]
+    page = html_of(folder)
+    assert page.tables[0][0][1] == "Test AUROC error, %"
+    assert any("100 times (1 - AUROC)" in words for words in page.blocks)
+
+
+def test_several_environments_are_counted(folder):
+    edit(folder / "runs/moex/seed0/env.json", lambda env: env.update(torch="9.9"))
+    report.write(folder)
+    (row,) = [row for table in html_of(folder).tables for row in table if row[0] == "torch"]
+    assert "(8 runs)" in row[1]
+    assert "9.9 (1 run)" in row[1]
+
+
+DAMAGE = [
+    ("comparison.json", b"{"),
+    ("comparison.json", b"[]"),
+    ("runs/moex/seed1/summary.json", b'{"method": "moex"'),
+    ("runs/moex/seed1/summary.json", b"\xff\xfe"),
+    ("runs/moex/seed1/summary.json", None),
+    ("runs/moex/seed1/summary.json", b'{"method": "moex", "seed": 1, "error": NaN, "seconds": 1}'),
+    ("runs/moex/seed1/summary.json", b'{"method": "moex", "seed": 2, "error": 1, "seconds": 1}'),
+    ("runs/moex/seed1/config.json", b"7"),
+    ("runs/moex/seed1/env.json", None),
+    ("runs/moex/seed1/predictions.npy", None),
+    ("runs/moex/seed1/predictions.npy", b""),
+    ("runs/moex/seed1/predictions.npy", b"\x93NUMPY\x01\x00"),
+    ("runs/moex/seed1/metrics.csv", None),
+    ("runs/moex/seed1/metrics.csv", b""),
+    ("runs/moex/seed1/metrics.csv", b"epoch,loss\n1,0.5\n2,0.4\n"),
+    ("runs/moex/seed1/metrics.csv", b"epoch,loss\n1,0.5\n2,zero\n3,0.1\n"),
+    ("runs/moex/seed1/metrics.csv", b"epoch,loss\n1,0.5\n2\n3,0.1\n"),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGE)
+def test_a_damaged_file_is_named_and_nothing_is_written(folder, capsys, name, content):
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    before = contents(folder)
+    assert main(["report", str(folder)]) == 2
+    told = capsys.readouterr()
+    assert f"'{folder / name}' is damaged" in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+    assert contents(folder) == before
+
+
+def test_a_pickle_in_the_place_of_predictions_is_not_loaded(folder, capsys):
+    np.save(folder / "runs/moex/seed1/predictions.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    assert main(["report", str(folder)]) == 2
+    assert "predictions.npy' is damaged" in capsys.readouterr().err
+
+
+def test_runs_on_other_test_images_are_refused(folder):
+    path = folder / "runs/moex/seed1/predictions.npy"
+    np.save(path, np.load(path)[1:])
+    with pytest.raises(ValueError, match="the same test images; in .* those of moex seed 1 differ"):
+        report.write(folder)
+
+
+def test_what_is_no_comparison_or_has_no_complete_run_is_refused(folder, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for word in ("none", "labels", "moex"):
+        for seed in range(3):
+            fail(folder, word, seed, "no")
+    before = contents(folder)
+    for out, sentence in [
+        (tmp_path / "nowhere", "which is no folder"),
+        (tmp_path / "empty", "which holds no comparison.json"),
+        (folder / "report.md", "which is no folder"),
+        (folder, "report needs a complete run"),
+    ]:
+        assert main(["report", str(out)]) == 2
+        told = capsys.readouterr()
+        assert sentence in told.err
+        assert told.err.count("\n") == 1
+    assert contents(folder) == before
+
+
+def test_a_folder_that_cannot_be_written_is_told(folder, capsys):
+    # Root may write anywhere, but not a file in the place of a folder.
+    (folder / ".report.html.tmp").mkdir()
+    assert main(["report", str(folder)]) == 2
+    assert "report needs a folder that can be written" in capsys.readouterr().err
+
+
+def test_the_terminal_ends_with_the_path_of_the_report(folder, capsys):
+    assert main(["report", str(folder)]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(str(folder / "report.html"))
+
+
+def test_a_report_is_made_without_pytorch(folder):
+    program = (
+        "import sys; from torchmoments.cli import main\n"
+        f"code = main(['report', {str(folder)!r}])\n"
+        "print(code, 'torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stderr == "0 False\n"
