@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
@@ -18,10 +18,9 @@ from scipy import stats
 
 from torchmoments.cli import main
 from torchmoments.lab import report
+from torchmoments.lab.command import arguments
 from torchmoments.lab.compare import compare
 from torchmoments.lab.config import CompareConfig
-from torchmoments.lab.folder import read_comparison
-from torchmoments.lab.provenance import command
 from torchmoments.lab.wording import NONE
 
 WRITTEN = ["curves.png", "curves.svg", "differences.png", "differences.svg", "report.html", "report.md", "summary.json"]
@@ -94,11 +93,11 @@ def rename(out, old, new):
     for path in (out / "runs" / quote(new, safe="=,")).glob("seed*/summary.json"):
         edit(path, lambda summary: summary.update(method=new))
 
-    def words(record):
+    def rename_words(record):
         for holder in (record, *record["history"]):
             holder["methods"] = [new if word == old else word for word in holder["methods"]]
 
-    edit(out / "comparison.json", words)
+    edit(out / "comparison.json", rename_words)
 
 
 def fail(out, word, seed, reason):
@@ -203,6 +202,10 @@ def test_the_slowdown_is_the_geometric_mean_of_ratios_paired_by_seed(folder):
 def test_words_of_a_user_are_shown_as_they_are(folder):
     rename(folder, "moex", NASTY)
     edit(folder / "comparison.json", lambda record: record["settings"].update(data=f"folder:{NASTY}"))
+    edit(
+        folder / "comparison.json",
+        lambda record: record["history"][0].update(command=["torchmoments", "compare", NASTY]),
+    )
     fail(folder, "labels", 1, f"ValueError: {NASTY}")
     for value, path in enumerate(sorted(folder.glob("runs/*/*/env.json"))):
         edit(path, lambda env, v=value: env.update(cpu=f"{NASTY} {v % 2}"))
@@ -219,32 +222,36 @@ def test_words_of_a_user_are_shown_as_they_are(folder):
     assert sum(tag == "svg" for tag, _ in html.tags) == 4
     code = next(words for words in html.blocks if words.startswith("torchmoments compare"))
     assert code in [words for words in markdown.blocks if words.startswith("torchmoments compare")]
-    assert {NASTY, f"folder:{NASTY}"} <= set(shlex.split(code))
+    assert shlex.split(code) == ["torchmoments", "compare", NASTY]
     svg = (folder / "differences.svg").read_text()
     assert "<script" not in svg
 
 
-def test_the_command_gives_the_settings_of_the_comparison(trained, monkeypatch):
+def test_the_commands_of_a_report_ask_for_the_same_again(tmp_path, monkeypatch):
     asked = []
+    methods, out = ("none", "moex:p=1,at=stem/layer1"), tmp_path / "my runs"
+    first = CompareConfig(train_size=50, epochs=1, width=4, lr=1e-3, methods=methods, seeds=1, workers=1, out=out)
+    compare(first)
+    compare(replace(first, methods=("none",), seeds=2))
     monkeypatch.setattr("torchmoments.cli._compare", lambda config: asked.append(config) or 0)
-    comparison = read_comparison(trained)
-    assert main(shlex.split(command(comparison).replace("\\\n", ""))[1:]) == 0
-    assert asked[0].settings() == comparison.settings
-    assert (list(asked[0].methods), asked[0].seeds) == (comparison.methods, 3)
+    commands = [words for words in html_of(out).blocks if words.startswith("torchmoments")]
+    for command in commands:
+        assert main(shlex.split(command.replace("\\\n", ""))[1:]) == 0
+    assert asked == [first, replace(first, methods=("none",), seeds=2)]
 
 
-@pytest.mark.parametrize(
-    ("setting", "flags"),
-    [
-        ({"augment": True}, "--augment"),
-        ({"compile_model": False}, "--no-compile-model"),
-        ({"weights": None}, "--weights None"),
-        ({"places": ["a", "b c"]}, "--places a 'b c'"),
-        ({"data": "folder:my pictures; rm -rf ~"}, "--data 'folder:my pictures; rm -rf ~'"),
-    ],
-)
-def test_settings_of_every_kind_become_flags(trained, setting, flags):
-    assert command(replace(read_comparison(trained), settings=setting)).splitlines()[1] == f"    {flags} \\"
+def test_settings_of_every_kind_become_flags():
+    @dataclass
+    class Config:
+        augment: bool = True
+        compile_model: bool = False
+        weights: Path | None = None
+        epochs: int | None = None
+        places: tuple[str, ...] = ("a", "b c")
+        out: Path = Path("my runs")
+
+    words = "--augment --no-compile-model --epochs 60 --places a 'b c' --out 'my runs'"
+    assert arguments(Config(), {"epochs": 60})[2:] == shlex.split(words)
 
 
 def test_missing_and_failed_runs_are_told_and_the_rest_is_reported(folder):

@@ -16,6 +16,7 @@ import filelock
 from joblib import cpu_count
 
 from torchmoments.lab import report
+from torchmoments.lab.command import arguments
 from torchmoments.lab.config import CompareConfig
 from torchmoments.lab.data import load
 from torchmoments.lab.files import read_json, write_json
@@ -120,6 +121,7 @@ def _join(config: CompareConfig) -> None:
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "methods": list(config.methods),
             "seeds": config.seeds,
+            "command": arguments(config, settings),
         }
         methods = before["methods"] + added
         seeds = max(before["seeds"], config.seeds)

@@ -1,4 +1,4 @@
-"""How a comparison was made: its command, settings, versions, hardware and history."""
+"""How a comparison was made: its commands, settings, versions, hardware and history."""
 
 import shlex
 from collections import Counter
@@ -11,11 +11,13 @@ from torchmoments.lab.wording import NONE
 
 def section(comparison: Comparison) -> Section:
     settings = [[name.replace("_", " "), _plain(value)] for name, value in comparison.settings.items()]
-    blocks: list[Block] = [
-        Text("This command makes all of it:"),
-        Command(command(comparison)),
-        Table("Settings that all runs share", ["Setting", "Value"], settings, numbers=False),
-    ]
+    blocks: list[Block] = []
+    commands = [_shown(event["command"]) for event in comparison.history if event.get("command")]
+    if commands:
+        many = len(commands) > 1
+        blocks.append(Text("These commands make it, in this order:" if many else "This command makes it:"))
+        blocks += map(Command, commands)
+    blocks.append(Table("Settings that all runs share", ["Setting", "Value"], settings, numbers=False))
     environments = [run["env"] for of_method in comparison.runs.values() for run in of_method.values()]
     names = dict.fromkeys(name for environment in environments for name in environment)
     if names:
@@ -28,21 +30,9 @@ def section(comparison: Comparison) -> Section:
     return Section("How it was made", blocks)
 
 
-def command(comparison: Comparison) -> str:
-    """The command that gives this comparison, with every setting written out."""
-    flags = [_flag(name, value) for name, value in comparison.settings.items()]
-    flags.append("--methods " + " ".join(shlex.quote(word) for word in comparison.methods))
-    flags.append(f"--seeds {max((event['seeds'] for event in comparison.history), default=1)}")
-    flags.append("--out " + shlex.quote(comparison.name))
-    return " \\\n    ".join(["torchmoments compare", *flags])
-
-
-def _flag(name: str, value: Any) -> str:
-    flag = name.replace("_", "-")
-    if isinstance(value, bool):
-        return f"--{flag}" if value else f"--no-{flag}"
-    values = value if isinstance(value, list) else [value]
-    return " ".join([f"--{flag}", *(shlex.quote(str(v)) for v in values)])
+def _shown(words: list[str]) -> str:
+    """A command for a shell, a flag a line."""
+    return "".join(f" \\\n    {word}" if word.startswith("--") else f" {shlex.quote(word)}" for word in words).lstrip()
 
 
 def _time(stamp: str | None) -> str:
