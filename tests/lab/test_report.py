@@ -87,6 +87,13 @@ def edit(path, change):
     path.write_text(json.dumps(value))
 
 
+def set_everywhere(out, **settings):
+    """Change settings as if the comparison had been made with them."""
+    edit(out / "comparison.json", lambda record: record["settings"].update(settings))
+    for path in out.glob("runs/*/*/config.json"):
+        edit(path, lambda config: config.update(settings))
+
+
 def rename(out, old, new):
     """Give a method another word, as if it had been typed so."""
     (out / "runs" / quote(old, safe="=,")).rename(out / "runs" / quote(new, safe="=,"))
@@ -201,7 +208,7 @@ def test_the_slowdown_is_the_geometric_mean_of_ratios_paired_by_seed(folder):
 
 def test_words_of_a_user_are_shown_as_they_are(folder):
     rename(folder, "moex", NASTY)
-    edit(folder / "comparison.json", lambda record: record["settings"].update(data=f"folder:{NASTY}"))
+    set_everywhere(folder, data=f"folder:{NASTY}")
     edit(
         folder / "comparison.json",
         lambda record: record["history"][0].update(command=["torchmoments", "compare", NASTY]),
@@ -291,7 +298,7 @@ def test_a_later_extension_is_told(folder):
 
 
 def test_another_metric_is_named_and_has_no_interval_with_images(folder):
-    edit(folder / "comparison.json", lambda record: record["settings"].update(metric="auroc"))
+    set_everywhere(folder, metric="auroc")
     summary = report.write(folder)
     assert "difference_ci95_with_images" not in summary["paired"]["moex"]
     page = html_of(folder)
@@ -310,12 +317,17 @@ def test_several_environments_are_counted(folder):
 DAMAGE = [
     ("comparison.json", b"{"),
     ("comparison.json", b"[]"),
+    ("comparison.json", b'{"settings": {}, "methods": [], "history": []}'),
+    ("comparison.json", b'{"settings": {}, "methods": ["none"], "history": [{"methods": ["moex"], "seeds": 1}]}'),
+    ("comparison.json", b'{"settings": {}, "methods": ["none"], "history": [{"methods": ["none"]}]}'),
+    ("comparison.json", b'{"settings": [], "methods": ["none"], "history": []}'),
     ("runs/moex/seed1/summary.json", b'{"method": "moex"'),
     ("runs/moex/seed1/summary.json", b"\xff\xfe"),
     ("runs/moex/seed1/summary.json", None),
     ("runs/moex/seed1/summary.json", b'{"method": "moex", "seed": 1, "error": NaN, "seconds": 1}'),
     ("runs/moex/seed1/summary.json", b'{"method": "moex", "seed": 2, "error": 1, "seconds": 1}'),
     ("runs/moex/seed1/config.json", b"7"),
+    ("runs/moex/seed1/config.json", b'{"epochs": 4}'),
     ("runs/moex/seed1/env.json", None),
     ("runs/moex/seed1/predictions.npy", None),
     ("runs/moex/seed1/predictions.npy", b""),

@@ -53,21 +53,41 @@ def read_comparison(out: Path) -> Comparison:
         why = "which holds no comparison.json" if out.is_dir() else "which is no folder"
         raise ValueError(f"report needs the folder of a comparison; got '{out}', {why}. Write the --out of a compare.")
     record = _json(path, "settings", "methods", "history")
+    if not _is_record(record):
+        raise _damaged(path, "its methods and its history do not fit together")
     runs: Runs = {word: {} for word in record["methods"]}
     for folder in sorted(out.glob("runs/*/seed*")):
         if unquote(folder.parent.name) in runs:
-            run = _run(folder)
+            run = _run(folder, record["settings"])
             runs[run["method"]][run["seed"]] = run
     _check_test_images(out, runs)
     in_order = {word: dict(sorted(of_method.items())) for word, of_method in runs.items()}
     return Comparison(out.resolve().name, record["settings"], record["methods"], record["history"], in_order)
 
 
-def _run(folder: Path) -> dict[str, Any]:
+def _is_record(record: dict[str, Any]) -> bool:
+    try:
+        asked = [word for event in record["history"] for word in event["methods"]]
+        seeds = [event["seeds"] for event in record["history"]]
+        return bool(
+            record["methods"]
+            and set(asked) <= set(record["methods"])
+            and all(isinstance(word, str) for word in record["methods"])
+            and all(isinstance(number, int) for number in seeds)
+            and isinstance(record["settings"], dict)
+        )
+    except (TypeError, KeyError):
+        return False
+
+
+def _run(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     summary = _json(folder / "summary.json", "method", "seed", "error", "seconds")
     if (summary["method"], f"seed{summary['seed']}") != (unquote(folder.parent.name), folder.name):
         raise _damaged(folder / "summary.json", f"it is of {summary['method']} seed {summary['seed']}")
     run = {**summary, "config": _json(folder / "config.json"), "env": _json(folder / "env.json")}
+    differing = [name for name, value in settings.items() if run["config"].get(name, value) != value]
+    if differing:
+        raise _damaged(folder / "config.json", f"{', '.join(differing)} differ from comparison.json")
     if "failed" in run:
         return run
     for name in ("error", "seconds"):
@@ -86,7 +106,10 @@ def _predictions(path: Path) -> np.ndarray:
         raise _damaged(path, str(error) or type(error).__name__) from error
     if not has_both or predictions.ndim != 1 or not len(predictions):
         raise _damaged(path, "it needs records of target and predicted")
-    return predictions
+    # A copy without the other columns, which may be large.
+    rows = np.empty(len(predictions), dtype=[("target", np.int64), ("predicted", np.int64)])
+    rows["target"], rows["predicted"] = predictions["target"], predictions["predicted"]
+    return rows
 
 
 def _epochs(path: Path, number: int | None) -> dict[str, np.ndarray]:
