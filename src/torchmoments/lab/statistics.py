@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+
+# Not scipy.stats, whose import takes as long as all the rest of a report.
+from scipy.special import stdtr, stdtrit
 
 Interval = tuple[float, float]
 
@@ -37,7 +39,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     if n == 1 or np.ptp(values) < _NO_SPREAD:
         return Estimate(mean, None, None, n)
     standard_error = float(np.std(values, ddof=1)) / n**0.5
-    p_value = float(2 * stats.t.sf(abs(mean) / standard_error, n - 1))
+    p_value = float(2 * stdtr(n - 1, -abs(mean) / standard_error))
     return Estimate(mean, _interval(mean, standard_error, n), p_value, n)
 
 
@@ -69,7 +71,7 @@ def pointwise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     mean = values.mean(axis=0)
     if seeds < 2:
         return mean, None
-    return mean, stats.t.ppf(0.975, seeds - 1) * values.std(axis=0, ddof=1) / seeds**0.5
+    return mean, stdtrit(seeds - 1, 0.975) * values.std(axis=0, ddof=1) / seeds**0.5
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -87,5 +89,5 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _interval(mean: float, standard_error: float, n: int) -> Interval:
-    half = float(stats.t.ppf(0.975, n - 1)) * standard_error
+    half = float(stdtrit(n - 1, 0.975)) * standard_error
     return mean - half, mean + half
