@@ -1,6 +1,7 @@
 """The learning curves: each method beside the reference. Lengths are in points."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +10,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from torchmoments.lab.figures import ACCENT, BOLD_LETTER, EDGE, INK, LINE, MUTED, SIZE, TEXT_LINE, WIDE, wrapped
 from torchmoments.lab.statistics import pointwise
+
+# Room left of a panel for its numbers, and right of it.
+_TICKS, _GAP = 26.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -28,40 +32,60 @@ def curves(methods: list[Curves], reference: Curves, titles: dict[str, str], wid
         titles: {column: title of its panels}, in their order.
         width: in points.
     """
-    pairs: list[Curves | None] = [*methods] or [None]
     columns = [name for name in titles if name in reference.columns]
-    beside = 2 if len(pairs) > 3 and width == WIDE else 1
-    left, gap, panel = 26.0, 8.0, (62.0 if width < WIDE or beside > 1 else 96.0)
-    cell = (width - 2 * EDGE) / (beside * len(columns))
-    letters = int(cell * len(columns) / BOLD_LETTER) - 1
-    names = [wrapped((pair or reference).word, letters) for pair in pairs]
-    lines = max(len(name) for name in names)
-    height_of_row = TEXT_LINE * (lines + 1) + panel + 26
-    rows = -(-len(pairs) // beside)
-    height = rows * height_of_row + 16
-    figure = Figure(figsize=(width / 72, height / 72))
     drawn = {name: [c.columns[name] for c in [reference, *methods] if name in c.columns] for name in columns}
-    logarithmic = [name for name in columns if name == "loss" and _spans_magnitudes(drawn[name])]
-    limits = {name: _limits(drawn[name], name in logarithmic) for name in columns}
+    scales = {name: _Scale.of(drawn[name], name == "loss") for name in columns}
+    pairs: list[Curves | None] = [*methods] or [None]
+    beside = 2 if len(pairs) > 3 and width == WIDE else 1
+    pair_width = (width - 2 * EDGE) / beside
+    panel_width, panel_height = pair_width / len(columns), 62.0 if width < WIDE or beside > 1 else 96.0
+    names = [wrapped((pair or reference).word, int(pair_width / BOLD_LETTER) - 1) for pair in pairs]
+    heading = TEXT_LINE * (1 + max(len(name) for name in names)) + 10
+    row_height = heading + panel_height + 16
+    height = row_height * -(-len(pairs) // beside) + 16
+    figure = Figure(figsize=(width / 72, height / 72))
     for number, (pair, name) in enumerate(zip(pairs, names, strict=True)):
         row, place = divmod(number, beside)
-        x = EDGE + place * cell * len(columns)
-        y = height - row * height_of_row
+        x, y = EDGE + place * pair_width, height - row * row_height
         figure.text(x / width, (y - 9) / height, "\n".join(name), color=INK, va="top", weight="bold")
         for k, column in enumerate(columns):
-            bottom = y - TEXT_LINE * (lines + 1) - panel - 10
-            box = ((x + k * cell + left) / width, bottom / height, (cell - left - gap) / width, panel / height)
-            axes = figure.add_axes(box)
+            left, bottom = x + k * panel_width + _TICKS, y - heading - panel_height
+            size = (panel_width - _TICKS - _GAP, panel_height)
+            axes = figure.add_axes((left / width, bottom / height, size[0] / width, size[1] / height))
             axes.set_title(titles[column], color=MUTED, fontsize=SIZE - 1, loc="left", pad=4)
             _panel(axes, reference.columns[column], None if pair is None else pair.columns.get(column))
-            if column in logarithmic:
-                axes.set_yscale("log")
-                axes.yaxis.set_major_locator(LogLocator(numticks=4))
-                axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-                axes.yaxis.set_minor_locator(NullLocator())
-            axes.set_ylim(*limits[column])
+            scales[column].apply(axes)
     figure.text(0.5, 4 / height, "epoch", color=MUTED, ha="center", va="bottom", fontsize=SIZE - 1)
     return figure
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """The vertical axis that all panels of a column share."""
+
+    low: float
+    high: float
+    log: bool
+
+    @classmethod
+    def of(cls, columns: list[np.ndarray], may_be_log: bool) -> Self:
+        """What the means need: all of them on a logarithmic axis, otherwise without the fall of the first epochs."""
+        means = [column.mean(axis=0) for column in columns]
+        low, high = float(min(m.min() for m in means)), float(max(m.max() for m in means))
+        if may_be_log and 0 < 20 * low < high:
+            return cls(low / 1.5, high * 1.3, True)
+        late = np.concatenate([mean[len(mean) // 20 :] for mean in means])
+        low, high = float(late.min()), float(late.max())
+        margin = 0.06 * ((high - low) or 1.0)
+        return cls(low - margin, high + margin, False)
+
+    def apply(self, axes: Axes) -> None:
+        if self.log:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(numticks=4))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_locator(NullLocator())
+        axes.set_ylim(self.low, self.high)
 
 
 def _panel(axes: Axes, reference: np.ndarray, method: np.ndarray | None) -> None:
@@ -83,19 +107,3 @@ def _panel(axes: Axes, reference: np.ndarray, method: np.ndarray | None) -> None
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(LINE)
-
-
-def _limits(columns: list[np.ndarray], log: bool) -> tuple[float, float]:
-    """Limits that all panels of a column share: what the means need. Not log: without the fall of the first epochs."""
-    means = [column.mean(axis=0) for column in columns]
-    late = np.concatenate([mean[0 if log else len(mean) // 20 :] for mean in means])
-    low, high = float(late.min()), float(late.max())
-    if log:
-        return low / 1.5, high * 1.3
-    margin = 0.06 * ((high - low) or 1.0)
-    return low - margin, high + margin
-
-
-def _spans_magnitudes(columns: list[np.ndarray]) -> bool:
-    means = np.concatenate([column.mean(axis=0) for column in columns])
-    return bool(0 < 20 * means.min() < means.max())
