@@ -24,7 +24,7 @@ from torchmoments.lab.config import CompareConfig
 from torchmoments.lab.wording import NONE
 
 WRITTEN = ["curves.png", "curves.svg", "differences.png", "differences.svg", "report.html", "report.md", "summary.json"]
-NASTY = """<script>alert("1")</script> | a `b` *c* _d_ $x^2$ [l](http://e) & 'q' \\ # <!-- ~~s~~ </svg>"""
+NASTY = """<script>alert("1")</script> | a `b` *c* _d_ $x^2$ [l](http://e) & 'q' \\ # <!-- ~~s~~ <http://x> </svg>"""
 VOID = {"meta", "br", "hr", "img", "wbr", "use", "path"}
 
 
