@@ -12,8 +12,8 @@ import numpy as np
 from torchmoments.lab import conclusion, provenance, wording
 from torchmoments.lab.curve_figure import Curves, curves
 from torchmoments.lab.figures import draw
-from torchmoments.lab.folder import CURVES, Comparison
 from torchmoments.lab.page import Block, Page, Picture, Section, Table, Text
+from torchmoments.lab.reading import CURVES, Comparison
 from torchmoments.lab.seed_figure import Row, differences
 from torchmoments.lab.summary import FEW_IMAGES, seed_differences
 

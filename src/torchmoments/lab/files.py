@@ -7,11 +7,17 @@ from typing import Any
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; None where there is no file."""
+    """What a JSON file holds; None where there is no file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise ValueError(f"'{path}' needs to hold JSON; it is damaged ({error}). Remove it, or its folder.") from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -4,8 +4,8 @@ import shlex
 from collections import Counter
 from typing import Any
 
-from torchmoments.lab.folder import Comparison
 from torchmoments.lab.page import Block, Command, Section, Table, Text
+from torchmoments.lab.reading import Comparison
 from torchmoments.lab.wording import NONE
 
 

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from torchmoments.lab import conclusion, contents, render, wording
 from torchmoments.lab.files import write_bytes, write_json
-from torchmoments.lab.folder import read_comparison
 from torchmoments.lab.page import Picture
+from torchmoments.lab.reading import read_comparison
 from torchmoments.lab.summary import summarize
 
 

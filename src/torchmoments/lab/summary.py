@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from torchmoments.lab.folder import Comparison, Runs
+from torchmoments.lab.reading import Comparison, Runs
 from torchmoments.lab.statistics import estimate, holm, interval_with_images
 
 # With fewer, which images happen to be in the test set matters as much as the seeds.

@@ -140,7 +140,7 @@ def _json(path: Path, *keys: str) -> dict[str, Any]:
     try:
         value = read_json(path)
     except (OSError, ValueError) as error:
-        raise _damaged(path, str(error)) from error
+        raise _damaged(path, str(error.__cause__ or error)) from error
     if value is None:
         raise _damaged(path, "it is missing")
     absent = [key for key in keys if not isinstance(value, dict) or key not in value]
