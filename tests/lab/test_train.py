@@ -15,7 +15,7 @@ TINY = TrainConfig(train_size=50, epochs=2, batch_size=16, width=4)
 
 @pytest.fixture(scope="module")
 def digits():
-    return load("digits")
+    return load(TrainConfig())
 
 
 def run(word, seed, data, config=TINY):
@@ -27,13 +27,15 @@ def watch(monkeypatch):
     seen = []
     fit = training._fit
 
-    def spy(config, method, seed, model, images, labels, order):
+    def spy(config, method, seed, model, data, pool, order):
         weights = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
         order_now = torch.Generator()
         order_now.set_state(order.get_state())
-        epochs = [training.batches(len(labels), config.batch_size, order_now) for _ in range(config.epochs)]
-        seen.append((images, labels, weights.clone(), torch.cat([index for epoch in epochs for index in epoch])))
-        result = fit(config, method, seed, model, images, labels, order)
+        epochs = [training.batches(len(pool), config.batch_size, order_now) for _ in range(config.epochs)]
+        seen.append(
+            (pool.images, pool.labels, weights.clone(), torch.cat([index for epoch in epochs for index in epoch]))
+        )
+        result = fit(config, method, seed, model, data, pool, order)
         # The streams ran exactly as far as the batches need: nothing else drew from them.
         assert order.get_state().equal(order_now.get_state())
         return result

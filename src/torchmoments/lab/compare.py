@@ -8,6 +8,7 @@ OUT/summary.json, OUT/differences.png, .svg     made from the run folders, see `
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,10 @@ def compare(config: CompareConfig, progress: Progress = lambda done, total: None
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
     """
     config.check()
-    data = load(config.data)
-    data.subset(config.train_size, seed=0)
+    data = load(config)
+    if config.train_size is None:
+        config = replace(config, train_size=200 if config.data == "digits" else len(data.train))
+    data.subset(config.train_size or 0, seed=0)
     for method in parse_methods(config.methods):
         check_method(config, method, data)
     with _folder(config) as methods:

@@ -9,15 +9,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+Setting = str | int | float | bool | None
+
 
 @dataclass(frozen=True)
 class TrainConfig:
     """What decides the result of a run, besides its method and its seed."""
 
     data: str = "digits"
-    """Data set. digits: the 1,797 images of 8 x 8 pixels that come with scikit-learn."""
-    train_size: int = 200
-    """Number of training images, every class in its share. Each seed draws its own."""
+    """Data set. digits: the 1,797 images of 8 x 8 pixels that come with scikit-learn. mnist, fashion-mnist: IDX files
+    in --data-dir, or torchvision's download."""
+    data_dir: Path | None = None
+    """Folder with the files of the data set."""
+    train_size: int | None = None
+    """Number of training images, every class in its share. Each seed draws its own. None: 200 digits, all of others."""
     width: int = 16
     """Channels of the network's first stage; the next two have 2 and 4 times as many."""
     epochs: int = 80
@@ -31,7 +36,8 @@ class TrainConfig:
 
     def check(self) -> None:
         """Raise ValueError for a value that no data set, model or method could accept."""
-        _at_least(1, "train_size", self.train_size, "training image")
+        if self.train_size is not None:
+            _at_least(1, "train_size", self.train_size, "training image")
         _at_least(1, "width", self.width, "channel")
         _at_least(1, "epochs", self.epochs, "epoch")
         _at_least(2, "batch_size", self.batch_size, "images, for BatchNorm and for a partner")
@@ -43,9 +49,9 @@ class TrainConfig:
                 "Write --weight-decay 5e-4, for example."
             )
 
-    def settings(self) -> dict[str, str | int | float]:
-        """The values that all runs of one comparison share."""
-        return {field.name: getattr(self, field.name) for field in fields(TrainConfig)}
+    def settings(self) -> dict[str, Setting]:
+        """The values that all runs of one comparison share. Where the files lie is none of them."""
+        return {field.name: getattr(self, field.name) for field in fields(TrainConfig) if field.name != "data_dir"}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ import numpy as np
 import torch
 
 from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data import Data, load
+from torchmoments.lab.data import load
+from torchmoments.lab.data.split import Data
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.train import Result, train
 
@@ -65,7 +66,7 @@ class Run:
                     return None
                 shutil.rmtree(self._beside("tmp"), ignore_errors=True)
                 try:
-                    data = _load_once(self.config.data)
+                    data = _load_once(self.config)
                     result = train(self.config, parse_method(self.method), self.seed, data)
                 except Exception as error:
                     reason = str(error) if isinstance(error, FloatingPointError) else f"{type(error).__name__}: {error}"
@@ -111,7 +112,7 @@ class Run:
 def with_targets(result: Result, data: Data) -> np.ndarray:
     """[N] records of (target, predicted), so that a run folder alone says which test images were wrong."""
     rows = np.empty(len(result.predicted), dtype=[("target", np.int64), ("predicted", np.int64)])
-    rows["target"] = data.test_labels.numpy()
+    rows["target"] = data.test.labels.numpy()
     rows["predicted"] = result.predicted
     return rows
 
@@ -148,12 +149,12 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def _error(result: Result, data: Data) -> float:
-    return 100 * float(np.mean(result.predicted != data.test_labels.numpy()))
+    return 100 * float(np.mean(result.predicted != data.test.labels.numpy()))
 
 
 @lru_cache(maxsize=1)
-def _load_once(name: str) -> Data:
-    return load(name)
+def _load_once(config: TrainConfig) -> Data:
+    return load(config)
 
 
 def _cpu_name() -> str:

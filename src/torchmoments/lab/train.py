@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import torchmoments as tm
 from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data import Data
+from torchmoments.lab.data.split import Data, Split
 from torchmoments.lab.methods import Method
 from torchmoments.lab.models import SmallResNet
 
@@ -48,7 +48,8 @@ def train(config: TrainConfig, method: Method, seed: int, data: Data) -> Result:
         FloatingPointError: the loss is not finite; the sentence says at which step.
     """
     weights_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
-    images, labels = data.subset(config.train_size, seed)
+    index = data.subset(config.train_size or len(data.train), seed)
+    pool = Split(data.train.images[index], data.train.labels[index])
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -56,16 +57,16 @@ def train(config: TrainConfig, method: Method, seed: int, data: Data) -> Result:
             torch.manual_seed(weights_seed)
             model = build_model(config, data)
             start = time.perf_counter()
-            epochs = _fit(config, method, seed, model, images, labels, torch.Generator().manual_seed(order_seed))
+            epochs = _fit(config, method, seed, model, data, pool, torch.Generator().manual_seed(order_seed))
             seconds = time.perf_counter() - start
-            return Result(epochs, predict(model, data.test_images), seconds)
+            return Result(epochs, predict(model, data), seconds)
     finally:
         torch.set_num_threads(threads)
 
 
 def build_model(config: TrainConfig, data: Data) -> nn.Module:
     """The network; its initial weights come from torch's global random numbers."""
-    model = SmallResNet(data.images.shape[1], data.classes, config.width)
+    model = SmallResNet(data.train.images.shape[1], len(data.classes), config.width)
     # The faster layout for small convolutions on a CPU.
     return model.to(memory_format=torch.channels_last)
 
@@ -88,7 +89,7 @@ def check_method(config: TrainConfig, method: Method, data: Data) -> None:
         for place in everywhere.places:
             site = tm.attach(model, always, at=place)
             with site.mixing(4):
-                model(data.images[:4])
+                model(normalize(data, data.train.images[:4]))
             site.detach()
     except ValueError as error:
         raise ValueError(f"method {method.word!r}: {error}") from error
@@ -106,11 +107,18 @@ def batches(size: int, batch_size: int, generator: torch.Generator) -> list[Tens
     return split
 
 
-def predict(model: nn.Module, images: Tensor) -> np.ndarray:
-    """Classes [N] int64, in eval mode."""
+def normalize(data: Data, pixels: Tensor) -> Tensor:
+    """Pixels [B, C, H, W] as the network gets them: float32, mean and spread by the data set's constants."""
+    mean, std = (data.peak * torch.tensor(values)[:, None, None] for values in (data.mean, data.std))
+    return (pixels.float() - mean) / std
+
+
+def predict(model: nn.Module, data: Data) -> np.ndarray:
+    """Classes [N] int64 of the test images, in eval mode."""
     model.eval()
     with torch.inference_mode():
-        return np.concatenate([model(batch).argmax(1).numpy() for batch in torch.split(images, 500)])
+        batches = torch.split(data.test.images, 500)
+        return np.concatenate([model(normalize(data, batch)).argmax(1).numpy() for batch in batches])
 
 
 def _fit(
@@ -118,8 +126,8 @@ def _fit(
     method: Method,
     seed: int,
     model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
+    data: Data,
+    pool: Split,
     order: torch.Generator,
 ) -> list[dict[str, float]]:
     site = None if method.mixer is None else tm.attach(model, method.mixer, at=method.at, seed=seed)
@@ -132,9 +140,9 @@ def _fit(
     model.train()
     for epoch in range(1, config.epochs + 1):
         loss_sum = accuracy_sum = 0.0
-        for index in batches(len(labels), config.batch_size, order):
+        for index in batches(len(pool), config.batch_size, order):
             step += 1
-            x, y = images[index], labels[index]
+            x, y = normalize(data, pool.images[index]), pool.labels[index]
             with nullcontext() if site is None else site.mixing(len(x)) as plan:
                 output = model(x)
                 loss = tm.mixed_loss(F.cross_entropy, output, y, plan)
@@ -149,6 +157,6 @@ def _fit(
             loss_sum += loss.item() * len(x)
             accuracy_sum += float(tm.mixed_accuracy(output.detach(), y, plan)) * len(x)
         lr = float(schedule.get_last_lr()[0])
-        epochs.append(asdict(Epoch(epoch, loss_sum / len(labels), 100 * accuracy_sum / len(labels), lr)))
+        epochs.append(asdict(Epoch(epoch, loss_sum / len(pool), 100 * accuracy_sum / len(pool), lr)))
         schedule.step()
     return epochs
