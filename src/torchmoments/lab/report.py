@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from torchmoments.lab import conclusion, figures
+from torchmoments.lab import conclusion, figures, metrics
 from torchmoments.lab.runs import write_json
 from torchmoments.lab.statistics import Estimate, estimate, holm, interval_with_images
 
@@ -95,8 +95,9 @@ def summarize(runs: Runs) -> dict[str, Any]:
 
 
 def seed_differences(runs: Runs, word: str, reference: str) -> dict[int, float]:
-    """{seed: error of `word` minus error of `reference`}, for the seeds that both have."""
-    return {seed: float(images.mean()) for seed, images in _image_differences(runs, word, reference).items()}
+    """{seed: error of `word` minus error of `reference`}, for the seeds that both have; the error is the metric."""
+    both = [seed for seed in runs[word] if all("predictions" in runs[w].get(seed, {}) for w in (word, reference))]
+    return {seed: runs[word][seed]["error"] - runs[reference][seed]["error"] for seed in both}
 
 
 def table(summary: dict[str, Any]) -> Table:
@@ -140,34 +141,32 @@ def _method(of_method: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _paired(runs: Runs, word: str, reference: str) -> dict[str, Any]:
-    images = _image_differences(runs, word, reference)
-    difference: Estimate = estimate([float(of_seed.mean()) for of_seed in images.values()])
+    difference: Estimate = estimate(list(seed_differences(runs, word, reference).values()))
     entry = {
         "difference_mean": difference.mean,
         "difference_ci95": difference.ci95,
         "p_value": difference.p_value,
         "n": difference.n,
     }
-    if images:
-        stacked = np.stack(list(images.values()))
-        if stacked.shape[1] < _FEW_IMAGES:
-            entry["difference_ci95_with_images"] = interval_with_images(stacked)
+    images = _image_differences(runs, word, reference)
+    if images is not None and images.shape[1] < _FEW_IMAGES:
+        entry["difference_ci95_with_images"] = interval_with_images(images)
     return entry
 
 
-def _image_differences(runs: Runs, word: str, reference: str) -> dict[int, np.ndarray]:
-    """{seed: 100 where only `word` is wrong, -100 where only `reference` is, otherwise 0}, [images] each."""
-    differences = {}
-    for seed, run in runs[word].items():
-        other = runs[reference].get(seed, {})
-        if "predictions" in run and "predictions" in other:
-            differences[seed] = 100.0 * (_wrong(run).astype(int) - _wrong(other).astype(int))
-    return differences
+def _image_differences(runs: Runs, word: str, reference: str) -> np.ndarray | None:
+    """[seeds, images] whose mean over images is the seed's difference; None where the metric is no such mean."""
+    seeds = seed_differences(runs, word, reference)
+    values = [[_of_images(runs[w][seed]) for seed in seeds] for w in (word, reference)]
+    if not seeds or any(row is None for of_word in values for row in of_word):
+        return None
+    ours, theirs = (np.stack([row for row in of_word if row is not None]) for of_word in values)
+    return ours - theirs
 
 
-def _wrong(run: dict[str, Any]) -> np.ndarray:
-    wrong: np.ndarray = run["predictions"]["target"] != run["predictions"]["predicted"]
-    return wrong
+def _of_images(run: dict[str, Any]) -> np.ndarray | None:
+    values: np.ndarray | None = metrics.of_images(run["config"]["metric"], run["predictions"])
+    return values
 
 
 def _is_moex_of(word: str, labels: str) -> bool:

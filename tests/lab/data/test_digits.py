@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+import torch
 
 from torchmoments.lab.config import TrainConfig
 from torchmoments.lab.data import load
 from torchmoments.lab.data.split import stratified
-from torchmoments.lab.train import normalize
+from torchmoments.lab.feed import Feed
+from torchmoments.lab.models import Input
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def test_test_set_is_the_same_at_every_load(digits):
 
 
 def test_pixels_are_standardized(digits):
-    images = normalize(digits, digits.train.images)
+    images = Feed(digits, Input(), TrainConfig(), torch.device("cpu")).example(1437)
     assert abs(images.mean()) < 0.05
     assert abs(images.std() - 1) < 0.05
 

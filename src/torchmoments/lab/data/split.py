@@ -1,6 +1,9 @@
 """A data set split into a training pool and test images, and subsets in which every class has its share."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +15,11 @@ class Split:
     """Images and their labels.
 
     Args:
-        images: [N, C, H, W] pixels.
+        images: [N, C, H, W] pixels in memory; or anything indexed that gives one image, which is then streamed.
         labels: [N] int64, from 0 to the number of classes - 1.
     """
 
-    images: Tensor
+    images: Tensor | Sequence[Any]
     labels: Tensor
 
     def __len__(self) -> int:
@@ -34,6 +37,7 @@ class Data:
         peak: what a pixel at full brightness counts; `mean` and `std` are in units of it.
         mean, std: of a pixel, one number a channel. Constants of the data set: nothing is estimated from test images.
         flips: whether a mirrored image is still of its class.
+        is_normalized: the images are as a network wants them already; `mean` and `std` are not used.
     """
 
     train: Split
@@ -43,6 +47,15 @@ class Data:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     flips: bool = True
+    is_normalized: bool = False
+
+    def describe(self) -> str:
+        """Numbers and a digest of the labels: another data set under the same name has another one."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.test):
+            digest.update(split.labels.numpy().tobytes())
+        digest.update("/".join(self.classes).encode())
+        return f"{len(self.train)} + {len(self.test)} of {len(self.classes)} classes, {digest.hexdigest()[:8]}"
 
     def subset(self, size: int, seed: int) -> Tensor:
         """Indices of one run's training images: `size` of the pool, every class in its share, drawn by `seed`.
