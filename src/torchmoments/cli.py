@@ -5,12 +5,13 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from torchmoments.lab.config import CompareConfig, ReportConfig
+    from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,16 +19,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         import tyro
 
-        from torchmoments.lab.config import CompareConfig, ReportConfig
+        from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
 
-        config: CompareConfig | ReportConfig = tyro.extras.subcommand_cli_from_dict(
-            {"compare": CompareConfig, "report": ReportConfig},
+        config: CompareConfig | ReportConfig | SingleConfig | PlacesConfig = tyro.extras.subcommand_cli_from_dict(
+            {"compare": CompareConfig, "report": ReportConfig, "train": SingleConfig, "places": PlacesConfig},
             prog="torchmoments",
             description="Moment Exchange and its relatives, tried on real data.",
             args=arguments,
             config=(tyro.conf.PositionalRequiredArgs,),
         )
-        return _report(config) if isinstance(config, ReportConfig) else _compare(config)
+        if isinstance(config, ReportConfig):
+            return _report(config)
+        # The checks that need no PyTorch, before its seconds of import.
+        config.check()
+        if isinstance(config, CompareConfig):
+            return _compare(config)
+        if isinstance(config, SingleConfig):
+            return _train(config)
+        return _places(config)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "torchmoments":
             raise
@@ -36,32 +45,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         _complain(str(error))
         return 2
+    except OSError as error:
+        _complain(f"a file could not be read or written: {error}.")
+        return 1
     except KeyboardInterrupt:
         _complain("Stopped before the first run.")
         return 130
 
 
 def _compare(config: "CompareConfig") -> int:
-    # The checks that need no PyTorch, before its seconds of import.
-    config.check()
-
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from torchmoments.lab.compare import compare, count_complete
+    from torchmoments.lab.comparison import compare, count_complete
 
-    errors = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    output = Console()
     try:
-        with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-            task = bar.add_task("runs", total=None)
-            summary = compare(config, lambda done, total: bar.update(task, completed=done, total=total))
+        with _progress("runs") as progress:
+            summary = compare(config, progress, lambda said: output.print(said, markup=False, highlight=False))
     except KeyboardInterrupt:
         kept = count_complete(config.out)
-        _complain(f"Stopped. {kept} complete runs are kept in {config.out}; the same command goes on from there.")
-        sys.stderr.flush()
-        # At once: all workers are gone by now, and taking PyTorch down in order takes another second or more.
-        os._exit(130)
+        _stop_at_once(f"Stopped. {kept} complete runs are kept in {config.out}; the same command goes on from there.")
     _show(summary, config.out)
     return 1 if summary["failed"] else 0
 
@@ -86,6 +89,57 @@ def _show(summary: dict[str, Any], out: Path) -> None:
     for sentence in summary["conclusion"]:
         output.print(sentence, markup=False, highlight=False)
     output.print(f"\n{out / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _train(config: "SingleConfig") -> int:
+    from rich.console import Console
+
+    from torchmoments.lab.single import is_first_rank, train_once
+
+    output = Console(quiet=not is_first_rank())
+    try:
+        with _progress("epochs", quiet=not is_first_rank()) as progress:
+            summary = train_once(config, progress, lambda said: output.print(said, markup=False, highlight=False))
+    except KeyboardInterrupt:
+        _stop_at_once(f"Stopped. What {config.out} holds is kept; the same command goes on from its last whole epoch.")
+    except FloatingPointError as error:
+        _complain(f"{config.method} seed {config.seed} failed: {error}")
+        return 1
+    said = f"{summary['metric']} {summary['error']:.2f}% after {summary['epochs']} epochs, {summary['seconds']:.1f} s"
+    output.print(
+        f"{said} of training.\nWritten to {config.out}: weights.safetensors, summary.json, metrics.csv", highlight=False
+    )
+    return 0
+
+
+def _places(config: "PlacesConfig") -> int:
+    from rich.console import Console
+
+    from torchmoments.lab.places import list_places
+
+    for part in list_places(config):
+        Console().print(part, highlight=False)
+    return 0
+
+
+@contextmanager
+def _progress(unit: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar on the terminal, told (done, total); nothing where standard error is none."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(unit, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _stop_at_once(sentence: str) -> NoReturn:
+    _complain(sentence)
+    sys.stderr.flush()
+    # All workers are gone by now, and taking PyTorch down in order takes another second or more.
+    os._exit(130)
 
 
 def _complain(sentence: str) -> None:

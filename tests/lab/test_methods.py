@@ -7,11 +7,11 @@ import torchmoments as tm
 from torchmoments.lab.methods import LabelsOnly, parse_method, parse_methods
 
 
-def test_a_word_without_options_is_the_default_after_the_stem():
+def test_a_word_without_options_leaves_the_place_to_the_model():
     assert parse_method("none").mixer is None
     assert parse_method("moex").mixer == tm.MoEx()
     assert parse_method("labels").mixer == LabelsOnly()
-    assert parse_method("moex").at == ("stem",)
+    assert parse_method("moex").at is None
 
 
 def test_options_reach_the_mixer():

@@ -19,7 +19,7 @@ from scipy import stats
 from torchmoments.cli import main
 from torchmoments.lab import report
 from torchmoments.lab.command import arguments
-from torchmoments.lab.compare import compare
+from torchmoments.lab.comparison import compare
 from torchmoments.lab.config import CompareConfig
 from torchmoments.lab.wording import NONE
 

@@ -1,5 +1,7 @@
 """Pairing: everything but the method is the same for the runs of one seed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,64 +9,81 @@ import torch
 import torchmoments as tm
 from torchmoments.lab import train as training
 from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data import load
 from torchmoments.lab.methods import parse_method
+from torchmoments.lab.task import Task
 
-TINY = TrainConfig(train_size=50, epochs=2, batch_size=16, width=4)
+TINY = TrainConfig(train_size=50, epochs=2, batch_size=16, width=4, lr=0.1)
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return load("digits")
+    return Task(TINY).load()
 
 
-def run(word, seed, data, config=TINY):
-    return training.train(config, parse_method(word), seed, data)
+def run(word, seed, data, config=TINY, **more):
+    return training.train(Task(config, **more), parse_method(word), seed, data)
 
 
 def watch(monkeypatch):
-    """What each run sees: (subset, initial weights, batches)."""
+    """What each run sees: initial weights, images and labels of all steps."""
     seen = []
-    fit = training._fit
 
-    def spy(config, method, seed, model, images, labels, order):
-        weights = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
-        order_now = torch.Generator()
-        order_now.set_state(order.get_state())
-        epochs = [training.batches(len(labels), config.batch_size, order_now) for _ in range(config.epochs)]
-        seen.append((images, labels, weights.clone(), torch.cat([index for epoch in epochs for index in epoch])))
-        result = fit(config, method, seed, model, images, labels, order)
-        # The streams ran exactly as far as the batches need: nothing else drew from them.
-        assert order.get_state().equal(order_now.get_state())
-        return result
+    class Watched(training.Training):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            weights = torch.cat([parameter.detach().flatten() for parameter in self.module.parameters()])
+            seen.append((weights, [], []))
 
-    monkeypatch.setattr(training, "_fit", spy)
-    return seen
+    step = training.step
+
+    def watched_step(model, site, x, y):
+        seen[-1][1].append(x.clone())
+        seen[-1][2].append(y.clone())
+        return step(model, site, x, y)
+
+    monkeypatch.setattr(training, "Training", Watched)
+    monkeypatch.setattr(training, "step", watched_step)
+    return lambda: [(weights, torch.cat(images), torch.cat(labels)) for weights, images, labels in seen]
 
 
-def test_methods_of_a_seed_share_images_initial_weights_and_batches(digits, monkeypatch):
+@pytest.mark.parametrize("augment", [False, True])
+def test_methods_of_a_seed_share_initial_weights_and_augmented_batches(digits, monkeypatch, augment):
     seen = watch(monkeypatch)
     for word in ("none", "labels", "moex"):
-        run(word, 7, digits)
-    for other in seen[1:]:
-        assert all(mine.equal(theirs) for mine, theirs in zip(seen[0], other, strict=True))
+        run(word, 7, digits, replace(TINY, augment=augment))
+    first, *others = seen()
+    assert len(first[1]) == 100
+    for other in others:
+        assert all(mine.equal(theirs) for mine, theirs in zip(first, other, strict=True))
 
 
-def test_another_seed_has_other_images_weights_and_batches(digits, monkeypatch):
+def test_another_seed_has_other_weights_images_and_batches(digits, monkeypatch):
     seen = watch(monkeypatch)
     run("none", 7, digits)
     run("none", 8, digits)
-    images, _, weights, order = (mine.equal(theirs) for mine, theirs in zip(*seen, strict=True))
-    assert not images
+    weights, images, labels = (mine.equal(theirs) for mine, theirs in zip(*seen(), strict=True))
     assert not weights
-    assert not order
+    assert not images
+    assert not labels
+
+
+def test_epochs_are_in_another_order_and_augmented_anew(digits, monkeypatch):
+    seen = watch(monkeypatch)
+    run("none", 7, digits)
+    run("none", 7, digits, replace(TINY, augment=True))
+    (_, plain, labels), (_, augmented, same_labels) = seen()
+    assert labels.equal(same_labels)
+    assert not labels[:50].equal(labels[50:])
+    shown = {image.numpy().tobytes() for image in plain}
+    assert len(shown) == 50
+    assert len({image.numpy().tobytes() for image in augmented}) > 90
 
 
 @pytest.mark.parametrize("word", ["moex:p=0", "labels:p=0"])
 def test_a_method_that_never_mixes_gives_the_plain_run_bit_for_bit(digits, word):
     plain, idle = run("none", 1, digits), run(word, 1, digits)
     assert idle.epochs == plain.epochs
-    assert np.array_equal(idle.predicted, plain.predicted)
+    assert np.array_equal(idle.scores, plain.scores)
 
 
 def test_moex_and_labels_change_the_run(digits):
@@ -81,23 +100,21 @@ def test_the_same_run_twice_is_bit_identical_and_leaves_the_callers_random_numbe
     assert torch.get_num_threads() == threads
 
 
-def test_dropout_is_the_same_with_and_without_a_method(digits, monkeypatch):
+def test_dropout_is_the_same_with_and_without_a_method(digits):
     masks = []
-    build = training.build_model
 
-    def with_dropout(config, data):
-        model = build(config, data)
+    def make_model(num_classes):
         dropout = torch.nn.Dropout(0.5)
         dropout.register_forward_hook(lambda module, args, out: masks.append(out == 0) if module.training else None)
-        model.fc = torch.nn.Sequential(dropout, model.fc)
+        fc = torch.nn.Linear(64, num_classes)
         # Ones, so that the zeros are the mask and nothing else.
-        model.fc.register_forward_pre_hook(lambda module, args: (torch.ones_like(args[0]),))
-        return model
+        dropout.register_forward_pre_hook(lambda module, args: (torch.ones_like(args[0]),))
+        stem = torch.nn.BatchNorm2d(1)
+        return torch.nn.Sequential(stem, torch.nn.Flatten(), dropout, fc)
 
-    monkeypatch.setattr(training, "build_model", with_dropout)
-    run("none", 4, digits)
+    run("none", 4, digits, make_model=make_model)
     plain, masks[:] = list(masks), []
-    run("moex:p=1", 4, digits)
+    run("moex:p=1,norm=in,at=0", 4, digits, make_model=make_model)
     assert len(plain) == len(masks) == 8
     assert all(mine.equal(theirs) for mine, theirs in zip(plain, masks, strict=True))
 
@@ -121,7 +138,7 @@ def test_every_image_is_used_once_an_epoch():
 
 def test_one_image_left_alone_joins_the_batch_before_it(digits):
     assert [len(index) for index in training.batches(17, 8, torch.Generator())] == [8, 9]
-    run("moex:p=1", 0, digits, TrainConfig(train_size=17, epochs=1, batch_size=8, width=4))
+    run("moex:p=1", 0, digits, TrainConfig(train_size=17, epochs=1, batch_size=8, width=4, lr=0.1))
 
 
 def test_a_loss_that_is_not_finite_says_its_step_and_epoch(digits):
@@ -140,6 +157,6 @@ def test_a_loss_that_is_not_finite_says_its_step_and_epoch(digits):
 )
 def test_a_method_that_does_not_fit_the_model_is_refused_before_training(digits, word, sentence):
     with pytest.raises(ValueError, match=sentence) as caught:
-        training.check_method(TINY, parse_method(word), digits)
+        training.check(Task(TINY), [parse_method(word)], digits)
     assert word in str(caught.value)
-    training.check_method(TINY, parse_method("moex:at=stem/layer1"), digits)
+    assert training.check(Task(TINY), [parse_method("moex:at=stem/layer1")], digits) == ("stem", None)

@@ -1,4 +1,44 @@
 """Train with and without a method, paired by seed, and say with confidence intervals whether it helps.
 
-Needs the extra `torchmoments[lab]`. `config` has the settings and is light to import; `compare` does the work.
+Needs the extra `torchmoments[lab]`. `compare` below is the command `torchmoments compare` for objects of Python.
+Nothing is imported until it is called.
 """
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def compare(
+    make_model: Callable[..., Any],
+    train: Any,
+    test: Any,
+    methods: Sequence[str] = ("none", "labels", "moex"),
+    *,
+    out: str | Path,
+    seeds: int = 20,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Train your model on your data with each method, and report whether one helps.
+
+    Args:
+        make_model: gives a new torch.nn.Module, images [B, C, H, W] to logits [B, classes]; called for each run, with
+            num_classes where it has such an argument. Initial weights come from torch's global random numbers.
+        train: the pool that each run draws its training images from: a torch Dataset of (image, label), or two
+            tensors (images, labels). Images are floating point tensors, normalized; or PIL images, which are resized,
+            and normalized by ImageNet's constants. Labels are whole numbers from 0.
+        test: the test images, in the same form.
+        methods: words as on the command line; the first is what the others are compared with.
+        out: folder for the runs and the report. Complete runs in it are kept.
+        seeds: runs of each method.
+        settings: the other settings of `torchmoments compare`: epochs, batch_size, lr, metric, workers, ...
+
+    Returns:
+        What `out`/summary.json holds. Runs that failed stand under "failed".
+
+    Raises:
+        ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
+    """
+    from torchmoments.lab.comparison import compare_objects
+
+    return compare_objects(make_model, train, test, methods=tuple(methods), out=Path(out), seeds=seeds, **settings)

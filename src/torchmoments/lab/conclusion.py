@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from torchmoments.lab.metrics import NAMES
 from torchmoments.lab.wording import p_value
 
 _LEVEL = 0.05
 _FEW = 3
-_METRICS = {"balanced-error": "balanced error", "auroc": "AUROC error"}
 
 
 def sentences(summary: dict[str, Any]) -> list[str]:
@@ -89,8 +89,7 @@ def coverage(summary: dict[str, Any]) -> list[str]:
 
 def metric_name(summary: dict[str, Any]) -> str:
     """The metric in words: an error in percent, the lower the better."""
-    metric = summary.get("metric", "error")
-    return _METRICS.get(metric, str(metric))
+    return NAMES[summary.get("metric", "error")]
 
 
 def share_of_labels(labels: dict[str, Any], moex: dict[str, Any]) -> str | None:

@@ -6,46 +6,124 @@ Nothing here imports torch, so that `torchmoments --help` answers at once.
 import difflib
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Literal, Self, get_args
+
+Setting = str | int | float | bool | None
+Schedule = Literal["cosine", "step", "constant"]
+Metric = Literal["error", "balanced-error", "auroc"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100")
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """What decides the result of a run, besides its method and its seed."""
+class SubjectConfig:
+    """What is trained, and on what."""
 
     data: str = "digits"
-    """Data set. digits: the 1,797 images of 8 x 8 pixels that come with scikit-learn."""
-    train_size: int = 200
-    """Number of training images, every class in its share. Each seed draws its own."""
+    """Data set. digits: the 1,797 images of 8 x 8 pixels that come with scikit-learn. mnist, fashion-mnist, cifar10,
+    cifar100: from --data-dir, or downloaded. folder:PATH: a folder for each class, or such folders in PATH/train and
+    PATH/test (or val). your.module:make_data: a function that gives (train, test)."""
+    data_dir: Path | None = None
+    """Folder with the files of mnist, fashion-mnist, cifar10 or cifar100."""
+    model: str = "small"
+    """small: the lab's own residual network. timm/NAME, torchvision/NAME, pytorchcv/NAME: a network of that library.
+    your.module:make_model: a function that gives a module, called with num_classes where it takes that."""
     width: int = 16
-    """Channels of the network's first stage; the next two have 2 and 4 times as many."""
-    epochs: int = 80
-    """Passes over the training images. The last epoch counts."""
-    batch_size: int = 50
-    """Images a step."""
-    lr: float = 0.1
-    """Learning rate at the start; it falls to 0 along a cosine."""
-    weight_decay: float = 5e-4
-    """Weight decay of SGD."""
+    """Channels of the first stage of `small`; the next two have 2 and 4 times as many."""
+    weights: Path | None = None
+    """File with weights to start from, .pt or .safetensors. Only the classifier may differ."""
+    pretrained: bool = False
+    """Start from the library's own weights, downloaded."""
+    image_size: int | None = None
+    """Side of the images as the network gets them. None: what the network was made for; for one that takes any size,
+    that of the images in the data set, and 64 for those in a folder."""
 
     def check(self) -> None:
         """Raise ValueError for a value that no data set, model or method could accept."""
-        _at_least(1, "train_size", self.train_size, "training image")
         _at_least(1, "width", self.width, "channel")
-        _at_least(1, "epochs", self.epochs, "epoch")
+        if self.image_size is not None:
+            _at_least(4, "image_size", self.image_size, "pixels")
+        if self.pretrained and self.weights is not None:
+            raise ValueError("weights come from --weights or from --pretrained; got both. Leave one out.")
+        if self.pretrained and self.model.partition("/")[0] not in ("timm", "torchvision", "pytorchcv"):
+            raise ValueError(
+                f"pretrained needs a network of timm, torchvision or pytorchcv; got {self.model!r}. "
+                "Write --model timm/resnet18, for example, or --weights with a file."
+            )
+        if self.weights is not None and not self.weights.is_file():
+            raise ValueError(f"weights needs a file; got '{self.weights}', where there is none.")
+
+    @property
+    def fine_tunes(self) -> bool:
+        return self.pretrained or self.weights is not None
+
+
+@dataclass(frozen=True)
+class TrainConfig(SubjectConfig):
+    """What decides the result of a run, besides its method and its seed."""
+
+    train_size: int | None = None
+    """Number of training images, every class in its share. Each seed draws its own. None: 200 digits, all of others."""
+    augment: bool = False
+    """Light augmentation: crops and, where a mirrored image is still of its class, flips."""
+    epochs: int | None = None
+    """Passes over the training images. The last epoch counts. None: 80 for digits, 60 for others, 20 from weights."""
+    batch_size: int = 50
+    """Images a step."""
+    lr: float | None = None
+    """Learning rate at the start. None: 0.1, and 0.01 from weights."""
+    schedule: Schedule = "cosine"
+    """cosine: the learning rate falls to 0. step: to a tenth after half and after three quarters of the epochs."""
+    weight_decay: float = 5e-4
+    """Weight decay of SGD."""
+    metric: Metric = "error"
+    """What is compared, in percent, lower is better. error: wrong test images. balanced-error: the mean of the classes'
+    errors. auroc: 100 * (1 - area under the ROC curve), each class against the rest."""
+    precision: Precision = "32-true"
+    """Arithmetic of the network: 32 bits, or mixed with 16."""
+    compile: bool = False
+    """Compile the network with torch.compile."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    loader_workers: int = 0
+    """Processes of each run that read images ahead; for folders and other data that is not held in memory."""
+
+    def check(self) -> None:
+        super().check()
+        if self.train_size is not None:
+            _at_least(1, "train_size", self.train_size, "training image")
+        if self.epochs is not None:
+            _at_least(1, "epochs", self.epochs, "epoch")
         _at_least(2, "batch_size", self.batch_size, "images, for BatchNorm and for a partner")
-        if not (math.isfinite(self.lr) and self.lr > 0):
+        _at_least(0, "loader_workers", self.loader_workers, "processes")
+        if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr needs a finite number above 0; got {self.lr}. Write --lr 0.1, for example.")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(
                 f"weight_decay needs a finite number, 0 or more; got {self.weight_decay}. "
                 "Write --weight-decay 5e-4, for example."
             )
+        for name, choices in (("schedule", Schedule), ("metric", Metric), ("precision", Precision)):
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(f"{name} needs one of {', '.join(get_args(choices))}; got {getattr(self, name)!r}.")
 
-    def settings(self) -> dict[str, str | int | float]:
-        """The values that all runs of one comparison share."""
-        return {field.name: getattr(self, field.name) for field in fields(TrainConfig)}
+    def filled(self, images: int) -> Self:
+        """The same settings with a value for each None that has a default, for a pool of so many training images."""
+        digits = self.data == "digits"
+        return replace(
+            self,
+            train_size=self.train_size or (200 if digits else images),
+            epochs=self.epochs or (20 if self.fine_tunes else 80 if digits else 60),
+            lr=self.lr or (0.01 if self.fine_tunes else 0.1),
+        )
+
+    def settings(self) -> dict[str, Setting]:
+        """The values that all runs of one comparison share; not where files lie or where it runs."""
+        elsewhere = ("data_dir", "weights", "device", "loader_workers")
+        return {field.name: getattr(self, field.name) for field in fields(TrainConfig) if field.name not in elsewhere}
 
 
 @dataclass(frozen=True)
@@ -62,7 +140,7 @@ class CompareConfig(TrainConfig):
     seeds: int = 20
     """Runs of each method. A seed draws the training images, the initial weights and the order of the batches."""
     workers: int | None = None
-    """Runs at a time, one thread each. None: one for each core."""
+    """Runs at a time, one thread each. None: one for each core; on GPUs one for each."""
     out: Path = Path("runs/compare")
     """Folder for the runs and the report."""
 
@@ -83,11 +161,57 @@ class ReportConfig:
     """Folder of a comparison, the --out of a compare."""
 
 
+@dataclass(frozen=True)
+class SingleConfig(TrainConfig):
+    """Train once with one method, on one device or on several, and keep the trained weights.
+
+    Each epoch is kept: the same command goes on where it was stopped, and ends with the same result.
+    """
+
+    method: str = "moex"
+    """none, moex, labels, with options as in `compare`."""
+    seed: int = 0
+    """Draws the training images, the initial weights and the order of the batches."""
+    devices: int = 1
+    """Devices that share each batch (DDP). On the CPU: processes."""
+    threads: int = 1
+    """Threads of each process on the CPU. Another number may change the last digits of a result."""
+    out: Path = Path("runs/train")
+    """Folder for the checkpoint, the weights, the metrics and the predictions."""
+
+    def check(self) -> None:
+        super().check()
+        _at_least(0, "seed", self.seed, "")
+        _at_least(1, "devices", self.devices, "device")
+        _at_least(1, "threads", self.threads, "thread")
+        if self.batch_size < 2 * self.devices:
+            raise ValueError(
+                f"batch_size needs 2 images for each of {self.devices} devices; got {self.batch_size}. "
+                f"Write --batch-size {2 * self.devices} or more."
+            )
+
+
+@dataclass(frozen=True)
+class PlacesConfig(SubjectConfig):
+    """List what a method can be attached to in a model: names for `at=`, in the order in which they run.
+
+    The image is one of the data set's.
+    """
+
+    depth: int = 3
+    """Levels of names to show."""
+
+    def check(self) -> None:
+        super().check()
+        _at_least(1, "depth", self.depth, "level")
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The end of an error message: the known word most like `word`, and all of them."""
+    """The end of an error message: the known word most like `word`, and all of them where they are few."""
     known = list(known)
     match = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
-    return (f"Nearest: {match[0]!r}. " if match else "") + f"All: {', '.join(known)}."
+    found = f"Nearest: {match[0]!r}. " if match else ""
+    return found + f"All: {', '.join(known)}." if len(known) <= 20 else found.strip() or "None is like it."
 
 
 def _at_least(least: int, name: str, value: int, unit: str) -> None:

@@ -21,11 +21,14 @@ class LabelsOnly(tm.MoEx):
 
 @dataclass(frozen=True)
 class Method:
-    """A mixer, None for plain training, and the places it is attached to. Equal where the training is the same."""
+    """A mixer, None for plain training, and the places it is attached to, None for the model's default place.
+
+    Equal where the training is the same.
+    """
 
     word: str = field(compare=False)
     mixer: tm.MoEx | None = None
-    at: tuple[str, ...] = ("stem",)
+    at: tuple[str, ...] | None = None
 
 
 def parse_methods(words: Sequence[str]) -> list[Method]:
@@ -34,17 +37,20 @@ def parse_methods(words: Sequence[str]) -> list[Method]:
     Raises:
         ValueError: an unknown method or option, a value outside its range, or the same method twice.
     """
-    methods: list[Method] = []
-    for word in words:
-        method = parse_method(word)
-        for other in methods:
+    methods = [parse_method(word) for word in words]
+    check_different(methods)
+    return methods
+
+
+def check_different(methods: Sequence[Method]) -> None:
+    """Raise ValueError where two methods are the same training."""
+    for index, method in enumerate(methods):
+        for other in methods[:index]:
             if method == other:
                 raise ValueError(
                     f"methods needs different methods; got {other.word!r} and {method.word!r}, which are the same. "
                     "Leave one out."
                 )
-        methods.append(method)
-    return methods
 
 
 def parse_method(word: str) -> Method:
@@ -58,7 +64,7 @@ def parse_method(word: str) -> Method:
         if colon:
             raise ValueError(f"method 'none' needs no options; got {word!r}. Write none.")
         return Method(word)
-    defaults = {option.name: option.default for option in fields(mixer)} | {"at": "stem"}
+    defaults = {option.name: option.default for option in fields(mixer)} | {"at": ""}
     values: dict[str, object] = {}
     for part in text.split(",") if colon else []:
         option, equals, value = part.partition("=")
@@ -69,9 +75,9 @@ def parse_method(word: str) -> Method:
                 f"method {word!r} needs each option once, with a value; got {part!r}. Write {option}=VALUE."
             )
         values[option] = _read(word, option, value, type(defaults[option]))
-    at = str(values.pop("at", defaults["at"]))
+    at = values.pop("at", None)
     try:
-        return Method(word, mixer(**values), tuple(at.split("/")))  # type: ignore[arg-type]
+        return Method(word, mixer(**values), None if at is None else tuple(str(at).split("/")))  # type: ignore[arg-type]
     except ValueError as error:
         raise ValueError(f"method {word!r}: {error}") from error
 

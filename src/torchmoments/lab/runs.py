@@ -3,49 +3,61 @@
 It is written under a temporary name and moved, so a run folder is always whole. While a run trains, its lock is held.
 A run that failed leaves a folder too, with the reason in summary.json; it is tried again next time.
 
-    OUT/runs/METHOD/seed3     METHOD is the word as typed, percent-encoded
+    OUT/runs/METHOD/seed3     of a comparison; METHOD is the word as typed, percent-encoded
 """
 
 import csv
 import platform
 import shutil
 import traceback
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import filelock
 import numpy as np
 import torch
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data import Data, load
+from torchmoments.lab.config import Setting
+from torchmoments.lab.data.split import Data
+from torchmoments.lab.device import check_device
 from torchmoments.lab.files import read_json, write_json
 from torchmoments.lab.methods import parse_method
+from torchmoments.lab.metrics import score
+from torchmoments.lab.task import Task
 from torchmoments.lab.train import Result, train
 
 # Longer than a worker outlives its parent.
 _LOCK_SECONDS = 10
+WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training of one configuration: the settings, a method's word, a seed, and the folder it belongs to."""
+    """One training of one configuration: what is trained, a method's word, a seed, and the run's own folder."""
 
-    out: Path
-    config: TrainConfig
+    folder: Path
+    task: Task
     method: str
     seed: int
+
+    @classmethod
+    def of_comparison(cls, out: Path, task: Task, method: str, seed: int) -> Self:
+        return cls(out / "runs" / quote(method, safe="=,") / f"seed{seed}", task, method, seed)
 
     def __str__(self) -> str:
         return f"{self.method} seed {self.seed}"
 
-    @property
-    def folder(self) -> Path:
-        return self.out / "runs" / quote(self.method, safe="=,") / f"seed{self.seed}"
+    def on(self, device: str) -> Self:
+        """The same run on one of several devices."""
+        return replace(self, task=replace(self.task, config=replace(self.task.config, device=device)))
+
+    def settings(self) -> dict[str, Setting]:
+        return self.task.settings() | {"method": self.method, "seed": self.seed}
 
     def is_complete(self) -> bool:
         summary = read_json(self.folder / "summary.json")
@@ -64,21 +76,38 @@ class Run:
                     return None
                 shutil.rmtree(self._beside("tmp"), ignore_errors=True)
                 try:
-                    data = _load_once(self.config.data)
-                    result = train(self.config, parse_method(self.method), self.seed, data)
+                    data = self.task.load()
+                    result = train(self.task, parse_method(self.method), self.seed, data)
                 except Exception as error:
                     reason = str(error) if isinstance(error, FloatingPointError) else f"{type(error).__name__}: {error}"
-                    self._write(self._summary(None, reason=reason, trace=traceback.format_exc()))
+                    self.record_failure(reason, traceback.format_exc())
                     return reason
-                self._write(self._summary(_error(result, data), seconds=result.seconds), result, data)
+                self.write(result, data)
                 return None
         except filelock.Timeout:
             return "another process is training this run; start again when it has ended"
 
-    def record_failure(self, reason: str) -> None:
-        """Write the folder of a run whose process could not."""
+    def record_failure(self, reason: str, trace: str | None = None) -> None:
+        """Write the folder of a run that failed."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        self._write(self._summary(None, reason=reason))
+        with self._new_folder(self._summary(None, reason=reason, trace=trace)):
+            pass
+
+    def write(self, result: Result, data: Data, *, threads: int = 1, keep_weights: bool = False) -> None:
+        """Write the folder of a run that is complete."""
+        rows = with_targets(result, data)
+        summary = self._summary(score(self.task.config.metric, rows), seconds=result.seconds)
+        with self._new_folder(summary, threads) as folder:
+            with (folder / "metrics.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(result.epochs[0]))
+                writer.writeheader()
+                writer.writerows(result.epochs)
+            np.save(folder / "predictions.npy", rows)
+            if keep_weights:
+                from safetensors.torch import save_file
+
+                # Copies: tensors that share memory are refused.
+                save_file({name: t.clone().contiguous() for name, t in result.weights.items()}, folder / WEIGHTS)
 
     def _summary(
         self, error: float | None, *, seconds: float | None = None, reason: str | None = None, trace: str | None = None
@@ -86,20 +115,17 @@ class Run:
         named = {"method": self.method, "seed": self.seed, "error": error, "seconds": seconds}
         return named if reason is None else named | {"failed": reason, "traceback": trace}
 
-    def _write(self, summary: dict[str, Any], result: Result | None = None, data: Data | None = None) -> None:
+    @contextmanager
+    def _new_folder(self, summary: dict[str, Any], threads: int = 1) -> Iterator[Path]:
+        """A folder under a temporary name, moved to its own when the block ends."""
         temporary = self._beside("tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        write_json(temporary / "config.json", self.config.settings() | {"method": self.method, "seed": self.seed})
-        write_json(temporary / "env.json", environment())
-        if result is not None and data is not None:
-            with (temporary / "metrics.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(result.epochs[0]))
-                writer.writeheader()
-                writer.writerows(result.epochs)
-            np.save(temporary / "predictions.npy", with_targets(result, data))
+        write_json(temporary / "config.json", self.settings())
+        write_json(temporary / "env.json", environment(self.task, threads))
+        yield temporary
         write_json(temporary / "summary.json", summary)
-        # A failed run of an earlier time; a complete one is never written again.
+        # A failed run of an earlier time, or a checkpoint; a complete one is never written again.
         shutil.rmtree(self.folder, ignore_errors=True)
         temporary.rename(self.folder)
 
@@ -108,36 +134,42 @@ class Run:
 
 
 def with_targets(result: Result, data: Data) -> np.ndarray:
-    """[N] records of (target, predicted), so that a run folder alone says which test images were wrong."""
-    rows = np.empty(len(result.predicted), dtype=[("target", np.int64), ("predicted", np.int64)])
-    rows["target"] = data.test_labels.numpy()
-    rows["predicted"] = result.predicted
+    """[N] records of (target, predicted, scores [K]), so that a run folder alone gives every metric."""
+    assert result.scores is not None
+    classes = result.scores.shape[1]
+    rows = np.empty(
+        len(result.scores), dtype=[("target", np.int64), ("predicted", np.int64), ("scores", np.float32, (classes,))]
+    )
+    rows["target"] = data.test.labels.numpy()
+    rows["predicted"] = result.scores.argmax(1)
+    rows["scores"] = result.scores
     return rows
 
 
-def environment() -> dict[str, str | int]:
+def environment(task: Task, threads: int = 1) -> dict[str, str | int]:
     """What else a result may depend on."""
-    try:
-        version = metadata.version("torchmoments")
-    except metadata.PackageNotFoundError:
-        version = "not installed"
+    device = check_device(task.config)
+    library = task.config.model.partition("/")[0]
+    versions: dict[str, str | int] = {
+        name: _version(name) for name in ("timm", "torchvision", "pytorchcv") if name == library
+    }
     return {
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "torchmoments": version,
+        "torchmoments": _version("torchmoments"),
+        **versions,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cpu": _cpu_name(),
-        "threads": 1,
+        "threads": threads,
         "system": platform.platform(),
     }
 
 
-def _error(result: Result, data: Data) -> float:
-    return 100 * float(np.mean(result.predicted != data.test_labels.numpy()))
-
-
-@lru_cache(maxsize=1)
-def _load_once(name: str) -> Data:
-    return load(name)
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _cpu_name() -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from torchmoments.lab import metrics
+from torchmoments.lab.config import Metric
 from torchmoments.lab.reading import Comparison, Runs
 from torchmoments.lab.statistics import estimate, holm, interval_with_images
 
@@ -22,7 +24,7 @@ def summarize(comparison: Comparison) -> dict[str, Any]:
         methods: {word: error_mean, error_ci95, n, seconds_mean}
         paired: {word: difference_mean, difference_ci95, p_value, p_holm, n, slowdown, slowdown_ci95} for each method
             but the first. slowdown is the geometric mean over seeds of seconds / the reference's seconds. Where the
-            metric is the error and there are fewer than 1,000 test images, also difference_ci95_with_images
+            metric is a mean over images and they are fewer than 1,000, also difference_ci95_with_images
         beyond_labels: {moex word: labels, and the entries of `paired`, but of moex minus the labels alone}
         reference, metric, test_images, settings, environments, failed: [{method, seed, reason}], missing: {word: seeds}
 
@@ -71,7 +73,7 @@ def _method(of_method: list[dict[str, Any]]) -> dict[str, Any]:
     return {"error_mean": error.mean, "error_ci95": error.ci95, "n": error.n, "seconds_mean": seconds}
 
 
-def _paired(runs: Runs, word: str, reference: str, metric: str) -> dict[str, Any]:
+def _paired(runs: Runs, word: str, reference: str, metric: Metric) -> dict[str, Any]:
     difference = estimate(list(seed_differences(runs, word, reference).values()))
     entry = {
         "difference_mean": difference.mean,
@@ -80,11 +82,10 @@ def _paired(runs: Runs, word: str, reference: str, metric: str) -> dict[str, Any
         "n": difference.n,
         **_slowdown(runs, word, reference),
     }
-    # Only the error is a mean over images.
-    if difference.n and metric == "error":
-        images = np.stack([_wrong(run) - _wrong(other) for _, run, other in _pairs(runs, word, reference)])
-        if images.shape[1] < FEW_IMAGES:
-            entry["difference_ci95_with_images"] = interval_with_images(images)
+    images = [_of_images(run, metric) for _, *both in _pairs(runs, word, reference) for run in both]
+    values = [of_image for of_image in images if of_image is not None]
+    if values and len(values[0]) < FEW_IMAGES:
+        entry["difference_ci95_with_images"] = interval_with_images(np.stack(values[::2]) - np.stack(values[1::2]))
     return entry
 
 
@@ -103,9 +104,10 @@ def _pairs(runs: Runs, word: str, reference: str) -> list[tuple[int, dict[str, A
     return [(seed, run, other) for seed, run, other in pairs if "predictions" in run and "predictions" in other]
 
 
-def _wrong(run: dict[str, Any]) -> np.ndarray:
-    """100 where the image is wrong, otherwise 0; [images]."""
-    return np.where(run["predictions"]["target"] != run["predictions"]["predicted"], 100.0, 0.0)
+def _of_images(run: dict[str, Any], metric: Metric) -> np.ndarray | None:
+    """[images] whose mean is the metric; None where it is no such mean."""
+    values: np.ndarray | None = metrics.of_images(metric, run["predictions"])
+    return values
 
 
 def _is_moex_of(word: str, labels: str) -> bool:

@@ -1,23 +1,32 @@
 """One run: train one network with one method and one seed.
 
-Runs of one seed are paired: the same training images, initial weights, order of the batches and dropout, whatever the
-method. Each has its own stream of random numbers, and the site's is separate from all of them.
+Runs of one seed are paired: the same training images, initial weights, order of the batches, augmentation and dropout,
+whatever the method. Each has its own stream of random numbers, and the site's is separate from all of them.
 """
 
+import math
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim import lr_scheduler
 
 import torchmoments as tm
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data import Data
+from torchmoments.lab.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
+from torchmoments.lab.config import Schedule
+from torchmoments.lab.data.split import Data
+from torchmoments.lab.device import make_fabric, own_random_numbers
+from torchmoments.lab.feed import Feed
 from torchmoments.lab.methods import Method
-from torchmoments.lab.models import SmallResNet
+from torchmoments.lab.models.place import channel_dim_of, default_place
+from torchmoments.lab.task import Task
 
 
 @dataclass(frozen=True)
@@ -32,123 +41,303 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Result:
-    """What one run gives: its epochs, the classes predicted for the test images [N] int64, seconds of training."""
+    """What one run gives.
+
+    Args:
+        epochs: see `Epoch`.
+        scores: probabilities of the classes for the test images [N, K] float32. None on other ranks than the first.
+        seconds: of training.
+        weights: the trained state_dict, on the CPU.
+    """
 
     epochs: list[dict[str, float]]
-    predicted: np.ndarray
+    scores: np.ndarray | None
     seconds: float
+    weights: dict[str, Tensor]
 
 
-def train(config: TrainConfig, method: Method, seed: int, data: Data) -> Result:
-    """Train one network on one thread, and predict the test images once, after the last epoch.
+def train(
+    task: Task,
+    method: Method,
+    seed: int,
+    data: Data,
+    *,
+    fabric: Fabric | None = None,
+    threads: int = 1,
+    checkpoint: Checkpoint | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Result:
+    """Train one network, and predict the test images once, after the last epoch.
 
     The caller's random numbers and number of threads are as before when it returns.
+
+    Args:
+        fabric: one device where None. With several, each trains on its share of each batch.
+        checkpoint: where the state is kept after each epoch, and taken up again.
+        progress: called with the number of epochs done and their total.
 
     Raises:
         FloatingPointError: the loss is not finite; the sentence says at which step.
     """
-    weights_seed, order_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(2))
-    images, labels = data.subset(config.train_size, seed)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(weights_seed)
-            model = build_model(config, data)
-            start = time.perf_counter()
-            epochs = _fit(config, method, seed, model, images, labels, torch.Generator().manual_seed(order_seed))
-            seconds = time.perf_counter() - start
-            return Result(epochs, predict(model, data.test_images), seconds)
-    finally:
-        torch.set_num_threads(threads)
+    if fabric is None:
+        fabric = make_fabric(task.config)
+    with own_random_numbers(fabric.device, threads):
+        training = Training(task, method, seed, data, fabric)
+        if checkpoint is not None:
+            training.take_up(checkpoint)
+        while not training.is_complete:
+            training.run_epoch()
+            if checkpoint is not None:
+                training.keep(checkpoint)
+            progress(training.epoch, training.total_epochs)
+        return training.result()
 
 
-def build_model(config: TrainConfig, data: Data) -> nn.Module:
-    """The network; its initial weights come from torch's global random numbers."""
-    model = SmallResNet(data.images.shape[1], data.classes, config.width)
-    # The faster layout for small convolutions on a CPU.
-    return model.to(memory_format=torch.channels_last)
+def step(model: Any, site: tm.Site | None, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """One forward of a batch, mixed where the method says so: (loss, accuracy), both scalars."""
+    with nullcontext() if site is None else site.mixing(len(x)) as plan:
+        output = logits(model(x))
+        loss = tm.mixed_loss(F.cross_entropy, output, y, plan)
+    return loss, tm.mixed_accuracy(output.detach(), y, plan)
 
 
-def check_method(config: TrainConfig, method: Method, data: Data) -> None:
-    """One mixed forward of a few images for each place.
+class Training:
+    """The state of one run between two epochs."""
+
+    def __init__(self, task: Task, method: Method, seed: int, data: Data, fabric: Fabric) -> None:
+        config = task.config
+        # `prepare` fills them in.
+        assert config.train_size is not None
+        assert config.epochs is not None
+        assert config.lr is not None
+        weights_seed, order_seed, augment_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(3))
+        torch.manual_seed(weights_seed)
+        built = task.build(data)
+        self.config = config
+        self.fabric = fabric
+        self.feed = Feed(data, built.input, config, fabric.device)
+        self.pool = self.feed.pool(data.subset(config.train_size, seed))
+        self.order = torch.Generator().manual_seed(order_seed)
+        self.augment = torch.Generator().manual_seed(augment_seed)
+        self.module = fabric.to_device(built.module)
+        self.site = attach(self.module, method, self.feed.example(2), seed)
+        if fabric.global_rank:
+            # The ranks have different images, and should have different dropout.
+            torch.manual_seed(weights_seed + fabric.global_rank)
+        optimizer = torch.optim.SGD(
+            self.module.parameters(),
+            config.lr,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=config.weight_decay,
+            fused=fabric.device.type in ("cpu", "cuda"),
+        )
+        self.schedule = _schedule(config.schedule, config.epochs, optimizer)
+        compiled: Any = torch.compile(self.module) if config.compile else self.module
+        self.model, self.optimizer = fabric.setup(compiled, optimizer)
+        self.total_epochs = config.epochs
+        self.epoch = 0
+        self.steps = 0
+        self.seconds = 0.0
+        self.epochs: list[dict[str, float]] = []
+
+    @property
+    def is_complete(self) -> bool:
+        return self.epoch >= self.total_epochs
+
+    def run_epoch(self) -> None:
+        fabric, config = self.fabric, self.config
+        start = time.perf_counter()
+        self.epoch += 1
+        self.model.train()
+        loss_sum = accuracy_sum = 0.0
+        split = batches(len(self.pool), config.batch_size, self.order, at_least=2 * fabric.world_size)
+        feed = self.feed.training(self.pool, split, self.augment, fabric.global_rank, fabric.world_size)
+        for index, (x, y) in zip(split, feed, strict=True):
+            self.steps += 1
+            loss, accuracy = step(self.model, self.site, x, y)
+            # One wait for the device.
+            value, hits = torch.stack([loss.detach(), accuracy]).tolist()
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"the loss needs to stay finite; it became {value} at step {self.steps} (epoch {self.epoch} of "
+                    f"{self.total_epochs}). Try a smaller learning rate than {config.lr:g}."
+                )
+            self.optimizer.zero_grad()
+            # DDP averages over the ranks, whose shares of a batch may differ by one image.
+            share = len(x) * fabric.world_size / len(index)
+            fabric.backward(loss if share == 1 else loss * share)
+            self.optimizer.step()
+            loss_sum += len(x) * value
+            accuracy_sum += len(x) * hits
+        loss_sum, accuracy_sum = sum_over_ranks(fabric, [loss_sum, accuracy_sum])
+        lr, images = float(self.schedule.get_last_lr()[0]), len(self.pool)
+        self.epochs.append(asdict(Epoch(self.epoch, loss_sum / images, 100 * accuracy_sum / images, lr)))
+        self.schedule.step()
+        self.seconds += time.perf_counter() - start
+
+    def result(self) -> Result:
+        weights = {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
+        scores = self._predict() if self.fabric.global_rank == 0 else None
+        return Result(self.epochs, scores, self.seconds, weights)
+
+    def _predict(self) -> np.ndarray:
+        """Probabilities [N, K] float32 of the test images, in eval mode."""
+        self.module.eval()
+        scores = []
+        with torch.inference_mode(), self.fabric.autocast():
+            for x in self.feed.test():
+                scores.append(logits(self.module(x)).float().softmax(1).cpu())
+        return torch.cat(scores).numpy()
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Write the state after an epoch, that of all ranks."""
+        ranks = {"random": torch.get_rng_state()}
+        if self.fabric.device.type == "cuda":
+            ranks["random_of_device"] = torch.cuda.get_rng_state(self.fabric.device)
+        if self.site is not None:
+            ranks |= self.site.state_dict()
+        state = {
+            "epoch": self.epoch,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "epochs": self.epochs,
+            "model": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.fabric.strategy.precision.state_dict(),
+            "order": self.order.get_state(),
+            "augment": self.augment.get_state(),
+            "ranks": gather(self.fabric, ranks),
+        }
+        if self.fabric.global_rank == 0:
+            checkpoint.write(state)
+        self.fabric.barrier()
+
+    def take_up(self, checkpoint: Checkpoint) -> None:
+        """Go on where a checkpoint was written, if there is one."""
+        state = checkpoint.read()
+        if state is None:
+            return
+        self.epoch, self.steps, self.seconds = state["epoch"], state["steps"], state["seconds"]
+        self.epochs = state["epochs"]
+        self.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        self.order.set_state(state["order"])
+        self.augment.set_state(state["augment"])
+        ranks = of_rank(self.fabric, state["ranks"])
+        torch.set_rng_state(ranks["random"])
+        if "random_of_device" in ranks and self.fabric.device.type == "cuda":
+            torch.cuda.set_rng_state(ranks["random_of_device"], self.fabric.device)
+        if self.site is not None:
+            self.site.load_state_dict(ranks)
+
+
+def attach(model: nn.Module, method: Method, example: Tensor, seed: int) -> tm.Site | None:
+    """The method at its places, or at the model's default place; None for plain training."""
+    if method.mixer is None:
+        return None
+    at = list(method.at or (default_place(model, example),))
+    site = tm.attach(model, method.mixer, at=at, seed=seed)
+    channel_dim = channel_dim_of(model, example, list(site.places))
+    if channel_dim is None:
+        return site
+    site.detach()
+    return tm.attach(model, method.mixer, at=at, channel_dim=channel_dim, seed=seed)
+
+
+def check(task: Task, methods: list[Method], data: Data) -> tuple[str | None, str | None]:
+    """Build the network once and run it on a few images, mixed at each place of each method.
+
+    Returns:
+        The default place, None where it is not found and no method needs it; and what of the weights was left out.
 
     Raises:
-        ValueError: the method cannot be attached to this model, or cannot mix the features there.
+        ValueError: the network cannot be built or does not fit the data, or a method does not fit the network.
     """
-    if method.mixer is None:
-        return
     with torch.random.fork_rng(devices=[]):
-        model = build_model(config, data)
-    always = replace(method.mixer, p=1.0)
-    try:
-        everywhere = tm.attach(model, always, at=method.at)
-        everywhere.detach()
-        # One by one, because a step mixes at one place only.
-        for place in everywhere.places:
-            site = tm.attach(model, always, at=place)
-            with site.mixing(4):
-                model(data.images[:4])
-            site.detach()
-    except ValueError as error:
-        raise ValueError(f"method {method.word!r}: {error}") from error
+        built = task.build(data)
+        feed = Feed(data, built.input, task.config, torch.device("cpu"))
+        x = feed.example(4)
+        try:
+            _check_outputs(built.module, x, len(data.classes), task.config.model)
+            place = _default_place_or_none(built.module, x)
+            for method in methods:
+                _check_method(built.module, method, x)
+        except (RuntimeError, TypeError, AssertionError) as error:
+            raise ValueError(
+                f"model {task.config.model!r} needs to run on images {list(x.shape[1:])}; it raised "
+                f"{type(error).__name__}: {' '.join(str(error).split())[:300]}. Choose another --image-size or --model."
+            ) from error
+    return place, built.new_head
 
 
-def batches(size: int, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+def logits(output: Any) -> Tensor:
+    """The class scores in what a model gives: a tensor, or an object with `logits`."""
+    scores: Tensor = getattr(output, "logits", output)
+    return scores
+
+
+def batches(size: int, batch_size: int, generator: torch.Generator, at_least: int = 2) -> list[Tensor]:
     """Every image once, in random order: indices of [batch_size] each, the last batch what is left.
 
-    One image left alone joins the batch before it: BatchNorm and a partner need two.
+    Fewer than `at_least` left alone join the batch before: BatchNorm and a partner need two on each device.
     """
     split = list(torch.split(torch.randperm(size, generator=generator), batch_size))
-    if len(split) > 1 and len(split[-1]) == 1:
+    if len(split) > 1 and len(split[-1]) < at_least:
         last = split.pop()
         split[-1] = torch.cat([split[-1], last])
     return split
 
 
-def predict(model: nn.Module, images: Tensor) -> np.ndarray:
-    """Classes [N] int64, in eval mode."""
+def _check_outputs(model: nn.Module, x: Tensor, classes: int, name: str) -> None:
     model.eval()
-    with torch.inference_mode():
-        return np.concatenate([model(batch).argmax(1).numpy() for batch in torch.split(images, 500)])
-
-
-def _fit(
-    config: TrainConfig,
-    method: Method,
-    seed: int,
-    model: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    order: torch.Generator,
-) -> list[dict[str, float]]:
-    site = None if method.mixer is None else tm.attach(model, method.mixer, at=method.at, seed=seed)
-    optimizer = torch.optim.SGD(
-        model.parameters(), config.lr, momentum=0.9, nesterov=True, weight_decay=config.weight_decay, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs)
-    epochs = []
-    step = 0
+    with torch.no_grad():
+        output = model(x)
+    if not isinstance(getattr(output, "logits", output), Tensor):
+        raise ValueError(
+            f"model {name!r} needs to give logits as a tensor, or an object with `logits`; got {type(output).__name__}."
+        )
+    shape = list(logits(output).shape)
+    if shape != [len(x), classes]:
+        raise ValueError(
+            f"model {name!r} needs an output for each of the {classes} classes of the data, [{len(x)}, {classes}]; got "
+            f"{shape}. Let make_model take num_classes."
+        )
     model.train()
-    for epoch in range(1, config.epochs + 1):
-        loss_sum = accuracy_sum = 0.0
-        for index in batches(len(labels), config.batch_size, order):
-            step += 1
-            x, y = images[index], labels[index]
-            with nullcontext() if site is None else site.mixing(len(x)) as plan:
-                output = model(x)
-                loss = tm.mixed_loss(F.cross_entropy, output, y, plan)
-            if not torch.isfinite(loss):
-                raise FloatingPointError(
-                    f"the loss needs to stay finite; it became {loss.item()} at step {step} "
-                    f"(epoch {epoch} of {config.epochs}). Try a smaller learning rate than {config.lr:g}."
-                )
-            optimizer.zero_grad()
-            torch.autograd.backward(loss)
-            optimizer.step()
-            loss_sum += loss.item() * len(x)
-            accuracy_sum += float(tm.mixed_accuracy(output.detach(), y, plan)) * len(x)
-        lr = float(schedule.get_last_lr()[0])
-        epochs.append(asdict(Epoch(epoch, loss_sum / len(labels), 100 * accuracy_sum / len(labels), lr)))
-        schedule.step()
-    return epochs
+
+
+def _default_place_or_none(model: nn.Module, x: Tensor) -> str | None:
+    try:
+        return default_place(model, x)
+    except ValueError:
+        return None
+
+
+def _check_method(model: nn.Module, method: Method, x: Tensor) -> None:
+    if method.mixer is None:
+        return
+    always = replace(method, mixer=replace(method.mixer, p=1.0))
+    try:
+        everywhere = attach(model, always, x, seed=0)
+        assert everywhere is not None
+        everywhere.detach()
+        # One by one, because a step mixes at one place only.
+        for place in everywhere.places:
+            site = attach(model, replace(always, at=(place,)), x, seed=0)
+            assert site is not None
+            with site.mixing(len(x)):
+                model(x)
+            site.detach()
+    except ValueError as error:
+        raise ValueError(f"method {method.word!r}: {error}") from error
+
+
+def _schedule(name: Schedule, epochs: int, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+    if name == "step":
+        return lr_scheduler.MultiStepLR(optimizer, [epochs // 2, epochs * 3 // 4], gamma=0.1)
+    if name == "constant":
+        return lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    return lr_scheduler.CosineAnnealingLR(optimizer, epochs)

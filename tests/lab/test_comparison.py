@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from torchmoments.lab import runs as run_folders
-from torchmoments.lab.compare import compare, count_complete
+from torchmoments.lab.comparison import compare, count_complete
 from torchmoments.lab.config import CompareConfig
 
 RUN_FILES = {"config.json", "env.json", "metrics.csv", "predictions.npy", "summary.json"}
@@ -18,7 +18,14 @@ RUN_FILES = {"config.json", "env.json", "metrics.csv", "predictions.npy", "summa
 @pytest.fixture
 def tiny(tmp_path):
     return CompareConfig(
-        train_size=50, epochs=2, width=4, methods=("none", "moex"), seeds=2, workers=1, out=tmp_path / "comparison"
+        train_size=50,
+        epochs=2,
+        width=4,
+        lr=0.1,
+        methods=("none", "moex"),
+        seeds=2,
+        workers=1,
+        out=tmp_path / "comparison",
     )
 
 
@@ -128,7 +135,10 @@ def test_a_method_that_the_folder_has_under_another_word_is_refused(tiny):
 
 def test_a_folder_in_use_is_refused(tiny):
     tiny.out.mkdir()
-    with filelock.FileLock(tiny.out / ".lock"), pytest.raises(ValueError, match="another comparison is running"):
+    with (
+        filelock.FileLock(tiny.out / ".lock"),
+        pytest.raises(ValueError, match="another `torchmoments compare` is running"),
+    ):
         compare(tiny)
     compare(replace(tiny, seeds=1))
 
@@ -147,10 +157,10 @@ def test_a_run_that_another_process_trains_is_not_written_over(tiny, monkeypatch
 def test_a_failed_run_is_recorded_told_and_tried_again(tiny, monkeypatch):
     train = run_folders.train
 
-    def fail_once(config, method, seed, data):
+    def fail_once(task, method, seed, data):
         if method.mixer is not None and seed == 1:
             raise FloatingPointError("the loss needs to stay finite; it became nan at step 1 (epoch 1 of 2)")
-        return train(config, method, seed, data)
+        return train(task, method, seed, data)
 
     monkeypatch.setattr(run_folders, "train", fail_once)
     summary = compare(tiny)

@@ -1,0 +1,89 @@
+"""A data set split into a training pool and test images, and subsets in which every class has its share."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and their labels.
+
+    Args:
+        images: [N, C, H, W] pixels in memory; or anything indexed that gives one image, which is then streamed.
+        labels: [N] int64, from 0 to the number of classes - 1.
+    """
+
+    images: Tensor | Sequence[Any]
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A training pool, and test images that are the same for all runs.
+
+    Args:
+        train: the pool that each run draws its training images from.
+        test: the test images.
+        classes: their names.
+        peak: what a pixel at full brightness counts; `mean` and `std` are in units of it.
+        mean, std: of a pixel, one number a channel. Constants of the data set: nothing is estimated from test images.
+        flips: whether a mirrored image is still of its class.
+        is_normalized: the images are as a network wants them already; `mean` and `std` are not used.
+    """
+
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    peak: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    flips: bool = True
+    is_normalized: bool = False
+
+    def describe(self) -> str:
+        """Numbers and a digest of the labels: another data set under the same name has another one."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.test):
+            digest.update(split.labels.numpy().tobytes())
+        digest.update("/".join(self.classes).encode())
+        return f"{len(self.train)} + {len(self.test)} of {len(self.classes)} classes, {digest.hexdigest()[:8]}"
+
+    def subset(self, size: int, seed: int) -> Tensor:
+        """Indices of one run's training images: `size` of the pool, every class in its share, drawn by `seed`.
+
+        Raises:
+            ValueError: fewer images than classes, or more than the pool has.
+        """
+        classes, pool = len(self.classes), len(self.train)
+        if not classes <= size <= pool:
+            raise ValueError(
+                f"train_size needs {classes} (one image of each class) to {pool} images; "
+                f"got {size}. Write --train-size {min(max(size, classes), pool)}."
+            )
+        return torch.from_numpy(stratified(self.train.labels.numpy(), classes, size, seed))
+
+
+def stratified(labels: np.ndarray, classes: int, size: int, seed: int) -> np.ndarray:
+    """Indices [size] of a random subset in which every class has its share, and at least one image."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    shuffled = labels[order]
+    shares = _shares(np.bincount(labels, minlength=classes), size)
+    chosen = [np.flatnonzero(shuffled == c)[: shares[c]] for c in range(classes)]
+    return order[np.sort(np.concatenate(chosen))]
+
+
+def _shares(counts: np.ndarray, size: int) -> np.ndarray:
+    """Images of each class, sum `size`: one each, then always one for the class with most images a share (D'Hondt)."""
+    taken = np.concatenate([np.arange(1, count) for count in counts])
+    classes = np.repeat(np.arange(len(counts)), np.maximum(counts - 1, 0))
+    next_in_turn = np.argsort(-counts[classes] / taken, kind="stable")[: size - len(counts)]
+    return 1 + np.bincount(classes[next_in_turn], minlength=len(counts))

@@ -1,0 +1,103 @@
+"""Weights from a file, loaded without unpickling anything but tensors."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Where training scripts put the weights inside a checkpoint.
+_INSIDE = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
+# What wrappers put before the names.
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+_SHOWN = 3
+
+
+def load_file(module: nn.Module, path: Path, classes: int) -> str | None:
+    """Load a .safetensors or torch file into the module; the classifier may be for other classes, and stays new.
+
+    Returns:
+        What was left out, None where nothing was.
+
+    Raises:
+        ValueError: the file cannot be read, holds no weights, or they do not fit.
+    """
+    return load_state(module, _read(path), str(path), classes)
+
+
+def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str, classes: int) -> str | None:
+    """Load weights by name, as `load_file` does."""
+    own = module.state_dict()
+    state = _without_prefix(given, own)
+    differing = [name for name in own if name in state and own[name].shape != state[name].shape]
+    head = _classifier(module, classes)
+    new = [name for name in differing if head is not None and name.rpartition(".")[0] == head]
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    # Weights of a body alone, as self-supervised training saves them, leave the head out.
+    new += [name for name in missing if head is not None and name.rpartition(".")[0] == head]
+    wrong = {
+        "missing": [name for name in missing if name not in new],
+        "not in the model": [name for name in state if name not in own and not _is_side_output(name)],
+        "of another shape": [
+            f"{name} {list(state[name].shape)} for {list(own[name].shape)}" for name in differing if name not in new
+        ],
+    }
+    if any(wrong.values()):
+        said = "; ".join(f"{len(names)} {what}: {_first(names)}" for what, names in wrong.items() if names)
+        raise ValueError(f"weights need to fit {type(module).__name__}; of '{source}' are {said}.")
+    module.load_state_dict({name: state[name] for name in own if name in state and name not in new}, strict=False)
+    return f"{head} is new: the weights have another classifier" if new else None
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file as load_safetensors
+
+            content: Any = load_safetensors(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"weights need a file of tensors; '{path}' holds other objects too, or is damaged, and is not unpickled. "
+            "Save it again: torch.save(model.state_dict(), FILE)."
+        ) from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"weights need a file that can be read; got '{path}' ({reason}).") from error
+    for inside in _INSIDE:
+        if isinstance(content, Mapping) and isinstance(content.get(inside), Mapping):
+            content = content[inside]
+            break
+    if not isinstance(content, Mapping) or not content or not all(isinstance(t, Tensor) for t in content.values()):
+        raise ValueError(f"weights need names and tensors; got {type(content).__name__} of something else in '{path}'.")
+    return content
+
+
+def _without_prefix(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    state = dict(given)
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in state) and not any(name.startswith(prefix) for name in own):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def _classifier(module: nn.Module, classes: int) -> str | None:
+    """Name of the last layer that has an output for each class."""
+    last = None
+    for name, child in module.named_modules():
+        if getattr(child, "out_features", getattr(child, "out_channels", None)) == classes:
+            last = name
+    return last
+
+
+def _is_side_output(name: str) -> bool:
+    """torchvision's Inception networks have side classifiers, which are for training on ImageNet."""
+    return name.lower().startswith(("aux1.", "aux2.", "auxlogits."))
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,52 @@
+"""`torchmoments places`: what a method can be attached to in a model, as a table."""
+
+from collections.abc import Iterator
+
+import torch
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+import torchmoments as tm
+from torchmoments.lab.config import PlacesConfig, TrainConfig
+from torchmoments.lab.feed import Feed
+from torchmoments.lab.models.place import default_place
+from torchmoments.lab.task import Task
+
+
+def list_places(config: PlacesConfig) -> Iterator[Table | Text]:
+    """A table of the model's modules in the order in which they finish, and a sentence on the default place.
+
+    Raises:
+        ValueError: there is no such model or data, or they do not fit.
+    """
+    settings = {name: getattr(config, name) for name in ("data", "data_dir", "model", "width", "weights", "pretrained")}
+    task = Task(TrainConfig(**settings, image_size=config.image_size))
+    data = task.load()
+    with torch.random.fork_rng(devices=[]):
+        built = task.build(data)
+        x = Feed(data, built.input, task.config, torch.device("cpu")).example(2)
+    try:
+        found = tm.places(built.module, x)
+    except RuntimeError as error:
+        raise ValueError(
+            f"model {config.model!r} needs to run on images {list(x.shape[1:])}; it raised: {error}. "
+            "Choose another --image-size."
+        ) from error
+    try:
+        default = default_place(built.module, x)
+    except ValueError as error:
+        default, said = None, str(error)
+    else:
+        said = f"'{default}' is where a method goes that does not say at=: after the stem, before the first stage."
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in ("", "name", "shape", "kind", "calls"):
+        table.add_column(heading, justify="right" if heading == "calls" else "left", overflow="fold")
+    for place in found:
+        if place.name.count(".") >= config.depth and place.name != default:
+            continue
+        shape = "-" if place.shape is None else " x ".join(["B", *map(str, place.shape[1:])])
+        mark = "*" if place.name == default else ""
+        table.add_row(mark, Text(place.name), shape, place.kind, str(place.calls))
+    yield table
+    yield Text(f"\n{said} The images are {' x '.join(map(str, x.shape[1:]))}.")

@@ -1,0 +1,58 @@
+"""Everything that can be wrong with a request is found here, before anything is written."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torchmoments.lab.config import TrainConfig
+from torchmoments.lab.data.split import Data
+from torchmoments.lab.device import check_device
+from torchmoments.lab.methods import check_different, parse_methods
+from torchmoments.lab.task import Task
+from torchmoments.lab.train import check
+
+Notice = Callable[[str], None]
+
+
+def silent(_sentence: str) -> None:
+    """A notice that goes nowhere."""
+
+
+def prepare(
+    config: TrainConfig,
+    words: Sequence[str],
+    make_model: Callable[..., Any] | None = None,
+    train: Any = None,
+    test: Any = None,
+    notice: Notice = silent,
+    devices: int = 1,
+) -> tuple[Task, Data]:
+    """What is trained, with a value for each setting and the facts that go with them; and the data.
+
+    Args:
+        words: the methods.
+        make_model, train, test: objects in place of the names in `config`, see `torchmoments.lab.compare`.
+        notice: is told what was decided that the request does not say.
+
+    Raises:
+        ValueError: the request makes no sense, or does not fit the data, the model or this machine.
+    """
+    config.check()
+    methods = parse_methods(words)
+    check_device(config, devices)
+    task = Task(config, make_model, train, test)
+    data = task.load()
+    task = replace(task, config=config.filled(len(data.train)))
+    data.subset(task.config.train_size or 0, seed=0)
+    if config.data.startswith("folder:"):
+        from torchmoments.lab.data.folder import check_files
+
+        check_files(data)
+    place, new_head = check(task, methods, data)
+    check_different([replace(m, at=(place,)) if m.mixer and not m.at and place else m for m in methods])
+    if any(method.mixer is not None and method.at is None for method in methods):
+        notice(f"Features are mixed after '{place}' of {config.model}; another place: moex:at=NAME.")
+    if new_head is not None:
+        notice(f"{new_head}.")
+    weights = task.digest_of_weights()
+    return replace(task, facts=(("images", data.describe()), ("weights", weights), ("place", place))), data

@@ -1,0 +1,95 @@
+"""`torchmoments train`: one run in a folder of its own, on one device or several, kept after each epoch.
+
+OUT/checkpoint.pt     while it trains; taken up again by the same command
+OUT/...               a run folder, see `runs`, and weights.safetensors, when it is complete
+"""
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from torchmoments.lab.checkpoint import Checkpoint
+from torchmoments.lab.config import SingleConfig
+from torchmoments.lab.device import make_fabric
+from torchmoments.lab.files import read_json
+from torchmoments.lab.folders import hold, refuse_other_settings
+from torchmoments.lab.methods import parse_method
+from torchmoments.lab.metrics import NAMES
+from torchmoments.lab.prepare import Notice, prepare, silent
+from torchmoments.lab.runs import Run
+from torchmoments.lab.train import train
+
+Progress = Callable[[int, int], None]
+CHECKPOINT = "checkpoint.pt"
+
+
+def is_first_rank() -> bool:
+    """Whether this process is the one that writes and prints. The others are started by Fabric with their rank."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+
+
+def train_once(
+    config: SingleConfig, progress: Progress = lambda done, total: None, notice: Notice = silent
+) -> dict[str, Any]:
+    """Train, or go on where this run was stopped, and write its folder.
+
+    With several devices, Fabric starts this process again for each of the others.
+
+    Args:
+        config: what to train, and where to keep it.
+        progress: called with the number of epochs done and their total.
+        notice: is told what was decided that the settings do not say.
+
+    Returns:
+        What summary.json holds, with the metric and the number of epochs.
+
+    Raises:
+        ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
+        FloatingPointError: the loss is not finite.
+    """
+    task, data = prepare(config, [config.method], notice=notice, devices=config.devices)
+    run = Run(config.out, task, config.method, config.seed)
+    first = is_first_rank()
+    lock = _lock(config.out) if first else None
+    try:
+        if first and run.is_complete():
+            return _summary(run, read_json(run.folder / "summary.json"))
+        # It tells each start of a process.
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        fabric = make_fabric(task.config, config.devices)
+        fabric.launch()
+        identity = run.settings() | {"devices": config.devices}
+        checkpoint = Checkpoint(run.folder / CHECKPOINT, identity)
+        result = train(
+            task,
+            parse_method(config.method),
+            config.seed,
+            data,
+            fabric=fabric,
+            threads=config.threads,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        if first:
+            run.write(result, data, threads=config.threads, keep_weights=True)
+        fabric.barrier()
+        return _summary(run, read_json(run.folder / "summary.json"))
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _lock(out: Path) -> filelock.BaseFileLock:
+    """Check that the folder is new, empty or of this command, and hold it."""
+    return hold(out, out.with_name(f".{out.name}.lock"), known=("summary.json", CHECKPOINT), kind="train")
+
+
+def _summary(run: Run, written: dict[str, Any]) -> dict[str, Any]:
+    """What summary.json holds, after a check that it is of this very run."""
+    before = read_json(run.folder / "config.json")
+    refuse_other_settings(run.folder, before, run.settings())
+    return written | {"metric": NAMES[run.task.config.metric], "epochs": run.task.config.epochs}

@@ -1,0 +1,61 @@
+"""What is trained on what: the settings, and the objects that were given from Python in place of names."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from torch import Tensor
+
+from torchmoments.lab.config import Setting, SubjectConfig, TrainConfig
+from torchmoments.lab.data import load
+from torchmoments.lab.data.split import Data
+from torchmoments.lab.models import Built, build
+
+
+@dataclass(frozen=True)
+class Task:
+    """Small where it is made of names, so that it travels to another process, which loads the data itself.
+
+    Args:
+        config: the settings, with values for all that have a default.
+        make_model, train, test: objects given from Python, see `torchmoments.lab.compare`.
+        facts: what the settings do not say, and all runs share: which images, which weights, the default place.
+    """
+
+    config: TrainConfig
+    make_model: Callable[..., Any] | None = None
+    train: Any = None
+    test: Any = None
+    facts: tuple[tuple[str, Setting], ...] = ()
+
+    def load(self) -> Data:
+        """The data. Of names, the last is kept for the next run in this process."""
+        if self.train is None:
+            return _load_once(SubjectConfig(data=self.config.data, data_dir=self.config.data_dir))
+        from torchmoments.lab.data.own import from_objects
+
+        return from_objects(self.train, self.test)
+
+    def build(self, data: Data) -> Built:
+        """The network; its initial weights come from torch's global random numbers."""
+        images = data.train.images
+        channels = images.shape[1] if isinstance(images, Tensor) and images.ndim > 1 else None
+        return build(self.config, len(data.classes), channels, self.make_model)
+
+    def settings(self) -> dict[str, Setting]:
+        """The values that all runs of one comparison share."""
+        return self.config.settings() | dict(self.facts)
+
+    def digest_of_weights(self) -> str | None:
+        """Name of the weights' file and the beginning of its SHA-256."""
+        if self.config.weights is None:
+            return None
+        with self.config.weights.open("rb") as file:
+            return f"{self.config.weights.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
+
+
+@lru_cache(maxsize=1)
+def _load_once(subject: SubjectConfig) -> Data:
+    return load(subject)
