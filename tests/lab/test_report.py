@@ -1,6 +1,7 @@
 """The report: the same in HTML and Markdown, the same again from the folder, escaped, or refused in a sentence."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -46,7 +47,7 @@ class Words(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.blocks, self.tables, self.open = [], [], [], []
+        self.tags, self.blocks, self.facts, self.tables, self.open = [], [], [], [], []
         self.feed(text)
         self.close()
 
@@ -63,7 +64,8 @@ class Words(HTMLParser):
         if self.open and self.open[-1][0] == tag:
             words = "".join(self.open.pop()[1])
             words = words.strip("\n") if tag == "code" else " ".join(words.split())
-            (self.tables[-1][-1] if tag in ("th", "td") else self.blocks).append(words)
+            place = self.tables[-1][-1] if tag in ("th", "td") else self.facts if tag == "li" else self.blocks
+            place.append(words)
 
     def handle_data(self, data):
         if self.open:
@@ -171,10 +173,9 @@ def test_html_and_markdown_say_the_same(trained):
     assert len(html.tables) == 7
     title, *said = [words for words in html.blocks if words]
     assert title == said[0] == markdown.blocks[0]
-    inside = [words for words in said if words not in markdown.blocks]
-    facts = [words for words in html.blocks if re.search(r"(images|epochs|seeds)$", words)]
-    assert inside == facts
-    assert " · ".join(facts) in markdown.blocks
+    assert [words for words in said if words not in markdown.blocks] == []
+    assert html.facts[-4:] == ["100 training images", "3 epochs", "3 seeds", "360 test images"]
+    assert " · ".join(html.facts) in markdown.blocks
 
 
 def test_the_numbers_are_those_of_the_summary(trained):
@@ -354,10 +355,20 @@ def test_a_damaged_file_is_named_and_nothing_is_written(folder, capsys, name, co
     assert contents(folder) == before
 
 
-def test_a_pickle_in_the_place_of_predictions_is_not_loaded(folder, capsys):
-    np.save(folder / "runs/moex/seed1/predictions.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_a_pickle_in_the_place_of_predictions_is_not_loaded(folder, tmp_path, capsys):
+    bomb = np.array([Bomb(str(tmp_path / "exploded"))], dtype=object)
+    np.save(folder / "runs/moex/seed1/predictions.npy", bomb, allow_pickle=True)
     assert main(["report", str(folder)]) == 2
     assert "predictions.npy' is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "exploded").exists()
 
 
 def test_runs_on_other_test_images_are_refused(folder):
