@@ -298,9 +298,11 @@ def test_a_later_extension_is_told(folder):
     assert [row[2] for row in page.tables[-1]] == ["Seeds", "3", "4"]
 
 
-def test_another_metric_is_named_and_has_no_interval_with_images(folder):
+def test_another_metric_is_named_and_has_no_interval_with_images(folder, capsys):
     set_everywhere(folder, metric="auroc")
-    summary = report.write(folder)
+    assert main(["report", str(folder)]) == 0
+    assert "AUROC error %" in capsys.readouterr().out.splitlines()[0]
+    summary = json.loads((folder / "summary.json").read_text())
     assert "difference_ci95_with_images" not in summary["paired"]["moex"]
     page = html_of(folder)
     assert page.tables[0][0][1] == "Test AUROC error, %"
