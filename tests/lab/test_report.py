@@ -18,10 +18,12 @@ from markdown_it import MarkdownIt
 from scipy import stats
 
 from torchmoments.cli import main
-from torchmoments.lab import report
+from torchmoments.lab import contents, report
 from torchmoments.lab.command import arguments
 from torchmoments.lab.comparison import compare
 from torchmoments.lab.config import CompareConfig
+from torchmoments.lab.reading import read_comparison
+from torchmoments.lab.summary import summarize
 from torchmoments.lab.wording import NONE
 
 WRITTEN = ["curves.png", "curves.svg", "differences.png", "differences.svg", "report.html", "report.md", "summary.json"]
@@ -116,7 +118,7 @@ def fail(out, word, seed, reason):
     edit(run / "summary.json", lambda summary: summary.update(error=None, seconds=None, failed=reason))
 
 
-def contents(out):
+def files_of(out):
     return {path: path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
@@ -298,13 +300,26 @@ def test_a_later_extension_is_told(folder):
     assert [row[2] for row in page.tables[-1]] == ["Seeds", "3", "4"]
 
 
-def test_another_metric_is_named_and_has_no_interval_with_images(folder):
+def test_another_metric_is_named_and_has_no_interval_with_images(folder, capsys):
     set_everywhere(folder, metric="auroc")
-    summary = report.write(folder)
+    assert main(["report", str(folder)]) == 0
+    assert "AUROC error %" in capsys.readouterr().out.splitlines()[0]
+    summary = json.loads((folder / "summary.json").read_text())
     assert "difference_ci95_with_images" not in summary["paired"]["moex"]
     page = html_of(folder)
     assert page.tables[0][0][1] == "Test AUROC error, %"
     assert any("100 times (1 - AUROC)" in words for words in page.blocks)
+
+
+@pytest.mark.parametrize(("wider", "is_told"), [([-2.0, 0.1], True), ([-1.9, -0.1], False)])
+def test_a_gain_on_these_images_only_is_told_beside_the_conclusion(trained, wider, is_told):
+    comparison = read_comparison(trained)
+    summary = summarize(comparison)
+    gain = {"difference_mean": -1.0, "difference_ci95": [-1.5, -0.5], "p_value": 0.001, "p_holm": 0.002}
+    summary["paired"]["moex"] |= {**gain, "difference_ci95_with_images": wider}
+    page = contents.page(comparison, summary)
+    assert page.outcome == "gain"
+    assert any("Shown for these 360 test images only" in note.words for note in page.notes) == is_told
 
 
 def test_several_environments_are_counted(folder):
@@ -346,13 +361,13 @@ def test_a_damaged_file_is_named_and_nothing_is_written(folder, capsys, name, co
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
-    before = contents(folder)
+    before = files_of(folder)
     assert main(["report", str(folder)]) == 2
     told = capsys.readouterr()
     assert f"'{folder / name}' is damaged" in told.err
     assert told.err.count("\n") == 1
     assert told.out == ""
-    assert contents(folder) == before
+    assert files_of(folder) == before
 
 
 class Bomb:
@@ -383,7 +398,7 @@ def test_what_is_no_comparison_or_has_no_complete_run_is_refused(folder, tmp_pat
     for word in ("none", "labels", "moex"):
         for seed in range(3):
             fail(folder, word, seed, "no")
-    before = contents(folder)
+    before = files_of(folder)
     for out, sentence in [
         (tmp_path / "nowhere", "which is no folder"),
         (tmp_path / "empty", "which holds no comparison.json"),
@@ -394,7 +409,7 @@ def test_what_is_no_comparison_or_has_no_complete_run_is_refused(folder, tmp_pat
         told = capsys.readouterr()
         assert sentence in told.err
         assert told.err.count("\n") == 1
-    assert contents(folder) == before
+    assert files_of(folder) == before
 
 
 def test_a_folder_that_cannot_be_written_is_told(folder, capsys):

@@ -57,7 +57,14 @@ def table(summary: dict[str, Any]) -> Table:
     """The terminal's table: error, paired difference, p, Holm-adjusted p, number of seeds, seconds."""
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     shown.add_column("method", overflow="fold")
-    for heading in ("error %", f"minus {summary['reference']}", "p", "p Holm", "n", "s/run"):
+    for heading in (
+        f"{conclusion.metric_name(summary)} %",
+        f"minus {summary['reference']}",
+        "p",
+        "p Holm",
+        "n",
+        "s/run",
+    ):
         shown.add_column(Text(heading), justify="right", no_wrap=True)
     for word, of_method in summary["methods"].items():
         paired = summary["paired"].get(word)
