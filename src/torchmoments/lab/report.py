@@ -13,7 +13,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from torchmoments.lab import conclusion, figures, metrics
+from torchmoments.lab import conclusion, figures
+from torchmoments.lab.config import Metric
+from torchmoments.lab.metrics import of_images
 from torchmoments.lab.runs import write_json
 from torchmoments.lab.statistics import Estimate, estimate, holm, interval_with_images
 
@@ -161,12 +163,13 @@ def _image_differences(runs: Runs, word: str, reference: str) -> np.ndarray | No
     if not seeds or any(row is None for of_word in values for row in of_word):
         return None
     ours, theirs = (np.stack([row for row in of_word if row is not None]) for of_word in values)
-    return ours - theirs
+    difference: np.ndarray = ours - theirs
+    return difference
 
 
 def _of_images(run: dict[str, Any]) -> np.ndarray | None:
-    values: np.ndarray | None = metrics.of_images(run["config"]["metric"], run["predictions"])
-    return values
+    metric: Metric = run["config"]["metric"]
+    return of_images(metric, run["predictions"])
 
 
 def _is_moex_of(word: str, labels: str) -> bool:
