@@ -9,7 +9,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from torchmoments.lab.folders import refuse_other_settings
+from torchmoments.lab.lock import refuse_other_settings
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,13 @@ def gather(fabric: Fabric, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Byte tensors of all ranks, [ranks, ...] each; on the CPU."""
     if fabric.world_size == 1:
         return {name: tensor[None] for name, tensor in state.items()}
-    return {name: torch.as_tensor(fabric.all_gather(tensor.to(fabric.device))).cpu() for name, tensor in state.items()}
+    return {name: _of_all_ranks(tensor.to(fabric.device), fabric.world_size) for name, tensor in state.items()}
+
+
+def _of_all_ranks(tensor: Tensor, ranks: int) -> Tensor:
+    gathered = [torch.empty_like(tensor) for _ in range(ranks)]
+    torch.distributed.all_gather(gathered, tensor)
+    return torch.stack(gathered).cpu()
 
 
 def sum_over_ranks(fabric: Fabric, values: list[float]) -> list[float]:

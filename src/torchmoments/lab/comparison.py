@@ -20,7 +20,7 @@ from torchmoments.lab.command import arguments
 from torchmoments.lab.config import CompareConfig, nearest
 from torchmoments.lab.device import all_devices
 from torchmoments.lab.files import read_json, write_json
-from torchmoments.lab.folders import hold, refuse_other_settings
+from torchmoments.lab.lock import hold, refuse_other_settings
 from torchmoments.lab.methods import parse_methods
 from torchmoments.lab.pool import train_all
 from torchmoments.lab.prepare import Notice, prepare, silent

@@ -40,7 +40,7 @@ def check_device(config: TrainConfig, devices: int = 1) -> torch.device:
 def all_devices(config: TrainConfig) -> list[str]:
     """The devices that runs may be spread over: all GPUs, unless the settings name one."""
     device = check_device(config)
-    if device.type == "cuda" and device.index is None:
+    if device == torch.device("cuda"):
         return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     return [str(device)]
 

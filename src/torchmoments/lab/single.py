@@ -7,6 +7,7 @@ OUT/...               a run folder, see `runs`, and weights.safetensors, when it
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torchmoments.lab.checkpoint import Checkpoint
 from torchmoments.lab.config import SingleConfig
 from torchmoments.lab.device import make_fabric
 from torchmoments.lab.files import read_json
-from torchmoments.lab.folders import hold, refuse_other_settings
+from torchmoments.lab.lock import hold, refuse_other_settings
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.metrics import NAMES
 from torchmoments.lab.prepare import Notice, prepare, silent
@@ -52,18 +53,19 @@ def train_once(
         FloatingPointError: the loss is not finite.
     """
     task, data = prepare(config, [config.method], notice=notice, devices=config.devices)
+    task = replace(task, facts=(*task.facts, ("devices", config.devices)))
     run = Run(config.out, task, config.method, config.seed)
     first = is_first_rank()
     lock = _lock(config.out) if first else None
     try:
         if first and run.is_complete():
+            notice(f"This run is complete in {config.out}.")
             return _summary(run, read_json(run.folder / "summary.json"))
         # It tells each start of a process.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         fabric = make_fabric(task.config, config.devices)
         fabric.launch()
-        identity = run.settings() | {"devices": config.devices}
-        checkpoint = Checkpoint(run.folder / CHECKPOINT, identity)
+        checkpoint = Checkpoint(run.folder / CHECKPOINT, run.settings())
         result = train(
             task,
             parse_method(config.method),

@@ -2,8 +2,12 @@
 
 import contextlib
 import io
+import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from torchmoments.lab.config import SubjectConfig, nearest
 from torchmoments.lab.models import Built, Input
@@ -74,13 +78,16 @@ def build_pytorchcv(name: str, classes: int, config: SubjectConfig) -> Built:
     full = _complete(name, known, classes)
     if full is None:
         raise ValueError(f"model needs a network of pytorchcv; got {name!r}. {nearest(name, known)}")
+    of_cifar = "cifar" in full
+    # These refuse any number of classes but CIFAR's.
+    first_classes = 10 if of_cifar and classes != 100 else classes
     # It prints when it downloads.
     with contextlib.redirect_stdout(io.StringIO()):
-        module = _made(config, lambda: model_provider.get_model(full, num_classes=classes))
+        module = _made(config, lambda: model_provider.get_model(full, num_classes=first_classes))
+        if first_classes != classes:
+            module.output = nn.Linear(module.output.in_features, classes)
         new_head = None
         if config.pretrained:
-            from pathlib import Path
-
             from pytorchcv.models.common.model_store import get_model_file
 
             # Its own loading would unpickle whatever the file holds.
@@ -94,7 +101,7 @@ def build_pytorchcv(name: str, classes: int, config: SubjectConfig) -> Built:
         std=(0.229, 0.224, 0.225) if config.fine_tunes else None,
         crop=0.875,
         # Its last pooling has a fixed window.
-        fixed_size="cifar" in full,
+        fixed_size=of_cifar,
     )
     return Built(module, wanted, new_head)
 
@@ -109,6 +116,9 @@ def _complete(name: str, known: list[str], classes: int) -> str | None:
 
 def _made(config: SubjectConfig, make: Callable[[], Any]) -> Any:
     """What a library makes; whatever it raises in one sentence, for a download above all."""
+    # Warnings of retries would stand around the one sentence.
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         return make()
     except Exception as error:
@@ -119,3 +129,5 @@ def _made(config: SubjectConfig, make: Callable[[], Any]) -> Any:
                 "Get them in another way, and write --weights with their file."
             ) from error
         raise ValueError(f"model {config.model!r} could not be made ({type(error).__name__}: {reason}).") from error
+    finally:
+        logging.disable(before)

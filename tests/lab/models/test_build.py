@@ -1,0 +1,140 @@
+"""Models by name: libraries, a user's function, and what is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+from torchmoments.lab.config import SubjectConfig, TrainConfig
+from torchmoments.lab.models import build
+from torchmoments.lab.task import Task
+from torchmoments.lab.train import check
+
+
+def made(classes=7, make_model=None, **settings):
+    return build(SubjectConfig(**settings), classes, 3, make_model)
+
+
+@pytest.mark.parametrize(
+    "name", ["timm/resnet10t", "torchvision/resnet18", "torchvision/googlenet", "pytorchcv/resnet20", "small"]
+)
+def test_a_network_has_an_output_for_each_class(name):
+    built = made(model=name)
+    side = 64 if built.input.size == 224 else built.input.size or 32
+    assert built.module.eval()(torch.randn(2, 3, side, side)).shape == (2, 7)
+    assert built.input.mean is None
+
+
+def test_a_cifar_network_is_that_of_the_number_of_classes():
+    # pytorchcv has a resnet20 for CIFAR-10 and one for CIFAR-100; from it, one for any other number.
+    assert made(model="pytorchcv/resnet20", classes=100).module.output.out_features == 100
+
+
+def test_a_vision_transformer_is_made_for_the_size_asked_for():
+    model = made(model="timm/vit_tiny_patch16_224", image_size=64).module
+    assert model.eval()(torch.randn(1, 3, 64, 64)).shape == (1, 7)
+
+
+def test_fine_tuning_takes_size_and_normalization_from_the_network(tmp_path):
+    for library, name in (("timm", "resnet10t"), ("torchvision", "resnet18")):
+        path = tmp_path / f"{library}.pt"
+        torch.save(made(model=f"{library}/{name}", classes=5).module.state_dict(), path)
+        built = made(model=f"{library}/{name}", weights=path)
+        assert built.input.mean == pytest.approx((0.485, 0.456, 0.406))
+        assert built.new_head == "fc is new: the weights have another classifier"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("smal", "got 'smal'. Nearest: 'small'. All: small, timm/NAME, torchvision/NAME"),
+        ("resnet18", "All: small, timm/NAME"),
+        ("keras/resnet18", "All: small, timm/NAME"),
+        ("timm/resnet188", "network of timm; got 'resnet188'. Nearest: 'resnet18"),
+        ("torchvision/resnet188", "classifier of torchvision; got 'resnet188'. Nearest: 'resnet18"),
+        ("pytorchcv/resnet11", "network of pytorchcv; got 'resnet11'. Nearest: 'resnet1"),
+        ("no_such:make_model", "needs a module that can be imported"),
+        ("torchvision.models:resnet188", "needs a function in torchvision.models; got 'resnet188'. Nearest: 'resnet1"),
+    ],
+)
+def test_an_unknown_model_is_refused_with_the_nearest(name, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        made(model=name)
+
+
+@pytest.mark.parametrize("name", ["timm/resnet10t", "torchvision/resnet18", "pytorchcv/resnet18"])
+def test_a_failed_download_is_one_sentence(name, monkeypatch):
+    def fail(*arguments, **keywords):
+        raise OSError("no\nnetwork")
+
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", fail)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
+    monkeypatch.setattr("pytorchcv.models.common.model_store.get_model_file", fail)
+    with pytest.raises(
+        ValueError, match=rf"pretrained weights of '{name}' could not be loaded \(OSError: no network\)"
+    ):
+        made(model=name, pretrained=True)
+
+
+def test_pretrained_weights_of_torchvision_are_loaded_but_for_the_classifier(monkeypatch):
+    original = made(model="torchvision/resnet18", classes=1000).module.state_dict()
+    asked = {}
+
+    def download(url, **keywords):
+        asked.update(keywords)
+        return original
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
+    built = made(model="torchvision/resnet18", pretrained=True)
+    assert asked["weights_only"] is True
+    assert built.module.layer4[1].conv2.weight.equal(original["layer4.1.conv2.weight"])
+    assert built.new_head is not None
+
+
+def test_a_users_function_gets_the_number_of_classes_where_it_takes_it():
+    def with_classes(num_classes):
+        return nn.Linear(2, num_classes)
+
+    assert made(make_model=with_classes).module.out_features == 7
+    assert made(make_model=lambda: nn.Linear(2, 5)).module.out_features == 5
+    assert made(model="torchvision.models:resnet18").module.fc.out_features == 7
+
+
+def test_a_function_that_fails_or_gives_no_module_is_refused():
+    with pytest.raises(ValueError, match="to give a torch.nn.Module; got int"):
+        made(make_model=lambda: 3)
+    with pytest.raises(ValueError, match="it raised ZeroDivisionError"):
+        made(make_model=lambda: 1 / 0)
+
+
+class Wrapped(nn.Module):
+    def __init__(self, give):
+        super().__init__()
+        self.fc = nn.Linear(64, 10)
+        self.give = give
+
+    def forward(self, x):
+        return self.give(self.fc(x.flatten(1)))
+
+
+class Output:
+    def __init__(self, logits):
+        self.logits = logits
+
+
+@pytest.mark.parametrize(
+    ("give", "sentence"),
+    [
+        (lambda out: out[:, :4], r"each of the 10 classes of the data, \[4, 10\]; got \[4, 4\]"),
+        (lambda out: (out, out), "logits as a tensor, or an object with `logits`; got tuple"),
+        (lambda out: out.reshape(3, 7), r"to run on images \[1, 8, 8\]; it raised RuntimeError"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_data_is_refused(give, sentence):
+    task = Task(TrainConfig(), make_model=lambda: Wrapped(give))
+    with pytest.raises(ValueError, match=sentence):
+        check(task, [], task.load())
+
+
+def test_an_object_with_logits_will_do():
+    task = Task(TrainConfig(), make_model=lambda: Wrapped(Output))
+    check(task, [], task.load())
