@@ -12,9 +12,10 @@ SOURCE = Path(__file__).parent.parent / "src" / "torchmoments"
 # From the ground up: a file may import what stands on an earlier floor, or on its own.
 FLOORS = [
     {"ops"},
+    {"partners"},
     {"draw"},
-    {"targets", "mixers"},
-    {"armed", "features", "modules"},
+    {"targets", "mixers", "layers"},
+    {"armed", "features", "modules", "schedules"},
     {"site"},
     {"public"},
     {"integrations"},

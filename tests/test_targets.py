@@ -93,7 +93,8 @@ def test_the_same_permutation_twice_makes_three_labels():
     twice = compose(once, [(None, 0.9), (PARTNER, 0.1)])
     assert [weight for _, weight in twice] == pytest.approx([0.45, 0.5, 0.05])
     assert torch.equal(twice[2][0], PARTNER[PARTNER])
-    assert len(compose(once, [(None, 0.9), (PARTNER.clone(), 0.1)])) == 4
+    assert len(compose(once, [(None, 0.9), (PARTNER.clone(), 0.1)])) == 3
+    assert len(compose(once, [(None, 0.9), (PARTNER.flip(0), 0.1)])) == 4
 
 
 def test_soft_targets_keep_dtype_and_dense_classes_come_first():

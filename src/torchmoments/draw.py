@@ -6,7 +6,7 @@ again, and a compiler sees tensors instead of random-number state. B is the batc
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -16,18 +16,20 @@ Term = tuple[Tensor | None, float | Tensor]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Draw:
-    """What chance decided for one step at one place.
+    """What chance decided for one step at one place. A method that needs more adds its own fields in a subclass.
+
+    It is also the way to say how inputs were mixed by hand, for the labels: `Draw(permutation, label_weight=0.7)`.
 
     Args:
         partner: [B] int64, whose moments each sample gets.
-        mixed: [B] bool, who is mixed; the others pass bit for bit.
+        mixed: [B] bool, who is mixed; the others pass bit for bit. Everybody where None.
         moment_weight: weight of the own moments, a float or [B]: 0 full exchange, 1 untouched.
         label_weight: weight of the own label, a float, or [B] where it varies; 1 keeps the labels.
         idle: True where nobody is mixed, known without looking at `mixed`.
     """
 
     partner: Tensor
-    mixed: Tensor
+    mixed: Tensor | None = None
     moment_weight: float | Tensor = 0.0
     label_weight: float | Tensor = 1.0
     idle: bool = False
@@ -41,21 +43,22 @@ class Draw:
         """The labels of this draw: [(permutation or None for the own label, weight)]."""
         if self.idle or (isinstance(self.label_weight, float) and self.label_weight == 1.0):
             return [(None, 1.0)]
-        own = torch.arange(self.batch_size, device=self.partner.device)
-        permutation = torch.where(self.mixed, self.partner, own)
+        permutation = self.partner
+        if self.mixed is not None:
+            own = torch.arange(self.batch_size, device=self.partner.device)
+            permutation = torch.where(self.mixed, self.partner, own)
         return [(None, self.label_weight), (permutation, 1 - self.label_weight)]
 
-    def to(self, device: torch.device | str) -> "Draw":
+    def to(self, device: torch.device | str) -> Self:
         """The same draw on another device, without waiting for the copy."""
         return self._with_tensors(lambda tensor: move(tensor, torch.device(device)))
 
-    def idle_copy(self) -> "Draw":
+    def idle_copy(self) -> Self:
         """A draw of the same form that mixes nobody, and shares no tensor with this one."""
-        return dataclasses.replace(
-            self._with_tensors(torch.clone), mixed=torch.zeros_like(self.mixed), label_weight=1.0, idle=True
-        )
+        nobody = torch.zeros(self.batch_size, dtype=torch.bool, device=self.partner.device)
+        return dataclasses.replace(self._with_tensors(torch.clone), mixed=nobody, label_weight=1.0, idle=True)
 
-    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> "Draw":
+    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Self:
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         changed = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
         return dataclasses.replace(self, **cast(dict[str, Any], changed))
@@ -96,7 +99,8 @@ class Plan:
 def compose(terms: Sequence[Term], more: Sequence[Term]) -> list[Term]:
     """The labels after a second mixing: q <- sum of v * q[permutation] over `more`, where q are the labels so far.
 
-    Terms with the same permutation (the same tensor) are added up: twice the same one makes three labels, not four.
+    Terms with the same permutation are added up: twice the same one makes three labels, not four. On a GPU only the
+    same tensor counts as the same permutation, because comparing values would wait for the device.
     """
     composed: list[Term] = []
     for permutation, weight in more:
@@ -107,7 +111,7 @@ def compose(terms: Sequence[Term], more: Sequence[Term]) -> list[Term]:
                 both = first[permutation]
             product = weight * first_weight
             for place, (known, known_weight) in enumerate(composed):
-                if known is both:
+                if _is_same(known, both):
                     composed[place] = (known, known_weight + product)
                     break
             else:
@@ -115,31 +119,18 @@ def compose(terms: Sequence[Term], more: Sequence[Term]) -> list[Term]:
     return composed
 
 
+def _is_same(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is other or one is None or other is None:
+        return one is other
+    readable = one.device.type == other.device.type == "cpu" and not torch.compiler.is_compiling()
+    return readable and torch.equal(one, other)
+
+
 def move(tensor: Tensor, device: torch.device) -> Tensor:
     """Copy to a device without waiting: pageable memory would make the copy wait."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
-
-
-def random_permutation(batch_size: int, generator: torch.Generator) -> Tensor:
-    """A uniform permutation; some samples may be their own partner."""
-    return torch.randperm(batch_size, generator=generator)
-
-
-def random_derangement(batch_size: int, generator: torch.Generator) -> Tensor:
-    """A uniform permutation without a fixed point, by rejection (e = 2.7 tries on average). Needs two samples."""
-    own = torch.arange(batch_size)
-    while True:
-        permutation = torch.randperm(batch_size, generator=generator)
-        if not bool((permutation == own).any()):
-            return permutation
-
-
-PARTNERS: dict[str, Callable[[int, torch.Generator], Tensor]] = {
-    "random": random_permutation,
-    "derangement": random_derangement,
-}
 
 
 def child_generators(generator: torch.Generator | None, number: int) -> list[torch.Generator]:

@@ -1,20 +1,35 @@
 """The public names, collected. Import them from `torchmoments`."""
 
 from torchmoments.draw import Draw, Plan
+from torchmoments.mixers.crossnorm import CrossNorm
+from torchmoments.mixers.dsu import DSU
+from torchmoments.mixers.efdmix import EFDMix
+from torchmoments.mixers.mixer import Mixer
+from torchmoments.mixers.mixstyle import MixStyle
 from torchmoments.mixers.moex import MoEx
+from torchmoments.mixers.padain import PermutedAdaIN
 from torchmoments.modules import Place, places
 from torchmoments.ops import denormalize, exchange, moments, normalize
 from torchmoments.ops.reference import Moments
+from torchmoments.schedules import OffAtEnd, WarmUp
 from torchmoments.site import Site, attach
 from torchmoments.targets import mixed_accuracy, mixed_loss, mixed_targets
 
 __all__ = [
+    "DSU",
+    "CrossNorm",
     "Draw",
+    "EFDMix",
+    "MixStyle",
+    "Mixer",
     "MoEx",
     "Moments",
+    "OffAtEnd",
+    "PermutedAdaIN",
     "Place",
     "Plan",
     "Site",
+    "WarmUp",
     "attach",
     "denormalize",
     "exchange",

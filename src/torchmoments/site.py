@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torchmoments.armed import Armed
 from torchmoments.draw import Draw, Plan, Term, check_batch_size, child_generators, compose, move
 from torchmoments.features import Layout, prefix_tokens_of, replace_features
-from torchmoments.mixers.mixer import Mixer
+from torchmoments.mixers.mixer import Mixer, check_fraction
 from torchmoments.modules import find_modules
+from torchmoments.partners import Groups
+from torchmoments.schedules import Schedule
 
 Side = Literal["output", "input"]
 
@@ -27,6 +29,7 @@ def attach(
     channel_dim: int | None = None,
     prefix_tokens: int | None = None,
     output: int | str | None = None,
+    schedule: Schedule | None = None,
     seed: int | None = None,
 ) -> "Site":
     """Attach a mixer to places of a model, which stays as it is.
@@ -42,13 +45,23 @@ def attach(
         channel_dim: 1 for [B, C, *positions], -1 for [B, *positions, C]. Has to be said for features of three axes.
         prefix_tokens: tokens before the image's, which stay as they are; read from the model where None.
         output: key or index of the features where the module gives (or takes) a tuple, dict or object.
+        schedule: the mixer of each part of the run, by `site.progress`: WarmUp(0.1), OffAtEnd(0.1), or a function
+            (mixer, progress from 0 to 1) -> mixer that changes what `draw` decides by, such as p, alpha or lam.
         seed: of the site's own random numbers; torch.initial_seed() where None. The rank is added.
 
     Raises:
         ValueError: no module has such a name, the model is compiled already, or an argument is outside its range.
     """
     return Site(
-        model, mixer, at, side=side, channel_dim=channel_dim, prefix_tokens=prefix_tokens, output=output, seed=seed
+        model,
+        mixer,
+        at,
+        side=side,
+        channel_dim=channel_dim,
+        prefix_tokens=prefix_tokens,
+        output=output,
+        schedule=schedule,
+        seed=seed,
     )
 
 
@@ -65,6 +78,7 @@ class Site:
         channel_dim: int | None,
         prefix_tokens: int | None,
         output: int | str | None,
+        schedule: Schedule | None,
         seed: int | None,
     ) -> None:
         if side not in ("output", "input"):
@@ -77,7 +91,9 @@ class Site:
             prefix_tokens = prefix_tokens_of(model)
         self.model = model
         self.mixer = mixer
+        self.schedule = schedule
         self.places = tuple(found)
+        self._progress: float | None = None
         self._armed = Armed()
         self._last_plan: Plan | None = None
         self._generator = torch.Generator().manual_seed(_seed_of_rank(seed))
@@ -100,15 +116,30 @@ class Site:
         self._generator = torch.Generator()
         self._generator.set_state(state["_generator"])
 
-    def draw(self, batch_size: int) -> Plan | None:
+    @property
+    def progress(self) -> float | None:
+        """How much of the run is done, from 0 to 1, which a schedule goes by. Set it as epoch / epochs."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, value: float) -> None:
+        check_fraction("progress", value)
+        self._progress = value
+
+    def draw(self, batch_size: int, *, groups: Groups | None = None) -> Plan | None:
         """Decide by chance what happens to one batch.
+
+        Args:
+            batch_size: number of samples B.
+            groups: class or domain of each sample, integers [B] or a sequence of names, for a mixer whose partners come
+                from another or the same one.
 
         Returns:
             A plan on the model's device; None where nothing is mixed, and always while the model is in eval mode.
 
         Raises:
-            ValueError: batch_size is no whole number.
-            RuntimeError: the site is detached.
+            ValueError: batch_size is no whole number; groups are missing or of another length.
+            RuntimeError: the site is detached, or has a schedule and does not know its progress.
         """
         check_batch_size(batch_size)
         if not self._handles:
@@ -118,7 +149,7 @@ class Site:
         self._warn_of_forgotten_labels()
         if not self.model.training:
             return None
-        draws = self._draws(batch_size)
+        draws = self._draws(batch_size, groups)
         drawn = [draw for draw in draws.values() if draw is not None]
         if not drawn:
             return None
@@ -132,14 +163,25 @@ class Site:
         self._last_plan = Plan(complete, on_device, batch_size)
         return self._last_plan
 
-    def _draws(self, batch_size: int) -> dict[str, Draw | None]:
+    def _draws(self, batch_size: int, groups: Groups | None) -> dict[str, Draw | None]:
+        mixer = self._mixer_of_now()
         if not self.mixer.mixes_labels:
-            return {name: self.mixer.draw(batch_size, generator=self._generator) for name in self.places}
+            return {name: mixer.draw(batch_size, groups=groups, generator=self._generator) for name in self.places}
         # One place a step: two label terms, not 2^k.
-        draw = self.mixer.draw(batch_size, generator=self._generator)
+        draw = mixer.draw(batch_size, groups=groups, generator=self._generator)
         (choice,) = child_generators(self._generator, 1)
         chosen = self.places[int(torch.randint(len(self.places), (), generator=choice))]
         return {name: draw if name == chosen else None for name in self.places}
+
+    def _mixer_of_now(self) -> Mixer:
+        if self.schedule is None:
+            return self.mixer
+        if self._progress is None:
+            raise RuntimeError(
+                "a schedule needs to know how much of the run is done; site.progress was never set. "
+                "Use site.progress = epoch / epochs before each epoch."
+            )
+        return self.schedule(self.mixer, self._progress)
 
     def using(self, plan: Plan | None) -> "_Using":
         """`with site.using(plan):` runs forwards with a plan; None runs them plain. Nests, and restores on leaving.
@@ -150,9 +192,9 @@ class Site:
         return _Using(self, plan)
 
     @contextmanager
-    def mixing(self, batch_size: int) -> Iterator[Plan | None]:
+    def mixing(self, batch_size: int, *, groups: Groups | None = None) -> Iterator[Plan | None]:
         """`draw` and `using` in one: `with site.mixing(len(x)) as plan:`."""
-        plan = self.draw(batch_size)
+        plan = self.draw(batch_size, groups=groups)
         with self.using(plan):
             yield plan
 

@@ -58,6 +58,7 @@ def exchange(
     positive_only: bool = False,
     mixed: list[bool] | None = None,
     own_weight: list[float] | None = None,
+    which: str = "both",
 ) -> Tensor:
     rows = []
     for b, sample in enumerate(x):
@@ -72,7 +73,9 @@ def exchange(
             if grad in ("own", "none"):
                 donor = (donor[0].detach(), donor[1].detach())
             w = own_weight[b] if own_weight else 0.0
-            mean, std = (w * mine + (1 - w) * theirs for mine, theirs in zip(own, donor, strict=True))
+            blended = [w * mine + (1 - w) * theirs for mine, theirs in zip(own, donor, strict=True)]
+            mean = own[0] if which == "std" else blended[0]
+            std = own[1] if which == "mean" else blended[1]
             for i in indices:
                 row[i] = (sample[i] - own[0]) / own[1] * std + mean
         rows.append(torch.stack(list(row.values())).reshape(sample.shape))

@@ -66,6 +66,60 @@ def test_mask_and_own_weight_match_the_oracle(norm, backend, grad):
     torch.testing.assert_close(gradient, expected[1], rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("positive_only", [False, True])
+@pytest.mark.parametrize("grad", GRADIENTS)
+@pytest.mark.parametrize("moment", ["mean", "std"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_of_the_two_moments_alone_matches_the_oracle(backend, moment, grad, positive_only):
+    x = features(5, 4, 3, 2)
+    mixed = [True, False, True, True, True]
+    weight = [0.0, 0.5, 0.3, 1.0, 0.2]
+    expected = value_and_gradient(
+        oracle.exchange(x, PARTNER, "pono", 1e-3, grad, positive_only, mixed, weight, which=moment), x
+    )
+    y = tm.exchange(
+        x,
+        torch.tensor(PARTNER),
+        eps=1e-3,
+        grad=grad,
+        positive_only=positive_only,
+        mixed=torch.tensor(mixed),
+        own_weight=torch.tensor(weight, dtype=torch.float64),
+        moment=moment,
+        backend=backend,
+    )
+    value, gradient = value_and_gradient(y, x)
+    torch.testing.assert_close(value, expected[0], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradient, expected[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("moment", ["mean", "std"])
+def test_the_moment_that_is_not_exchanged_stays(moment):
+    x, partner = features(5, 6, 4, 4).detach(), torch.tensor(PARTNER)
+    before, after = tm.moments(x, eps=1e-12), tm.moments(tm.exchange(x, partner, moment=moment, eps=1e-12), eps=1e-12)
+    for name in ("mean", "std"):
+        expected = getattr(before, name)[partner] if name == moment else getattr(before, name)
+        torch.testing.assert_close(getattr(after, name), expected)
+
+
+def test_restyle_gives_the_new_moments_to_the_mixed_samples():
+    from torchmoments import ops
+
+    x = features(4, 3, 6).detach().float()
+    own = tm.moments(x, "in", eps=1e-12)
+    new = tm.Moments(own.mean + 2, own.std * 3)
+    mixed = torch.tensor([True, False, True, False])
+    y = ops.restyle(x, own, new, mixed=mixed)
+    assert torch.equal(y[~mixed], x[~mixed])
+    after = tm.moments(y, "in", eps=1e-12)
+    torch.testing.assert_close(after.mean[mixed], new.mean[mixed])
+    torch.testing.assert_close(after.std[mixed], new.std[mixed])
+    with pytest.raises(ValueError, match="mixed needs one bool"):
+        ops.restyle(x, own, new, mixed=mixed[:2])
+    with pytest.raises(ValueError, match="backend of restyle needs"):
+        ops.restyle(x, own, new, backend="fast")
+
+
 @pytest.mark.parametrize("shape", [(5, 6), (5, 6, 7), (5, 6, 2, 2, 3)])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_any_number_of_positions(backend, shape):
@@ -245,6 +299,7 @@ P = torch.tensor([1, 0, 3, 2])
         (lambda: tm.exchange(X[:, :1], P), "two values or more.*over 1"),
         (lambda: tm.exchange(X[:, :, :1, :1], P, "in"), "two values or more"),
         (lambda: tm.exchange(X, P, grad="all"), "grad needs one of"),
+        (lambda: tm.exchange(X, P, moment="variance"), "moment needs one of both, mean, std"),
         (lambda: tm.exchange(X, P, backend="fast"), "backend needs one of"),
         (lambda: tm.exchange(X.long(), P), "floating point.*int64"),
         (lambda: tm.exchange(X, P, channel_dim=0), "channel_dim needs an axis"),

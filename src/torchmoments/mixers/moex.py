@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from torchmoments import ops
-from torchmoments.draw import PARTNERS, Draw
-from torchmoments.mixers.mixer import Mixer, check_choice, check_draw, check_fraction, toss_coin_and_pair
+from torchmoments.draw import Draw
+from torchmoments.mixers.mixer import Mixer, beta_weights, check_choice, check_fraction, check_positive
 from torchmoments.ops.norms import Norm, check_norm
+from torchmoments.partners import Partner
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class MoEx(Mixer):
     """Moment Exchange.
 
@@ -26,9 +27,15 @@ class MoEx(Mixer):
         p: probability that a batch is mixed.
         lam: weight of a sample's OWN label in a mixed batch; fixed, not drawn.
         eps: added to the variance, in units of the features squared.
-        partner: "random" (a uniform permutation, the paper's) or "derangement" (nobody is their own partner).
+        partner: "random" (a uniform permutation, the paper's), "derangement" (nobody is their own partner),
+            "crossdomain" (the halves of the batch change places), "other-group" or "same-group" (of the `groups` given
+            to `draw`), or a function (batch_size, groups, generator) -> [B] int64, with -1 for nobody.
         grad: through whose moments the gradient flows: "both", "own", "donor" or "none".
         positive_only: moments of the values over zero only, see `torchmoments.exchange`.
+        alpha: interpolates: the own moments keep a weight ~ Beta(alpha, alpha), one a sample. None: full exchange. The
+            label weight stays lam.
+        moment: which of the two is exchanged: "both", "mean" or "std".
+        per_sample: p is that of each sample, not of the batch.
         backend: see `torchmoments.exchange`.
 
     Raises:
@@ -41,38 +48,34 @@ class MoEx(Mixer):
     p: float = 0.5
     lam: float = 0.9
     eps: float = 1e-5
-    partner: str = "random"
+    partner: Partner = "random"
     grad: str = dataclasses.field(default="both", kw_only=True)
     positive_only: bool = dataclasses.field(default=False, kw_only=True)
+    alpha: float | None = dataclasses.field(default=None, kw_only=True)
+    moment: str = dataclasses.field(default="both", kw_only=True)
+    per_sample: bool = dataclasses.field(default=False, kw_only=True)
     backend: str = dataclasses.field(default="auto", kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_norm(self.norm)
-        check_fraction("p", self.p)
         check_fraction("lam", self.lam)
-        if not 0 < self.eps < float("inf"):
-            raise ValueError(f"eps needs a number over 0; got {self.eps!r}.")
-        check_choice("partner", self.partner, tuple(PARTNERS))
+        check_positive("eps", self.eps)
+        if self.alpha is not None:
+            check_positive("alpha", self.alpha)
         check_choice("grad", self.grad, ops.GRADIENTS)
+        check_choice("moment", self.moment, ops.MOMENTS)
         check_choice("backend", self.backend, ops.BACKENDS)
 
     @property
     def mixes_labels(self) -> bool:
         return self.lam < 1
 
-    def draw(
-        self, batch_size: int, *, generator: torch.Generator | None = None, device: torch.device | str | None = None
-    ) -> Draw | None:
-        partner = toss_coin_and_pair(self.p, self.partner, batch_size, generator)
-        if partner is None:
-            return None
-        draw = Draw(partner, torch.ones(batch_size, dtype=torch.bool), label_weight=float(self.lam))
-        return draw if device is None else draw.to(device)
+    def decide(self, draw: Draw, generator: torch.Generator) -> Draw:
+        weight = 0.0 if self.alpha is None else beta_weights(self.alpha, draw.batch_size, generator)
+        return dataclasses.replace(draw, moment_weight=weight, label_weight=float(self.lam))
 
-    def __call__(self, x: Tensor, draw: Draw | None) -> Tensor:
-        if draw is None:
-            return x
-        check_draw(x, draw)
+    def mix(self, x: Tensor, draw: Draw) -> Tensor:
         return ops.exchange(
             x,
             draw.partner,
@@ -82,5 +85,6 @@ class MoEx(Mixer):
             positive_only=self.positive_only,
             mixed=draw.mixed,
             own_weight=draw.moment_weight,
+            moment=self.moment,
             backend=self.backend,
         )

@@ -13,6 +13,7 @@ from torchmoments.ops.reference import Moments
 
 GRADIENTS = ("both", "own", "donor", "none")
 BACKENDS = ("auto", "reference", "compiled")
+MOMENTS = ("both", "mean", "std")
 
 
 def moments(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float = 1e-5) -> Moments:
@@ -80,6 +81,7 @@ def exchange(
     positive_only: bool = False,
     mixed: Tensor | None = None,
     own_weight: Tensor | float = 0.0,
+    moment: str = "both",
     backend: str = "auto",
 ) -> Tensor:
     """Give every sample the mean and the spread of its partner.
@@ -97,6 +99,7 @@ def exchange(
             with no such value, on either side, leaves the values as they are.
         mixed: [B] bool, whose moments are exchanged; the others pass bit for bit. All where None.
         own_weight: weight of the own moments, a float or [B]: 0 is the full exchange, 1 changes nothing.
+        moment: which of the two is exchanged: "both", "mean" or "std"; the other stays the sample's own.
         backend: "reference" is the plain formula, "compiled" the same under `torch.compile`. "auto" never compiles
             by itself: the plain formula inside `torch.compile`, otherwise the formula with its backward in closed form.
 
@@ -106,23 +109,51 @@ def exchange(
     Gradient: flows to x[i] and, through mean[j] and std[j], to x[j], as `grad` says.
 
     Raises:
-        ValueError: partner is not int64 [B] on x's device, unknown grad or backend, or as in `moments`.
+        ValueError: partner is not int64 [B] on x's device, unknown grad, moment or backend, or as in `moments`.
         RuntimeError: backend="compiled" where no C++ compiler is found.
 
     Source: Li et al., "On Feature Normalization and Data Augmentation", CVPR 2021.
     """
     _check_features(x, channel_dim)
     _check_partner(x, partner)
-    if mixed is not None and (mixed.dtype != torch.bool or mixed.shape != x.shape[:1]):
-        raise ValueError(f"mixed needs one bool for each sample, shape [{x.shape[0]}]; got {_kind(mixed)}.")
+    _check_mixed(x, mixed)
     if grad not in GRADIENTS:
         raise ValueError(f"grad needs one of {', '.join(GRADIENTS)}; got {grad!r}.")
+    if moment not in MOMENTS:
+        raise ValueError(f"moment needs one of {', '.join(MOMENTS)}; got {moment!r}.")
     if x.shape[0] == 0:
         return x.clone()
     grouped = group(x, norm, channel_dim)
     compute = _backend(backend)
-    view = compute(grouped.view, partner, mixed, own_weight, grouped.axes, eps, grad, positive_only)
+    view = compute(grouped.view, partner, mixed, own_weight, grouped.axes, eps, grad, positive_only, moment)
     return grouped.restore(view)
+
+
+def restyle(x: Tensor, own: Moments, new: Moments, *, mixed: Tensor | None = None, backend: str = "auto") -> Tensor:
+    """Give features other moments: out = (x - own.mean) / own.std * new.std + new.mean.
+
+    The one affine map of every mixer whose new moments are not an exchange. It knows no norm: the moments say by their
+    shape what they are of.
+
+    Args:
+        x: features [B, ...], floating point. Not modified.
+        own: the moments that x has, broadcasting against it.
+        new: those it gets, broadcasting against it.
+        mixed: [B] bool, who gets them; the others pass bit for bit. All where None.
+        backend: "auto" or "reference", which are the same plain formula.
+
+    Returns:
+        Features with the shape, dtype and memory format of x, computed in the dtype of the moments.
+
+    Gradient: flows to x and to all four moments.
+
+    Raises:
+        ValueError: mixed is not bool [B], unknown backend.
+    """
+    _check_mixed(x, mixed)
+    if backend not in ("auto", "reference"):
+        raise ValueError(f"backend of restyle needs one of auto, reference; got {backend!r}.")
+    return reference.restyle(x, own, new, None if mixed is None else reference.for_samples(mixed, x))
 
 
 def _backend(name: str):  # type: ignore[no-untyped-def]
@@ -169,6 +200,11 @@ def _check_partner(x: Tensor, partner: Tensor) -> None:
             f"partner needs to be on the device of the features, {x.device}; got {partner.device}. "
             "Use partner.to(x.device)."
         )
+
+
+def _check_mixed(x: Tensor, mixed: Tensor | None) -> None:
+    if mixed is not None and (mixed.dtype != torch.bool or mixed.shape != x.shape[:1]):
+        raise ValueError(f"mixed needs one bool for each sample, shape [{x.shape[0]}]; got {_kind(mixed)}.")
 
 
 def _kind(tensor: Tensor) -> str:

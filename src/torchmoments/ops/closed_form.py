@@ -1,14 +1,14 @@
 """The exchange with its backward in closed form: eager, and about half the memory of autograd.
 
 Only x, in its own dtype, and the moments are kept. With h = (x - mean) / std, k = new std / std,
-G1 = sum g and G2 = sum g h over the n values of a moment, w the own weight, and A, B the sums of
-(1 - w) G1 and (1 - w) G2 over all samples whose partner is this one:
+G1 = sum g and G2 = sum g h over the n values of a moment, u and v the own weights of the mean and of the std, and
+A, B the sums of (1 - u) G1 and (1 - v) G2 over all samples whose partner is this one:
 
-    dx = k g + (w G1 - k G1 + A) / n + h (w G2 - k G2 + B) / (n - 1)
+    dx = k g + (u G1 - k G1 + A) / n + h (v G2 - k G2 + B) / (n - 1)
 
 and with positive_only, whose moments are of the n+ values over zero with the biased variance:
 
-    dx = k g + 1[x > 0] / n+ (w G1 - k G1 + A + h (w G2 - k G2 + B))
+    dx = k g + 1[x > 0] / n+ (u G1 - k G1 + A + h (v G2 - k G2 + B))
 """
 
 from typing import Any
@@ -29,9 +29,10 @@ def exchange(
     eps: float,
     grad: str,
     positive_only: bool,
+    moment: str,
 ) -> Tensor:
     """`reference.exchange`, with the backward above."""
-    y: Tensor = _Exchange.apply(x, partner, mixed, own_weight, axes, eps, grad, positive_only)
+    y: Tensor = _Exchange.apply(x, partner, mixed, own_weight, axes, eps, grad, positive_only, moment)
     return y
 
 
@@ -47,6 +48,7 @@ class _Exchange(torch.autograd.Function):
         eps: float,
         grad: str,
         positive_only: bool,
+        moment: str,
     ) -> Tensor:
         count: Tensor | None = None
         mask: Tensor | None
@@ -57,22 +59,22 @@ class _Exchange(torch.autograd.Function):
         else:
             own = reference.moments(x, axes, eps)
             mask = None if mixed is None else for_samples(mixed, own.mean)
-        new = reference.blend(own, own, partner, own_weight)
+        new = reference.blend(own, own, partner, *reference.weights_of(own_weight, moment))
         y = _restyle_in_one_buffer(x, own, new, mask)
         ctx.save_for_backward(x, partner, mixed, own.mean, own.std, new.std, mask, count)
         ctx.own_weight = own_weight
-        ctx.settings = (axes, eps, grad, positive_only)
+        ctx.settings = (axes, eps, grad, positive_only, moment)
         return y
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, partner, mixed, mean, std, new_std, mask, count = ctx.saved_tensors
-        axes, _, grad, positive_only = ctx.settings
+        axes, _, grad, positive_only, moment = ctx.settings
         if torch.is_grad_enabled():
             # A gradient of this gradient was asked for: the saved moments are cut off from x, the definition is not.
             y = reference.exchange(x, partner, mixed, ctx.own_weight, *ctx.settings)
             (dx,) = torch.autograd.grad(y, x, g, create_graph=True)
-            return (dx, *[None] * 7)
+            return (dx, *[None] * 8)
 
         g = g.to(mean.dtype)
         h = x.to(mean.dtype).sub(mean).div_(std)
@@ -83,23 +85,24 @@ class _Exchange(torch.autograd.Function):
             k = torch.where(mask, k, 1.0)
             g1 = torch.where(mask, g1, 0.0)
             g2 = torch.where(mask, g2, 0.0)
-        weight = ctx.own_weight
-        if isinstance(weight, Tensor):
-            weight = for_samples(weight, mean).to(mean.dtype)
+        own_weight = ctx.own_weight
+        if isinstance(own_weight, Tensor):
+            own_weight = for_samples(own_weight, mean).to(mean.dtype)
+        u, v = reference.weights_of(own_weight, moment)
         c1, c2 = torch.zeros_like(g1), torch.zeros_like(g2)
         if grad in ("both", "own"):
-            c1 += (weight - k) * g1
-            c2 += (weight - k) * g2
+            c1 += (u - k) * g1
+            c2 += (v - k) * g2
         if grad in ("both", "donor"):
-            c1.index_add_(0, partner, (1 - weight) * g1)
-            c2.index_add_(0, partner, (1 - weight) * g2)
+            c1.index_add_(0, partner, (1 - u) * g1)
+            c2.index_add_(0, partner, (1 - v) * g2)
         if positive_only:
             moved = h.mul_(c2).add_(c1).div_(count.clamp(min=1)).masked_fill_(x <= 0, 0)
         else:
             n = x[0].numel() // mean[0].numel()
             moved = h.mul_(c2 / (n - 1)).add_(c1 / n)
         dx = moved.addcmul_(g, k).to(x.dtype)
-        return (dx, *[None] * 7)
+        return (dx, *[None] * 8)
 
 
 def _restyle_in_one_buffer(x: Tensor, own: Moments, new: Moments, mask: Tensor | None) -> Tensor:

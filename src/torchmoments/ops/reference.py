@@ -67,8 +67,9 @@ def exchange(
     eps: float,
     grad: str,
     positive_only: bool,
+    moment: str,
 ) -> Tensor:
-    """Restyle each sample with w * its own moments + (1 - w) * its partner's."""
+    """Restyle each sample with w * its own moments + (1 - w) * its partner's; one that `moment` leaves out stays."""
     if positive_only:
         own, count = positive_moments(x, axes, eps)
         has_moments = (count > 0) & (count > 0)[partner]
@@ -79,22 +80,33 @@ def exchange(
     detached = Moments(own.mean.detach(), own.std.detach())
     kept = own if grad in ("both", "own") else detached
     given = own if grad in ("both", "donor") else detached
-    return restyle(x, kept, blend(kept, given, partner, own_weight), mixed)
+    return restyle(x, kept, blend(kept, given, partner, *weights_of(own_weight, moment)), mixed)
 
 
-def blend(own: Moments, given: Moments, partner: Tensor, own_weight: Tensor | float) -> Moments:
+def weights_of(own_weight: Tensor | float, moment: str) -> tuple[Tensor | float, Tensor | float]:
+    """The own weights of the mean and of the standard deviation: 1 for the one that is not exchanged."""
+    return 1.0 if moment == "std" else own_weight, 1.0 if moment == "mean" else own_weight
+
+
+def blend(
+    own: Moments, given: Moments, partner: Tensor, mean_weight: Tensor | float, std_weight: Tensor | float
+) -> Moments:
     """w * own + (1 - w) * given[partner], of means and of standard deviations (not of variances)."""
-    donor = Moments(given.mean[partner], given.std[partner])
-    if isinstance(own_weight, float):
-        if own_weight == 0.0:
-            return donor
-        weight: Tensor | float = own_weight
-    else:
-        weight = for_samples(own_weight, own.mean).to(own.mean.dtype)
     return Moments(
-        weight * own.mean + (1 - weight) * donor.mean,
-        weight * own.std + (1 - weight) * donor.std,
+        _blend(own.mean, given.mean, partner, mean_weight),
+        _blend(own.std, given.std, partner, std_weight),
     )
+
+
+def _blend(own: Tensor, given: Tensor, partner: Tensor, weight: Tensor | float) -> Tensor:
+    if isinstance(weight, float):
+        if weight == 1.0:
+            return own
+        if weight == 0.0:
+            return given[partner]
+    else:
+        weight = for_samples(weight, own).to(own.dtype)
+    return weight * own + (1 - weight) * given[partner]
 
 
 def for_samples(values: Tensor, like: Tensor) -> Tensor:

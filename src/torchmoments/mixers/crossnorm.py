@@ -1,0 +1,129 @@
+"""CrossNorm: features wear their partner's style, of the whole map or of a crop; labels are kept.
+
+Source: Tang et al., "CrossNorm and SelfNorm for Generalization under Distribution Shifts", ICCV 2021, arXiv 2102.02811.
+"""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from torchmoments import ops
+from torchmoments.draw import Draw
+from torchmoments.mixers.mixer import Mixer, check_choice, check_positive, of_kind
+from torchmoments.ops.reference import Moments, statistics_type
+from torchmoments.partners import Partner
+
+# All tries of one box fail in fewer than one of 10^14 draws; then it is the whole map.
+TRIES = 32
+CROPS = (None, "style", "content", "both")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CrossNormDraw(Draw):
+    """A draw with two boxes for the whole batch, tried in turn on the map at the place until one is large enough.
+
+    boxes: [2, TRIES, 4] float32, of content and of style: area as a part of the map's, then the centre along up to
+    three axes as a part of its side; all from 0 to 1.
+    """
+
+    boxes: Tensor = dataclasses.field(kw_only=True)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class CrossNorm(Mixer):
+    """CrossNorm.
+
+    out[b] = (x[b] - mean[b]) / std[b] * std[partner[b]] + mean[partner[b]], moments over the positions.
+
+    Args:
+        p: probability that a batch is mixed, at each place.
+        crop: "style": the partner's moments are those of a box of its map. "content": the own moments are those of a
+            box, and the values outside it stay. "both": both, with a box each. None: whole maps.
+        eps: added to the variance, in units of the features squared.
+        partner: as in `MoEx`.
+        grad: through whose moments the gradient flows: "both" as published, "own", "donor" or "none".
+        per_sample: p is that of each sample, not of the batch.
+        backend: of the exchange of whole maps, see `torchmoments.exchange`.
+
+    Raises:
+        ValueError: an argument is outside its range; a crop of a map with fewer than 4 positions along an axis.
+
+    Source: Tang et al., "CrossNorm and SelfNorm for Generalization under Distribution Shifts", ICCV 2021.
+    """
+
+    p: float = 0.5
+    crop: str | None = None
+    eps: float = dataclasses.field(default=1e-5, kw_only=True)
+    partner: Partner = dataclasses.field(default="random", kw_only=True)
+    grad: str = dataclasses.field(default="both", kw_only=True)
+    per_sample: bool = dataclasses.field(default=False, kw_only=True)
+    backend: str = dataclasses.field(default="auto", kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("crop", self.crop, CROPS)
+        check_positive("eps", self.eps)
+        check_choice("grad", self.grad, ops.GRADIENTS)
+        check_choice("backend", self.backend, ops.BACKENDS)
+
+    def decide(self, draw: Draw, generator: torch.Generator) -> Draw:
+        if self.crop is None:
+            return draw
+        return CrossNormDraw(draw.partner, draw.mixed, boxes=torch.rand(2, TRIES, 4, generator=generator))
+
+    def mix(self, x: Tensor, draw: Draw) -> Tensor:
+        if self.crop is not None:
+            return self._mix_crops(x, of_kind(draw, CrossNormDraw))
+        return ops.exchange(x, draw.partner, "in", eps=self.eps, grad=self.grad, mixed=draw.mixed, backend=self.backend)
+
+    def _mix_crops(self, x: Tensor, draw: CrossNormDraw) -> Tensor:
+        positions = tuple(x.shape[2:])
+        if not 1 <= len(positions) <= 3 or min(positions) < 4:
+            raise ValueError(
+                f"crop={self.crop!r} needs maps of 4 x 4 positions or more, along one to three axes; got features of "
+                f"shape {list(x.shape)}. Use crop=None, or an earlier place."
+            )
+        everywhere = torch.ones(positions, dtype=torch.bool, device=x.device)
+        content = box(draw.boxes[0], positions) if self.crop in ("content", "both") else everywhere
+        style = box(draw.boxes[1], positions) if self.crop in ("style", "both") else everywhere
+        own, given = self._moments(x, content), self._moments(x, style)
+        if self.grad in ("donor", "none"):
+            own = Moments(own.mean.detach(), own.std.detach())
+        if self.grad in ("own", "none"):
+            given = Moments(given.mean.detach(), given.std.detach())
+        new = Moments(given.mean[draw.partner], given.std[draw.partner])
+        y = ops.restyle(x, own, new, mixed=draw.mixed)
+        return y if content is everywhere else torch.where(content, y, x)
+
+    def _moments(self, x: Tensor, region: Tensor) -> Moments:
+        """Of the values inside a region [*positions], for each sample and channel."""
+        axes = tuple(range(2, x.ndim))
+        inside = torch.where(region, x.to(statistics_type(x)), 0)
+        count = region.sum()
+        mean = inside.sum(axes, keepdim=True) / count
+        variance = torch.where(region, (inside - mean).square(), 0).sum(axes, keepdim=True) / (count - 1)
+        return Moments(mean, (variance + self.eps).sqrt())
+
+
+def box(tries: Tensor, positions: tuple[int, ...]) -> Tensor:
+    """The first box that covers over a tenth of the map, and two positions or more, as a mask [*positions].
+
+    With L positions along one of d axes, its side is 2 floor(L area^(1/d) / 2) about the position floor(L centre),
+    cut off at the edges.
+    """
+    area, centres = tries[:, 0], tries[:, 1:]
+    masks = torch.ones(len(tries), *[1] * len(positions), dtype=torch.bool, device=tries.device)
+    for axis, length in enumerate(positions):
+        half = (length * area ** (1 / len(positions)) / 2).floor()
+        centre = (length * centres[:, axis]).floor()
+        place = torch.arange(length, device=tries.device)
+        covered = (place >= (centre - half)[:, None]) & (place < (centre + half)[:, None])
+        masks = masks & covered.reshape(-1, *[length if other == axis else 1 for other in range(len(positions))])
+    count = masks.flatten(1).sum(1)
+    large = (count * 10 > masks[0].numel()) & (count >= 2)
+    # The whole map stands last, for when no try is large enough.
+    masks = torch.cat([masks, torch.ones_like(masks[:1])])
+    large = torch.cat([large, torch.ones_like(large[:1])])
+    # Indexing with a single number would wait for the device.
+    return masks.index_select(0, large.int().argmax().reshape(1))[0]

@@ -1,0 +1,71 @@
+"""EFDMix: features take on their partner's whole distribution of values, by rank, instead of two moments of it.
+
+Source: Zhang et al., "Exact Feature Distribution Matching for Arbitrary Style Transfer and Domain Generalization",
+CVPR 2022, arXiv 2203.07740.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from torchmoments.draw import Draw
+from torchmoments.mixers.mixer import Mixer, beta_weights, check_positive
+from torchmoments.ops.norms import group
+from torchmoments.ops.reference import for_samples, statistics_type
+from torchmoments.partners import Partner
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class EFDMix(Mixer):
+    """Exact feature distribution mixing.
+
+    out[b, c, s] = w x[b, c, s] + (1 - w) v[r(s)]
+
+    with v the sorted values of channel c of the partner, r(s) the rank of x[b, c, s] in its own channel (ties by
+    position), and w ~ Beta(alpha, alpha) for each sample. A sample that drew itself is left out.
+
+    Gradient: 1 to x, as if the ranks were of a copy (straight-through), and (1 - w) to the partner's values.
+
+    Args:
+        p: probability that a batch is mixed, at each place.
+        alpha: of the Beta.
+        partner: as in `MoEx`.
+        per_sample: p is that of each sample, not of the batch.
+
+    Raises:
+        ValueError: an argument is outside its range; the sentence says which.
+
+    Source: Zhang et al., "Exact Feature Distribution Matching", CVPR 2022.
+    """
+
+    p: float = 0.5
+    alpha: float = 0.1
+    partner: Partner = dataclasses.field(default="random", kw_only=True)
+    per_sample: bool = dataclasses.field(default=False, kw_only=True)
+
+    # Its value would stay, but its gradient would be 2 - w.
+    leaves_self_out: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("alpha", self.alpha)
+
+    def decide(self, draw: Draw, generator: torch.Generator) -> Draw:
+        return dataclasses.replace(draw, moment_weight=beta_weights(self.alpha, draw.batch_size, generator))
+
+    def mix(self, x: Tensor, draw: Draw) -> Tensor:
+        # One value has no distribution.
+        group(x, "in")
+        values = x.to(statistics_type(x))
+        flat = values.flatten(2)
+        order = flat.argsort(dim=-1, stable=True)
+        donors = flat.gather(-1, order)[draw.partner]
+        # matched[order[r]] = donors[r]: the inverse of the sort, without a second one.
+        matched = torch.empty_like(flat).scatter(-1, order, donors).reshape(x.shape)
+        weight = draw.moment_weight
+        if isinstance(weight, Tensor):
+            weight = for_samples(weight, x).to(values.dtype)
+        out = (values + (1 - weight) * (matched - values.detach())).to(x.dtype)
+        return out if draw.mixed is None else torch.where(for_samples(draw.mixed, x), out, x)

@@ -1,0 +1,66 @@
+"""Permuted AdaIN: once in a while, features wear their partner's style, and the partner learns nothing from it.
+
+Source: Nuriel et al., "Permuted AdaIN: Reducing the Bias Towards Global Statistics in Image Classification",
+CVPR 2021, arXiv 2010.05785.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+from torch import Tensor
+
+from torchmoments.draw import Draw
+from torchmoments.mixers.mixer import Mixer, check_positive
+from torchmoments.mixers.restyled import restyled
+from torchmoments.ops.norms import Norm, check_norm
+from torchmoments.ops.reference import Moments
+from torchmoments.partners import Partner
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class PermutedAdaIN(Mixer):
+    """Permuted adaptive instance normalization.
+
+    out[b] = (x[b] - mean[b]) / (std[b] + eps) * std[partner[b]] + mean[partner[b]]
+
+    The eps stands twice, inside std and beside it, as published. A sample that drew itself is left out. Maps of one
+    position pass unchanged.
+
+    Gradient: through the own moments, not through the partner's.
+
+    Args:
+        p: probability that a batch is mixed, at each place; published for every convolution of a network.
+        eps: added to the variance, in units of the features squared, and to the own standard deviation.
+        partner: as in `MoEx`.
+        norm: what one moment averages over, see `torchmoments.moments`; style is "in".
+        per_sample: p is that of each sample, not of the batch.
+
+    Raises:
+        ValueError: an argument is outside its range; the sentence says which.
+
+    Source: Nuriel et al., "Permuted AdaIN", CVPR 2021.
+    """
+
+    p: float = 0.01
+    eps: float = dataclasses.field(default=1e-5, kw_only=True)
+    partner: Partner = dataclasses.field(default="random", kw_only=True)
+    norm: Norm = dataclasses.field(default="in", kw_only=True)
+    per_sample: bool = dataclasses.field(default=False, kw_only=True)
+
+    # With eps twice its own style would not be quite the identity.
+    leaves_self_out: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("eps", self.eps)
+        check_norm(self.norm)
+
+    def mix(self, x: Tensor, draw: Draw) -> Tensor:
+        if x.ndim > 2 and x[0, 0].numel() == 1:
+            return x
+
+        def partners_style(own: Moments) -> Moments:
+            mean, std = own.mean.detach()[draw.partner], own.std.detach()[draw.partner]
+            return Moments(mean, std * own.std / (own.std + self.eps))
+
+        return restyled(x, draw, self.norm, self.eps, partners_style)
