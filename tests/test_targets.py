@@ -97,6 +97,63 @@ def test_the_same_permutation_twice_makes_three_labels():
     assert len(compose(once, [(None, 0.9), (PARTNER.flip(0), 0.1)])) == 4
 
 
+def cutmix_then_moex(output, first, second, kept, lam):
+    """The published loss, written by hand: CutMix keeps the part `kept` of an image, MoEx the weight lam of a label."""
+
+    def loss(labels):
+        return F.cross_entropy(output, labels)
+
+    return lam * (kept * loss(CLASSES) + (1 - kept) * loss(CLASSES[first])) + (1 - lam) * (
+        kept * loss(CLASSES[second]) + (1 - kept) * loss(CLASSES[first][second])
+    )
+
+
+def test_cutmix_and_moex_with_one_permutation_give_the_three_labels_of_the_authors():
+    cutmix, moex = tm.Draw(PARTNER, label_weight=0.6), draw(0.9)
+    expected = cutmix_then_moex(OUTPUT, PARTNER, PARTNER, 0.6, 0.9)
+    calls = []
+
+    def counted(output, target):
+        calls.append(target)
+        return F.cross_entropy(output, target)
+
+    torch.testing.assert_close(tm.mixed_loss(counted, OUTPUT, CLASSES, cutmix, moex), expected)
+    assert len(calls) == 3
+
+
+def test_independent_permutations_give_four_labels_in_the_order_of_mixing():
+    other = torch.tensor([1, 2, 3, 0])
+    cutmix, moex = tm.Draw(PARTNER, label_weight=0.6), draw(0.9, other)
+    expected = cutmix_then_moex(OUTPUT, PARTNER, other, 0.6, 0.9)
+    torch.testing.assert_close(tm.mixed_loss(F.cross_entropy, OUTPUT, CLASSES, cutmix, moex), expected)
+    assert len(compose(cutmix.terms, moex.terms)) == 4
+
+
+def test_soft_targets_of_torchvision_go_before_ours():
+    v2 = pytest.importorskip("torchvision.transforms.v2")
+    torch.manual_seed(0)
+    _, soft = v2.CutMix(num_classes=3)(torch.randn(4, 3, 8, 8), CLASSES)
+    assert soft.shape == (4, 3)
+    expected = 0.7 * F.cross_entropy(OUTPUT, soft) + 0.3 * F.cross_entropy(OUTPUT, soft[PARTNER])
+    torch.testing.assert_close(tm.mixed_loss(F.cross_entropy, OUTPUT, soft, draw()), expected)
+    torch.testing.assert_close(tm.mixed_targets(soft, draw()), 0.7 * soft + 0.3 * soft[PARTNER])
+
+
+def test_soft_targets_of_timm_go_before_ours():
+    data = pytest.importorskip("timm.data")
+    mixup = data.Mixup(mixup_alpha=1.0, cutmix_alpha=1.0, num_classes=3, label_smoothing=0.1)
+    _, soft = mixup(torch.randn(4, 3, 8, 8), CLASSES)
+    expected = 0.7 * F.cross_entropy(OUTPUT, soft) + 0.3 * F.cross_entropy(OUTPUT, soft[PARTNER])
+    torch.testing.assert_close(tm.mixed_loss(F.cross_entropy, OUTPUT, soft, draw()), expected)
+
+
+def test_a_draw_without_a_mask_mixes_everybody_and_its_idle_copy_nobody():
+    given = tm.Draw(PARTNER, label_weight=0.7)
+    assert torch.equal(given.terms[1][0], PARTNER)
+    assert not given.idle_copy().mixed.any()
+    assert given.idle_copy().terms == [(None, 1.0)]
+
+
 def test_soft_targets_keep_dtype_and_dense_classes_come_first():
     assert tm.mixed_targets(torch.rand(4, 3).bfloat16(), draw()).dtype == torch.bfloat16
     dense = tm.mixed_targets(torch.randint(3, (4, 2, 5)), draw(), num_classes=3)

@@ -1,6 +1,7 @@
 """The public names, collected. Import them from `torchmoments`."""
 
 from torchmoments.draw import Draw, Plan
+from torchmoments.layers import PONO, AdaIN, MomentShortcut
 from torchmoments.mixers.crossnorm import CrossNorm
 from torchmoments.mixers.dsu import DSU
 from torchmoments.mixers.efdmix import EFDMix
@@ -17,12 +18,15 @@ from torchmoments.targets import mixed_accuracy, mixed_loss, mixed_targets
 
 __all__ = [
     "DSU",
+    "PONO",
+    "AdaIN",
     "CrossNorm",
     "Draw",
     "EFDMix",
     "MixStyle",
     "Mixer",
     "MoEx",
+    "MomentShortcut",
     "Moments",
     "OffAtEnd",
     "PermutedAdaIN",
