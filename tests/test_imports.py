@@ -65,6 +65,11 @@ def test_importing_the_package_does_not_load_torch():
     assert "torch" not in loaded_by("import torchmoments")
 
 
+@pytest.mark.parametrize("module", ["mixers.crossnorm", "site", "ops", "layers"])
+def test_a_module_can_be_imported_first(module):
+    assert "torchmoments" in loaded_by(f"import torchmoments.{module}")
+
+
 def test_import_check_fails_when_an_optional_package_is_loaded():
     pytest.importorskip("rich")
     assert "rich" in loaded_by("import torchmoments as tm; tm.attach; import rich") & set(OPTIONAL)

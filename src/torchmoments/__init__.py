@@ -5,6 +5,7 @@ because PyTorch takes seconds to import and `torchmoments --help` does not need 
 """
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> object:
+    # A module of the package that is asked for first, before its import has made it an attribute.
+    if importlib.util.find_spec(f"{__name__}.{name}") is not None:
+        return importlib.import_module(f"{__name__}.{name}")
     public = importlib.import_module("torchmoments.public")
     if name not in public.__all__:
         raise AttributeError(f"torchmoments has no {name!r}. It has: {', '.join(public.__all__)}.")

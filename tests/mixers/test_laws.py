@@ -214,6 +214,8 @@ def test_the_realised_rate_is_p(mixer, p):
     if mixer.per_sample:
         rate = sum(0 if draw is None else int(draw.mixed.sum()) for draw in draws) / (8 * tries)
         tries *= 8
+        # Each sample has a coin of its own.
+        assert p in (0, 1) or any(draw is not None and not draw.mixed.all() for draw in draws)
     else:
         assert all(draw is None or draw.mixed.all() for draw in draws)
         rate = sum(draw is not None for draw in draws) / tries
