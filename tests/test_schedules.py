@@ -82,6 +82,21 @@ def test_a_schedule_that_is_never_told_the_progress_is_an_error():
         site(tm.MoEx(), tm.WarmUp()).draw(4)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "sentence"),
+    [
+        (lambda mixer, progress: dataclasses.replace(mixer, norm="in", p=0.1), "it changed norm"),
+        (lambda mixer, progress: tm.MixStyle(), "give a MoEx again; got a MixStyle"),
+        (lambda mixer, progress: None, "give a MoEx again; got a NoneType"),
+    ],
+)
+def test_a_schedule_that_changes_more_than_the_draws_is_an_error(schedule, sentence):
+    one = site(tm.MoEx(), schedule)
+    one.progress = 0.5
+    with pytest.raises(ValueError, match=sentence):
+        one.draw(4)
+
+
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan"), "half"])
 def test_wrong_progress_is_told_what_to_write(value):
     with pytest.raises(ValueError, match="progress needs a number from 0 to 1"):

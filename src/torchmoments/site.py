@@ -138,7 +138,8 @@ class Site:
             A plan on the model's device; None where nothing is mixed, and always while the model is in eval mode.
 
         Raises:
-            ValueError: batch_size is no whole number; groups are missing or of another length.
+            ValueError: batch_size is no whole number; groups are missing or of another length; the schedule changes
+                what is not drawn.
             RuntimeError: the site is detached, or has a schedule and does not know its progress.
         """
         check_batch_size(batch_size)
@@ -181,7 +182,23 @@ class Site:
                 "a schedule needs to know how much of the run is done; site.progress was never set. "
                 "Use site.progress = epoch / epochs before each epoch."
             )
-        return self.schedule(self.mixer, self._progress)
+        mixer = self.schedule(self.mixer, self._progress)
+        self._check_scheduled(mixer)
+        return mixer
+
+    def _check_scheduled(self, mixer: Mixer) -> None:
+        if type(mixer) is not type(self.mixer):
+            raise ValueError(
+                f"a schedule needs to give a {type(self.mixer).__name__} again; got a {type(mixer).__name__}. "
+                "Use dataclasses.replace(mixer, p=...)."
+            )
+        changed = [name for name, value in vars(mixer).items() if value != getattr(self.mixer, name)]
+        fixed = [name for name in changed if name not in mixer.drawn_by]
+        if fixed:
+            raise ValueError(
+                f"a schedule changes what is drawn ({', '.join(mixer.drawn_by)}); it changed {', '.join(fixed)}. "
+                "Attach a second mixer for that."
+            )
 
     def using(self, plan: Plan | None) -> "_Using":
         """`with site.using(plan):` runs forwards with a plan; None runs them plain. Nests, and restores on leaving.

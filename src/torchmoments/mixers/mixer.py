@@ -24,6 +24,8 @@ class Mixer(ABC):
     partner: Partner
     per_sample: bool
 
+    # What `draw` decides by; all else belongs to `mix`, and a schedule cannot change it.
+    drawn_by: ClassVar[tuple[str, ...]] = ("p", "partner", "per_sample", "alpha", "lam")
     # Whether a sample that drew itself is left out; where it is mixed, that must change nothing but its rounding.
     leaves_self_out: ClassVar[bool] = False
 
