@@ -39,6 +39,36 @@ class OffAtEnd:
         return mixer if progress < 1 - self.part else _with_p(mixer, 0.0)
 
 
+def mixer_of_now(mixer: Mixer, schedule: Schedule | None, progress: float | None) -> Mixer:
+    """The mixer at this point of the run, the mixer itself without a schedule.
+
+    Raises:
+        RuntimeError: the progress is not known.
+        ValueError: the schedule gives another method, or changes what is not drawn.
+    """
+    if schedule is None:
+        return mixer
+    if progress is None:
+        raise RuntimeError(
+            "a schedule needs to know how much of the run is done; site.progress was never set. "
+            "Use site.progress = epoch / epochs before each epoch."
+        )
+    now = schedule(mixer, progress)
+    if type(now) is not type(mixer):
+        raise ValueError(
+            f"a schedule needs to give a {type(mixer).__name__} again; got a {type(now).__name__}. "
+            "Use dataclasses.replace(mixer, p=...)."
+        )
+    changed = [name for name, value in vars(now).items() if value != getattr(mixer, name)]
+    fixed = [name for name in changed if name not in mixer.drawn_by]
+    if fixed:
+        raise ValueError(
+            f"a schedule changes what is drawn ({', '.join(mixer.drawn_by)}); it changed {', '.join(fixed)}. "
+            "Attach a mixer of its own for that."
+        )
+    return now
+
+
 def _with_p(mixer: Mixer, p: float) -> Mixer:
     mixer_as_dataclass: Any = mixer
     changed: Mixer = dataclasses.replace(mixer_as_dataclass, p=p)

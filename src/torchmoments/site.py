@@ -15,7 +15,7 @@ from torchmoments.features import Layout, prefix_tokens_of, replace_features
 from torchmoments.mixers.mixer import Mixer, check_fraction
 from torchmoments.modules import find_modules
 from torchmoments.partners import Groups
-from torchmoments.schedules import Schedule
+from torchmoments.schedules import Schedule, mixer_of_now
 
 Side = Literal["output", "input"]
 
@@ -165,7 +165,7 @@ class Site:
         return self._last_plan
 
     def _draws(self, batch_size: int, groups: Groups | None) -> dict[str, Draw | None]:
-        mixer = self._mixer_of_now()
+        mixer = mixer_of_now(self.mixer, self.schedule, self._progress)
         if not self.mixer.mixes_labels:
             return {name: mixer.draw(batch_size, groups=groups, generator=self._generator) for name in self.places}
         # One place a step: two label terms, not 2^k.
@@ -173,32 +173,6 @@ class Site:
         (choice,) = child_generators(self._generator, 1)
         chosen = self.places[int(torch.randint(len(self.places), (), generator=choice))]
         return {name: draw if name == chosen else None for name in self.places}
-
-    def _mixer_of_now(self) -> Mixer:
-        if self.schedule is None:
-            return self.mixer
-        if self._progress is None:
-            raise RuntimeError(
-                "a schedule needs to know how much of the run is done; site.progress was never set. "
-                "Use site.progress = epoch / epochs before each epoch."
-            )
-        mixer = self.schedule(self.mixer, self._progress)
-        self._check_scheduled(mixer)
-        return mixer
-
-    def _check_scheduled(self, mixer: Mixer) -> None:
-        if type(mixer) is not type(self.mixer):
-            raise ValueError(
-                f"a schedule needs to give a {type(self.mixer).__name__} again; got a {type(mixer).__name__}. "
-                "Use dataclasses.replace(mixer, p=...)."
-            )
-        changed = [name for name, value in vars(mixer).items() if value != getattr(self.mixer, name)]
-        fixed = [name for name in changed if name not in mixer.drawn_by]
-        if fixed:
-            raise ValueError(
-                f"a schedule changes what is drawn ({', '.join(mixer.drawn_by)}); it changed {', '.join(fixed)}. "
-                "Attach a second mixer for that."
-            )
 
     def using(self, plan: Plan | None) -> "_Using":
         """`with site.using(plan):` runs forwards with a plan; None runs them plain. Nests, and restores on leaving.

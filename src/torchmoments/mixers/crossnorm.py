@@ -10,7 +10,8 @@ from torch import Tensor
 
 from torchmoments import ops
 from torchmoments.draw import Draw
-from torchmoments.mixers.mixer import Mixer, check_choice, check_positive, of_kind
+from torchmoments.mixers.exchange import ExchangeMixer
+from torchmoments.mixers.mixer import check_choice, of_kind
 from torchmoments.ops.reference import Moments, statistics_type
 from torchmoments.partners import Partner
 
@@ -31,7 +32,7 @@ class CrossNormDraw(Draw):
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class CrossNorm(Mixer):
+class CrossNorm(ExchangeMixer):
     """CrossNorm.
 
     out[b] = (x[b] - mean[b]) / std[b] * std[partner[b]] + mean[partner[b]], moments over the positions.
@@ -63,9 +64,6 @@ class CrossNorm(Mixer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("crop", self.crop, CROPS)
-        check_positive("eps", self.eps)
-        check_choice("grad", self.grad, ops.GRADIENTS)
-        check_choice("backend", self.backend, ops.BACKENDS)
 
     def decide(self, draw: Draw, generator: torch.Generator) -> Draw:
         if self.crop is None:
@@ -73,9 +71,9 @@ class CrossNorm(Mixer):
         return CrossNormDraw(draw.partner, draw.mixed, boxes=torch.rand(2, TRIES, 4, generator=generator))
 
     def mix(self, x: Tensor, draw: Draw) -> Tensor:
-        if self.crop is not None:
-            return self._mix_crops(x, of_kind(draw, CrossNormDraw))
-        return ops.exchange(x, draw.partner, "in", eps=self.eps, grad=self.grad, mixed=draw.mixed, backend=self.backend)
+        if self.crop is None:
+            return super().mix(x, draw)
+        return self._mix_crops(x, of_kind(draw, CrossNormDraw))
 
     def _mix_crops(self, x: Tensor, draw: CrossNormDraw) -> Tensor:
         positions = tuple(x.shape[2:])

@@ -5,18 +5,13 @@ Source: Zhou et al., "Domain Generalization with MixStyle", ICLR 2021, arXiv 210
 
 import dataclasses
 
-import torch
-from torch import Tensor
-
-from torchmoments import ops
-from torchmoments.draw import Draw
-from torchmoments.mixers.mixer import Mixer, beta_weights, check_choice, check_positive
-from torchmoments.ops.norms import Norm, check_norm
+from torchmoments.mixers.exchange import ExchangeMixer
+from torchmoments.ops.norms import Norm
 from torchmoments.partners import Partner
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class MixStyle(Mixer):
+class MixStyle(ExchangeMixer):
     """MixStyle.
 
     out[b] = (x[b] - mean[b]) / std[b] * (w std[b] + (1 - w) std[partner[b]]) + w mean[b] + (1 - w) mean[partner[b]]
@@ -49,28 +44,3 @@ class MixStyle(Mixer):
     moment: str = dataclasses.field(default="both", kw_only=True)
     per_sample: bool = dataclasses.field(default=False, kw_only=True)
     backend: str = dataclasses.field(default="auto", kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive("alpha", self.alpha)
-        check_positive("eps", self.eps)
-        check_norm(self.norm)
-        check_choice("grad", self.grad, ops.GRADIENTS)
-        check_choice("moment", self.moment, ops.MOMENTS)
-        check_choice("backend", self.backend, ops.BACKENDS)
-
-    def decide(self, draw: Draw, generator: torch.Generator) -> Draw:
-        return dataclasses.replace(draw, moment_weight=beta_weights(self.alpha, draw.batch_size, generator))
-
-    def mix(self, x: Tensor, draw: Draw) -> Tensor:
-        return ops.exchange(
-            x,
-            draw.partner,
-            self.norm,
-            eps=self.eps,
-            grad=self.grad,
-            mixed=draw.mixed,
-            own_weight=draw.moment_weight,
-            moment=self.moment,
-            backend=self.backend,
-        )

@@ -6,17 +6,16 @@ Source: Li et al., "On Feature Normalization and Data Augmentation", CVPR 2021, 
 import dataclasses
 
 import torch
-from torch import Tensor
 
-from torchmoments import ops
 from torchmoments.draw import Draw
-from torchmoments.mixers.mixer import Mixer, beta_weights, check_choice, check_fraction, check_positive
-from torchmoments.ops.norms import Norm, check_norm
+from torchmoments.mixers.exchange import ExchangeMixer
+from torchmoments.mixers.mixer import check_fraction
+from torchmoments.ops.norms import Norm
 from torchmoments.partners import Partner
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class MoEx(Mixer):
+class MoEx(ExchangeMixer):
     """Moment Exchange.
 
     features  out[b] = (x[b] - mean[b]) / std[b] * std[partner[b]] + mean[partner[b]]
@@ -58,33 +57,11 @@ class MoEx(Mixer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_norm(self.norm)
         check_fraction("lam", self.lam)
-        check_positive("eps", self.eps)
-        if self.alpha is not None:
-            check_positive("alpha", self.alpha)
-        check_choice("grad", self.grad, ops.GRADIENTS)
-        check_choice("moment", self.moment, ops.MOMENTS)
-        check_choice("backend", self.backend, ops.BACKENDS)
 
     @property
     def mixes_labels(self) -> bool:
         return self.lam < 1
 
     def decide(self, draw: Draw, generator: torch.Generator) -> Draw:
-        weight = 0.0 if self.alpha is None else beta_weights(self.alpha, draw.batch_size, generator)
-        return dataclasses.replace(draw, moment_weight=weight, label_weight=float(self.lam))
-
-    def mix(self, x: Tensor, draw: Draw) -> Tensor:
-        return ops.exchange(
-            x,
-            draw.partner,
-            self.norm,
-            eps=self.eps,
-            grad=self.grad,
-            positive_only=self.positive_only,
-            mixed=draw.mixed,
-            own_weight=draw.moment_weight,
-            moment=self.moment,
-            backend=self.backend,
-        )
+        return dataclasses.replace(super().decide(draw, generator), label_weight=float(self.lam))
