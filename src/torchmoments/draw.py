@@ -6,7 +6,7 @@ again, and a compiler sees tensors instead of random-number state. B is the batc
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor
@@ -25,14 +25,18 @@ class Draw:
         mixed: [B] bool, who is mixed; the others pass bit for bit. Everybody where None.
         moment_weight: weight of the own moments, a float or [B]: 0 full exchange, 1 untouched.
         label_weight: weight of the own label, a float, or [B] where it varies; 1 keeps the labels.
-        idle: True where nobody is mixed, known without looking at `mixed`.
+
+    Attributes:
+        idle: True of an `idle_copy`, which mixes nobody; known without looking at `mixed`.
     """
 
     partner: Tensor
     mixed: Tensor | None = None
     moment_weight: float | Tensor = 0.0
     label_weight: float | Tensor = 1.0
-    idle: bool = False
+
+    # Not a field: torch 2.6 compiles anew for every value of a field of a frozen dataclass, and places idle in turn.
+    idle: ClassVar[bool] = False
 
     @property
     def batch_size(self) -> int:
@@ -56,12 +60,16 @@ class Draw:
     def idle_copy(self) -> Self:
         """A draw of the same form that mixes nobody, and shares no tensor with this one."""
         nobody = torch.zeros(self.batch_size, dtype=torch.bool, device=self.partner.device)
-        return dataclasses.replace(self._with_tensors(torch.clone), mixed=nobody, label_weight=1.0, idle=True)
+        copied = dataclasses.replace(self._with_tensors(torch.clone), mixed=nobody)
+        object.__setattr__(copied, "idle", True)
+        return copied
 
     def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Self:
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         changed = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
-        return dataclasses.replace(self, **cast(dict[str, Any], changed))
+        copied = dataclasses.replace(self, **cast(dict[str, Any], changed))
+        object.__setattr__(copied, "idle", self.idle)
+        return copied
 
 
 class Plan:

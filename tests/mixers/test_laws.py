@@ -83,6 +83,9 @@ def test_a_draw_that_mixes_nobody_gives_the_input_back_bit_for_bit(mixer):
     x[0, 0, 0, 0], x[1, 1, 0, 0] = -0.0, float("inf")
     idle = drawn(mixer).idle_copy()
     assert idle.idle
+    assert idle.to("cpu").idle
+    assert copy.deepcopy(idle).idle
+    assert not drawn(mixer).idle
     assert idle.terms == [(None, 1.0)]
     assert torch.equal(bits(mixer(x, idle)), bits(x))
 
