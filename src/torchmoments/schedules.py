@@ -6,7 +6,6 @@ the same partners.
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 from torchmoments.mixers.mixer import Mixer, check_fraction
 
@@ -23,7 +22,7 @@ class WarmUp:
         check_fraction("part", self.part)
 
     def __call__(self, mixer: Mixer, progress: float) -> Mixer:
-        return mixer if progress >= self.part else _with_p(mixer, mixer.p * progress / self.part)
+        return mixer if progress >= self.part else mixer.with_p(mixer.p * progress / self.part)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +35,7 @@ class OffAtEnd:
         check_fraction("part", self.part)
 
     def __call__(self, mixer: Mixer, progress: float) -> Mixer:
-        return mixer if progress < 1 - self.part else _with_p(mixer, 0.0)
+        return mixer if progress < 1 - self.part else mixer.with_p(0.0)
 
 
 def mixer_of_now(mixer: Mixer, schedule: Schedule | None, progress: float | None) -> Mixer:
@@ -67,9 +66,3 @@ def mixer_of_now(mixer: Mixer, schedule: Schedule | None, progress: float | None
             "Attach a mixer of its own for that."
         )
     return now
-
-
-def _with_p(mixer: Mixer, p: float) -> Mixer:
-    mixer_as_dataclass: Any = mixer
-    changed: Mixer = dataclasses.replace(mixer_as_dataclass, p=p)
-    return changed

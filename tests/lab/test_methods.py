@@ -4,14 +4,24 @@ import pytest
 import torch
 
 import torchmoments as tm
+from torchmoments.lab.inputs import InputMixing
 from torchmoments.lab.methods import LabelsOnly, parse_method, parse_methods
 
 
-def test_a_word_without_options_leaves_the_place_to_the_model():
+def test_a_word_without_options_is_the_default_at_the_places_of_its_source():
     assert parse_method("none").mixer is None
     assert parse_method("moex").mixer == tm.MoEx()
     assert parse_method("labels").mixer == LabelsOnly()
     assert parse_method("moex").at is None
+    assert [parse_method(word).mixer for word in ("mixstyle", "efdmix", "dsu", "crossnorm", "padain")] == [
+        tm.MixStyle(),
+        tm.EFDMix(),
+        tm.DSU(),
+        tm.CrossNorm(),
+        tm.PermutedAdaIN(),
+    ]
+    assert parse_method("mixup").inputs == InputMixing("mixup")
+    assert parse_method("mixup").mixer is None
 
 
 def test_options_reach_the_mixer():
@@ -19,6 +29,23 @@ def test_options_reach_the_mixer():
     assert method.mixer == tm.MoEx(norm="in", lam=0.7, p=0.25, partner="derangement", positive_only=True)
     assert method.at == ("layer1", "layer2")
     assert parse_method("moex:norm=1/3").mixer == tm.MoEx(norm=(1, 3))
+    assert parse_method("moex:alpha=0.3,per_sample=True").mixer == tm.MoEx(alpha=0.3, per_sample=True)
+    assert parse_method("moex:alpha=None").mixer == tm.MoEx()
+    assert parse_method("crossnorm:crop=both,p=0.2").mixer == tm.CrossNorm(0.2, "both")
+    assert parse_method("crossnorm:places_per_step=1").mixer == tm.CrossNorm(places_per_step=1)
+    assert parse_method("mixstyle:partner=other-group").pairs_classes
+    assert not parse_method("mixstyle").pairs_classes
+    assert not parse_method("dsu").pairs_classes
+
+
+def test_images_are_mixed_before_features():
+    method = parse_method("cutmix:alpha=0.5+moex:p=0.25,at=layer1")
+    assert method.inputs == InputMixing("cutmix", alpha=0.5)
+    assert method.mixer == tm.MoEx(p=0.25)
+    assert method.at == ("layer1",)
+    assert parse_method("mixup:p=0.5").inputs == InputMixing("mixup", p=0.5)
+    assert parse_method("cutmix+moex") != parse_method("moex")
+    assert parse_method("cutmix+moex") != parse_method("mixup+moex")
 
 
 def test_labels_draws_what_moex_draws_and_leaves_the_features():
@@ -51,6 +78,15 @@ def test_labels_draws_what_moex_draws_and_leaves_the_features():
         ("moex:p=0.1,p=0.2", "each option once, with a value; got 'p=0.2'"),
         ("moex:norm=panda", "panda"),
         ("moex:", "unknown option, ''"),
+        ("crossnorm:crop=all", "crop needs one of None, style, content, both"),
+        ("mixup:at=stem", "unknown option, 'at'. All: p, alpha"),
+        ("cutmix:alpha=0", "alpha needs a number over 0"),
+        ("cutmix+", "methods needs known methods; got 'cutmix+'"),
+        ("moex+cutmix:p=0.5", "images are mixed before features; got 'moex+cutmix:p=0.5'. Write cutmix:p=0.5+moex."),
+        ("moex+mixstyle", "one mixing of images (mixup, cutmix) with one of features"),
+        ("mixup+cutmix", "one mixing of images (mixup, cutmix) with one of features"),
+        ("cutmix+moex+dsu", "one mixing of images (mixup, cutmix) with one of features"),
+        ("cutmix+none", "'none' cannot be combined; got 'cutmix+none'. Leave it out."),
         ("none:p=0.5", "method 'none' needs no options"),
     ],
 )

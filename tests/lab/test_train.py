@@ -36,10 +36,10 @@ def watch(monkeypatch):
 
     step = training.step
 
-    def watched_step(model, site, x, y):
+    def watched_step(model, site, x, y, groups):
         seen[-1][1].append(x.clone())
         seen[-1][2].append(y.clone())
-        return step(model, site, x, y)
+        return step(model, site, x, y, groups)
 
     monkeypatch.setattr(training, "Training", Watched)
     monkeypatch.setattr(training, "step", watched_step)
@@ -49,7 +49,7 @@ def watch(monkeypatch):
 @pytest.mark.parametrize("augment", [False, True])
 def test_methods_of_a_seed_share_initial_weights_and_augmented_batches(digits, monkeypatch, augment):
     seen = watch(monkeypatch)
-    for word in ("none", "labels", "moex"):
+    for word in ("none", "labels", "moex", "mixstyle", "padain:p=0.5"):
         run(word, 7, digits, replace(TINY, augment=augment))
     first, *others = seen()
     assert len(first[1]) == 100
@@ -79,7 +79,7 @@ def test_epochs_are_in_another_order_and_augmented_anew(digits, monkeypatch):
     assert len({image.numpy().tobytes() for image in augmented}) > 90
 
 
-@pytest.mark.parametrize("word", ["moex:p=0", "labels:p=0"])
+@pytest.mark.parametrize("word", ["moex:p=0", "labels:p=0", "dsu:p=0", "cutmix:p=0", "mixup:p=0+padain:p=0"])
 def test_a_method_that_never_mixes_gives_the_plain_run_bit_for_bit(digits, word):
     plain, idle = run("none", 1, digits), run(word, 1, digits)
     assert idle.epochs == plain.epochs

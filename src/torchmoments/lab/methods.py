@@ -1,15 +1,21 @@
-"""Methods as words of the command line: `none`, `labels`, `moex`, `moex:norm=in,lam=0.9,p=0.5,at=layer1/layer2`.
+"""Methods as words of the command line: `none`, `moex`, `moex:norm=in,lam=0.9,at=layer1/layer2`, `cutmix+moex:p=0.25`.
 
-The options are the mixer's own arguments, and `at`, the places. Lists inside an option use `/`.
+The options are the mixer's own arguments, and `at`, the places. Lists inside an option use `/`. A `+` puts the mixing
+of the images before that of the features.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from functools import partial
+from typing import Any
 
 from torch import Tensor
 
 import torchmoments as tm
 from torchmoments.lab.config import nearest
+from torchmoments.lab.inputs import InputMixing
+from torchmoments.partners import NEED_GROUPS
 
 
 class LabelsOnly(tm.MoEx):
@@ -19,23 +25,52 @@ class LabelsOnly(tm.MoEx):
         return x
 
 
+MIXERS: dict[str, type[tm.Mixer]] = {
+    "labels": LabelsOnly,
+    "moex": tm.MoEx,
+    "mixstyle": tm.MixStyle,
+    "efdmix": tm.EFDMix,
+    "dsu": tm.DSU,
+    "crossnorm": tm.CrossNorm,
+    "padain": tm.PermutedAdaIN,
+}
+INPUTS = ("mixup", "cutmix")
+WORDS = ("none", *MIXERS, *INPUTS)
+
+
 @dataclass(frozen=True)
 class Method:
-    """A mixer, None for plain training, and the places it is attached to, None for the model's default place.
+    """What is mixed in the features and in the images, and where. Equal where the training is the same.
 
-    Equal where the training is the same.
+    Args:
+        word: as typed.
+        mixer: of the features; None: they stay.
+        at: the places it is attached to; None for those of its source, see `stages`.
+        inputs: of the images, before the network; None: they stay.
     """
 
     word: str = field(compare=False)
-    mixer: tm.MoEx | None = None
+    mixer: tm.Mixer | None = None
     at: tuple[str, ...] | None = None
+    inputs: InputMixing | None = None
+
+    @property
+    def goes_after_stem(self) -> bool:
+        """Whether its places are left to the network, of which it takes the one after the stem."""
+        return isinstance(self.mixer, tm.MoEx) and self.at is None
+
+    @property
+    def pairs_classes(self) -> bool:
+        """Whether partners depend on the classes."""
+        return getattr(self.mixer, "partner", None) in NEED_GROUPS
 
 
 def parse_methods(words: Sequence[str]) -> list[Method]:
     """The methods that the words mean.
 
     Raises:
-        ValueError: an unknown method or option, a value outside its range, or the same method twice.
+        ValueError: an unknown method or option, a value outside its range, methods that cannot be combined, or the same
+            method twice.
     """
     methods = [parse_method(word) for word in words]
     check_different(methods)
@@ -55,42 +90,84 @@ def check_different(methods: Sequence[Method]) -> None:
 
 def parse_method(word: str) -> Method:
     """The method that one word means; raises ValueError as `parse_methods` does."""
-    mixers: dict[str, type[tm.MoEx] | None] = {"none": None, "labels": LabelsOnly, "moex": tm.MoEx}
-    name, colon, text = word.partition(":")
-    if name not in mixers:
-        raise ValueError(f"methods needs known methods; got {word!r}. {nearest(name, mixers)}")
-    mixer = mixers[name]
-    if mixer is None:
+    parts = word.split("+")
+    names = [part.partition(":")[0] for part in parts]
+    for name in names:
+        if name not in WORDS:
+            raise ValueError(f"methods needs known methods; got {word!r}. {nearest(name, WORDS)}")
+    if len(parts) > 1:
+        _check_combination(word, parts, names)
+    method = Method(word)
+    for part in parts:
+        method = _with_part(method, part)
+    return method
+
+
+def _check_combination(word: str, parts: list[str], names: list[str]) -> None:
+    kinds = ["input" if name in INPUTS else "features" for name in names]
+    if "none" in names:
+        raise ValueError(f"method 'none' cannot be combined; got {word!r}. Leave it out.")
+    if kinds == ["features", "input"]:
+        raise ValueError(f"images are mixed before features; got {word!r}. Write {parts[1]}+{parts[0]}.")
+    if kinds != ["input", "features"]:
+        raise ValueError(
+            f"a method combines one mixing of images ({', '.join(INPUTS)}) with one of features; got {word!r}. "
+            f"Write {INPUTS[1]}+moex, for example."
+        )
+
+
+def _with_part(method: Method, part: str) -> Method:
+    name, colon, text = part.partition(":")
+    word = method.word
+    if name == "none":
         if colon:
             raise ValueError(f"method 'none' needs no options; got {word!r}. Write none.")
-        return Method(word)
-    defaults = {option.name: option.default for option in fields(mixer)} | {"at": ""}
+        return method
+    make: Any = partial(InputMixing, name) if name in INPUTS else MIXERS[name]
+    kind = InputMixing if name in INPUTS else MIXERS[name]
+    known: dict[str, Field[Any] | None] = {option.name: option for option in fields(kind) if option.name != "kind"}  # type: ignore[arg-type]
+    if name in MIXERS:
+        known["at"] = None
+    values = _read_options(word, text.split(",") if colon else [], known)
+    at = values.pop("at", None)
+    try:
+        made = make(**values)
+    except ValueError as error:
+        raise ValueError(f"method {word!r}: {error}") from error
+    if name in INPUTS:
+        return Method(word, method.mixer, method.at, made)
+    return Method(word, made, None if at is None else tuple(str(at).split("/")), method.inputs)
+
+
+def _read_options(word: str, parts: list[str], known: Mapping[str, "Field[Any] | None"]) -> dict[str, object]:
     values: dict[str, object] = {}
-    for part in text.split(",") if colon else []:
+    for part in parts:
         option, equals, value = part.partition("=")
-        if option not in defaults:
-            raise ValueError(f"method {word!r} has an unknown option, {option!r}. {nearest(option, defaults)}")
+        if option not in known:
+            raise ValueError(f"method {word!r} has an unknown option, {option!r}. {nearest(option, known)}")
         if option in values or not (equals and value):
             raise ValueError(
                 f"method {word!r} needs each option once, with a value; got {part!r}. Write {option}=VALUE."
             )
-        values[option] = _read(word, option, value, type(defaults[option]))
-    at = values.pop("at", None)
-    try:
-        return Method(word, mixer(**values), None if at is None else tuple(str(at).split("/")))  # type: ignore[arg-type]
-    except ValueError as error:
-        raise ValueError(f"method {word!r}: {error}") from error
+        values[option] = _read(word, option, value, known[option])
+    return values
 
 
-def _read(word: str, option: str, text: str, kind: type) -> object:
+def _read(word: str, option: str, text: str, declared: "Field[Any] | None") -> object:
+    kinds = (str,) if declared is None else typing.get_args(declared.type) or (declared.type,)
+    if text == "None" and type(None) in kinds:
+        return None
     if option == "norm" and all(axis.isdecimal() for axis in text.split("/")):
         return tuple(int(axis) for axis in text.split("/"))
-    if kind is bool:
+    if bool in kinds:
         if text not in ("True", "False"):
             raise ValueError(f"method {word!r}: {option} needs True or False; got {text!r}.")
         return text == "True"
+    number = next((kind for kind in (int, float) if kind in kinds), None)
+    if number is None:
+        return text
     try:
-        return kind(text)
+        return number(text)
     except ValueError:
         raise ValueError(
             f"method {word!r}: {option} needs a number; got {text!r}. Write {option}=0.5, for example."

@@ -24,8 +24,10 @@ from torchmoments.lab.config import Schedule
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.device import make_fabric, own_random_numbers
 from torchmoments.lab.feed import Feed
+from torchmoments.lab.inputs import input_stream
 from torchmoments.lab.methods import Method
 from torchmoments.lab.models.place import channel_dim_of, default_place
+from torchmoments.lab.stages import usual_places
 from torchmoments.lab.task import Task
 
 
@@ -93,9 +95,16 @@ def train(
         return training.result()
 
 
-def step(model: Any, site: tm.Site | None, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """One forward of a batch, mixed where the method says so: (loss, accuracy), both scalars."""
-    with nullcontext() if site is None else site.mixing(len(x)) as plan:
+def step(
+    model: Any, site: tm.Site | None, x: Tensor, y: Tensor, groups: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """One forward of a batch, mixed where the method says so: (loss, accuracy), both scalars.
+
+    Args:
+        y: class indices, or soft targets of mixed images.
+        groups: the classes of the images, for partners of the same or of another one.
+    """
+    with nullcontext() if site is None else site.mixing(len(x), groups=groups) as plan:
         output = logits(model(x))
         loss = tm.mixed_loss(F.cross_entropy, output, y, plan)
     return loss, tm.mixed_accuracy(output.detach(), y, plan)
@@ -119,6 +128,9 @@ class Training:
         self.pool = self.feed.pool(data.subset(config.train_size, seed))
         self.order = torch.Generator().manual_seed(order_seed)
         self.augment = torch.Generator().manual_seed(augment_seed)
+        self.method = method
+        self.classes = len(data.classes)
+        self.inputs = input_stream(seed, fabric.global_rank)
         self.module = fabric.to_device(built.module)
         self.site = attach(self.module, method, self.feed.example(2), seed)
         if fabric.global_rank:
@@ -155,7 +167,10 @@ class Training:
         feed = self.feed.training(self.pool, split, self.augment, fabric.global_rank, fabric.world_size)
         for index, (x, y) in zip(split, feed, strict=True):
             self.steps += 1
-            loss, accuracy = step(self.model, self.site, x, y)
+            groups = y if self.method.pairs_classes else None
+            if self.method.inputs is not None:
+                x, y = self.method.inputs(x, y, self.classes, self.inputs)
+            loss, accuracy = step(self.model, self.site, x, y, groups)
             # One wait for the device.
             value, hits = torch.stack([loss.detach(), accuracy]).tolist()
             if not math.isfinite(value):
@@ -192,7 +207,7 @@ class Training:
 
     def keep(self, checkpoint: Checkpoint) -> None:
         """Write the state after an epoch, that of all ranks."""
-        ranks = {"random": torch.get_rng_state()}
+        ranks = {"random": torch.get_rng_state(), "inputs": self.inputs.get_state()}
         if self.fabric.device.type == "cuda":
             ranks["random_of_device"] = torch.cuda.get_rng_state(self.fabric.device)
         if self.site is not None:
@@ -229,6 +244,7 @@ class Training:
         self.augment.set_state(state["augment"])
         ranks = of_rank(self.fabric, state["ranks"])
         torch.set_rng_state(ranks["random"])
+        self.inputs.set_state(ranks["inputs"])
         if "random_of_device" in ranks and self.fabric.device.type == "cuda":
             torch.cuda.set_rng_state(ranks["random_of_device"], self.fabric.device)
         if self.site is not None:
@@ -236,10 +252,10 @@ class Training:
 
 
 def attach(model: nn.Module, method: Method, example: Tensor, seed: int) -> tm.Site | None:
-    """The method at its places, or at the model's default place; None for plain training."""
+    """The method at the places of its word, or else those of its source; None where the features stay."""
     if method.mixer is None:
         return None
-    at = list(method.at or (default_place(model, example),))
+    at = list(method.at or usual_places(method.mixer, model) or (default_place(model, example),))
     site = tm.attach(model, method.mixer, at=at, seed=seed)
     channel_dim = channel_dim_of(model, example, list(site.places))
     if channel_dim is None:
@@ -319,7 +335,9 @@ def _default_place_or_none(model: nn.Module, x: Tensor) -> str | None:
 def _check_method(model: nn.Module, method: Method, x: Tensor) -> None:
     if method.mixer is None:
         return
-    always = replace(method, mixer=replace(method.mixer, p=1.0))
+    always = replace(method, mixer=method.mixer.with_p(1.0))
+    # Two groups, for partners of the same or of another one.
+    groups = [index % 2 for index in range(len(x))]
     try:
         everywhere = attach(model, always, x, seed=0)
         assert everywhere is not None
@@ -328,7 +346,7 @@ def _check_method(model: nn.Module, method: Method, x: Tensor) -> None:
         for place in everywhere.places:
             site = attach(model, replace(always, at=(place,)), x, seed=0)
             assert site is not None
-            with site.mixing(len(x)):
+            with site.mixing(len(x), groups=groups):
                 model(x)
             site.detach()
     except ValueError as error:

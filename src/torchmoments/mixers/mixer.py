@@ -6,7 +6,7 @@ frozen dataclass with `mix`, and with `decide` where chance decides more than wh
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -89,6 +89,10 @@ class Mixer(ABC):
                 f"Use draw({x.shape[0]})."
             )
         return self.mix(x, draw)
+
+    def with_p(self, p: float) -> Self:
+        """The same mixer with another p."""
+        return cast(Self, dataclasses.replace(cast(Any, self), p=p))
 
     @abstractmethod
     def mix(self, x: Tensor, draw: Draw) -> Tensor:

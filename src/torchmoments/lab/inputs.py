@@ -1,0 +1,63 @@
+"""MixUp and CutMix of the images before the network, by torchvision. Their soft targets go on to `mixed_loss`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchmoments.mixers.mixer import check_choice, check_fraction, check_positive
+
+
+@dataclass(frozen=True)
+class InputMixing:
+    """What happens to the images of a batch before the network sees them.
+
+    Args:
+        kind: "mixup" (images are added) or "cutmix" (a box of one is put into the other).
+        p: probability that a batch is mixed.
+        alpha: of the Beta(alpha, alpha) that says how much of an image is kept; one number a batch.
+
+    Raises:
+        ValueError: an argument is outside its range.
+
+    Sources: Zhang et al., "mixup", ICLR 2018. Yun et al., "CutMix", ICCV 2019.
+    """
+
+    kind: str
+    p: float = 1.0
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, ("mixup", "cutmix"))
+        check_fraction("p", self.p)
+        check_positive("alpha", self.alpha)
+
+    def __call__(self, x: Tensor, y: Tensor, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Mixed images and their soft targets [B, classes] float32; both as they came where the coin says so.
+
+        Args:
+            x: images [B, C, H, W] floating point.
+            y: class indices [B].
+            classes: their number.
+            generator: the one source of chance. Each call takes the same from it, and nothing from torch's global one,
+                so that dropout is the same with and without input mixing.
+        """
+        from torchvision.transforms import v2
+
+        seed, coin = torch.randint(2**62, (2,), generator=generator).tolist()
+        if coin / 2**62 >= self.p:
+            return x, y
+        kinds: dict[str, Callable[..., Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]]]
+        kinds = {"mixup": v2.MixUp, "cutmix": v2.CutMix}
+        with torch.random.fork_rng(devices=[]):
+            # Not torch.manual_seed, which would seed the GPU's stream too.
+            torch.default_generator.manual_seed(seed)
+            return kinds[self.kind](alpha=self.alpha, num_classes=classes)(x, y)
+
+
+def input_stream(seed: int, rank: int = 0) -> torch.Generator:
+    """The generator of a run's input mixing, apart from those of its weights, its order and its site."""
+    (state,) = np.random.SeedSequence(seed, spawn_key=(1, rank)).generate_state(1)
+    return torch.Generator().manual_seed(int(state))
