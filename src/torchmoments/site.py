@@ -166,13 +166,19 @@ class Site:
 
     def _draws(self, batch_size: int, groups: Groups | None) -> dict[str, Draw | None]:
         mixer = mixer_of_now(self.mixer, self.schedule, self._progress)
-        if not self.mixer.mixes_labels:
+        if self.mixer.places_per_step is None:
             return {name: mixer.draw(batch_size, groups=groups, generator=self._generator) for name in self.places}
-        # One place a step: two label terms, not 2^k.
-        draw = mixer.draw(batch_size, groups=groups, generator=self._generator)
+        draws = [mixer.draw(batch_size, groups=groups, generator=self._generator)]
+        # The coin has been tossed; the other places follow it.
+        follower = mixer if mixer.per_sample else mixer.with_p(1.0)
+        for _ in range(min(self.mixer.places_per_step, len(self.places)) - 1):
+            draws.append(follower.draw(batch_size, groups=groups, generator=self._generator))
         (choice,) = child_generators(self._generator, 1)
-        chosen = self.places[int(torch.randint(len(self.places), (), generator=choice))]
-        return {name: draw if name == chosen else None for name in self.places}
+        chosen = torch.randperm(len(self.places), generator=choice).tolist()[: len(draws)]
+        if draws[0] is None:
+            return dict.fromkeys(self.places)
+        at = dict(zip(chosen, draws, strict=True))
+        return {name: at.get(number) for number, name in enumerate(self.places)}
 
     def using(self, plan: Plan | None) -> "_Using":
         """`with site.using(plan):` runs forwards with a plan; None runs them plain. Nests, and restores on leaving.

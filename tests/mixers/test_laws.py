@@ -34,7 +34,7 @@ MIXERS = [
     tm.CrossNorm(),
     tm.CrossNorm(0.4, "both", eps=1e-4, partner="derangement"),
     tm.CrossNorm(crop="style", grad="own", per_sample=True),
-    tm.CrossNorm(crop="content", grad="none"),
+    tm.CrossNorm(crop="content", grad="none", places_per_step=None),
     tm.PermutedAdaIN(),
     tm.PermutedAdaIN(0.5, eps=1e-4, norm="ln", partner="derangement", per_sample=True),
 ]
@@ -362,6 +362,30 @@ def test_label_keeping_mixers_leave_labels_alone(mixer):
     assert mixer.mixes_labels == (isinstance(mixer, tm.MoEx) and mixer.lam < 1)
 
 
+@pytest.mark.parametrize("number", [1, 2, 3, 5])
+def test_crossnorm_tosses_one_coin_a_step_and_mixes_at_so_many_places(number):
+    site = tm.attach(net(), tm.CrossNorm(0.6, places_per_step=number), at=PLACES, seed=0)
+    counts, at = collections.Counter(), collections.Counter()
+    for _ in range(300):
+        plan = site.draw(8)
+        active = [] if plan is None else [name for name, draw in plan.draws.items() if not draw.idle]
+        counts[len(active)] += 1
+        at.update(active)
+        partners = [plan.draws[name].partner for name in active]
+        assert not any(torch.equal(partners[0], other) for other in partners[1:])
+    number = min(number, 3)
+    assert set(counts) == {0, number}
+    assert abs(counts[number] / 300 - 0.6) < 4 * (0.6 * 0.4 / 300) ** 0.5
+    share = 0.6 * number / 3
+    assert all(abs(at[place] / 300 - share) < 4 * (share * (1 - share) / 300) ** 0.5 for place in PLACES)
+
+
+def test_crossnorm_may_toss_a_coin_for_each_place():
+    site = tm.attach(net(), tm.CrossNorm(places_per_step=None), at=PLACES, seed=0)
+    plans = [site.draw(8) for _ in range(100)]
+    assert {0 if p is None else sum(not draw.idle for draw in p.draws.values()) for p in plans} == {0, 1, 2, 3}
+
+
 @pytest.mark.parametrize("method", [tm.EFDMix, tm.PermutedAdaIN])
 def test_a_sample_that_drew_itself_is_left_out(method):
     g, mixer = generator(), method(p=1)
@@ -384,6 +408,7 @@ def test_permuted_adain_passes_maps_of_one_position():
         (lambda: tm.MoEx(alpha=-1), "alpha needs a number over 0"),
         (lambda: tm.MoEx(moment="variance"), "moment needs one of both, mean, std"),
         (lambda: tm.CrossNorm(crop="all"), "crop needs one of None, style, content, both"),
+        (lambda: tm.CrossNorm(places_per_step=0), "places_per_step needs a whole number over 0, or None; got 0"),
         (lambda: tm.DSU(2), "p needs a number from 0 to 1"),
         (lambda: tm.DSU(norm="bn"), "nothing to exchange"),
         (lambda: tm.MixStyle(partner="nearest"), "partner needs one of random, derangement, crossdomain"),

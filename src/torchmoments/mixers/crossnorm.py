@@ -38,12 +38,14 @@ class CrossNorm(ExchangeMixer):
     out[b] = (x[b] - mean[b]) / std[b] * std[partner[b]] + mean[partner[b]], moments over the positions.
 
     Args:
-        p: probability that a batch is mixed, at each place.
+        p: probability that a batch is mixed.
         crop: "style": the partner's moments are those of a box of its map. "content": the own moments are those of a
             box, and the values outside it stay. "both": both, with a box each. None: whole maps.
         eps: added to the variance, in units of the features squared.
         partner: as in `MoEx`.
         grad: through whose moments the gradient flows: "both" as published, "own", "donor" or "none".
+        places_per_step: where several places are attached, how many of them a mixed step mixes at, drawn at random:
+            2 or 1 as published. None: every place has a coin of its own.
         per_sample: p is that of each sample, not of the batch.
         backend: of the exchange of whole maps, see `torchmoments.exchange`.
 
@@ -58,12 +60,15 @@ class CrossNorm(ExchangeMixer):
     eps: float = dataclasses.field(default=1e-5, kw_only=True)
     partner: Partner = dataclasses.field(default="random", kw_only=True)
     grad: str = dataclasses.field(default="both", kw_only=True)
+    places_per_step: int | None = dataclasses.field(default=2, kw_only=True)
     per_sample: bool = dataclasses.field(default=False, kw_only=True)
     backend: str = dataclasses.field(default="auto", kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("crop", self.crop, CROPS)
+        if self.places_per_step is not None and (type(self.places_per_step) is not int or self.places_per_step < 1):
+            raise ValueError(f"places_per_step needs a whole number over 0, or None; got {self.places_per_step!r}.")
 
     def decide(self, draw: Draw, generator: torch.Generator) -> Draw:
         if self.crop is None:

@@ -34,6 +34,14 @@ class Mixer(ABC):
         """Whether a mixed step mixes the labels too."""
         return False
 
+    @property
+    def places_per_step(self) -> int | None:
+        """Where several places are attached, how many of them, drawn at random, one coin is tossed for in a step.
+
+        None: every place has a coin of its own. Labels are mixed at one place: two label terms, not 2^k.
+        """
+        return 1 if self.mixes_labels else None
+
     def draw(
         self,
         batch_size: int,
