@@ -11,18 +11,31 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_autoencoder_reconstructs_better_with_its_moments(tmp_path):
-    pytest.importorskip("sklearn")
-    pytest.importorskip("matplotlib")
-    picture = tmp_path / "autoencoder.png"
-    printed = subprocess.run(
-        [sys.executable, "examples/autoencoder.py", "--out", picture, "--epochs", "3"],
+def run(script: str, *arguments: object) -> str:
+    for package in ("sklearn", "matplotlib"):
+        pytest.importorskip(package)
+    return subprocess.run(
+        [sys.executable, script, *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=True,
     ).stdout
+
+
+def test_the_autoencoder_reconstructs_better_with_its_moments(tmp_path):
+    picture = tmp_path / "autoencoder.png"
+    printed = run("examples/autoencoder.py", "--out", picture, "--epochs", 3)
     without, with_moments = (float(error) for error in re.findall(r"error (\S+) on 360 test images", printed))
     assert with_moments < without
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_page_of_a_method_has_its_picture(tmp_path):
+    run("docs/draw_methods.py", "--out", tmp_path)
+    drawn = {picture.name for picture in tmp_path.iterdir()}
+    assert drawn == {picture.name for picture in (ROOT / "docs/images/methods").iterdir()}
+    for page in (ROOT / "docs/methods").glob("*.md"):
+        (shown,) = re.findall(r"\(\.\./images/methods/(\S+)\)", page.read_text())
+        assert shown in drawn

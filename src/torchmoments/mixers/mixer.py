@@ -55,7 +55,8 @@ class Mixer(ABC):
         Args:
             batch_size: number of samples B.
             groups: class or domain of each sample: integers [B], or a sequence of B names. Partners come from another
-                (or the same) one where `partner` says so; otherwise they are not looked at.
+                (or the same) one where `partner` says so; otherwise they are not looked at. Best on the CPU: reading
+                them from a GPU waits for it.
             generator: a CPU generator; torch's global one where None.
             device: where the draw will be used; the CPU where None.
 
