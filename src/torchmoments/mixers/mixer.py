@@ -22,7 +22,7 @@ class Mixer(ABC):
 
     p: float
     partner: Partner
-    per_sample: bool
+    per_sample: bool = False
 
     # What `draw` decides by; all else belongs to `mix`, and a schedule cannot change it.
     drawn_by: ClassVar[tuple[str, ...]] = ("p", "partner", "per_sample", "alpha", "lam")
