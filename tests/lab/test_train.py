@@ -8,7 +8,9 @@ import torch
 
 import torchmoments as tm
 from torchmoments.lab import train as training
+from torchmoments.lab.checkpoint import Checkpoint
 from torchmoments.lab.config import TrainConfig
+from torchmoments.lab.device import make_fabric, own_random_numbers
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.task import Task
 
@@ -86,9 +88,38 @@ def test_a_method_that_never_mixes_gives_the_plain_run_bit_for_bit(digits, word)
     assert np.array_equal(idle.scores, plain.scores)
 
 
-def test_moex_and_labels_change_the_run(digits):
-    losses = {word: run(word, 1, digits).epochs[-1]["loss"] for word in ("none", "labels:p=1", "moex:p=1")}
-    assert len(set(losses.values())) == 3
+def test_every_method_changes_the_run_in_its_own_way(digits):
+    words = ["none", "labels:p=1", "moex:p=1", "mixstyle:p=1", "efdmix:p=1", "dsu:p=1", "crossnorm:p=1", "padain:p=1"]
+    words += ["mixup", "cutmix", "cutmix+moex:p=1", "mixup+moex:p=1", "moex:p=1,partner=other-group"]
+    losses = {word: run(word, 1, digits).epochs[-1]["loss"] for word in words}
+    assert len(set(losses.values())) == len(words)
+
+
+def test_input_mixing_leaves_the_draws_of_the_features_as_they_are(digits, monkeypatch):
+    partners = []
+    draw = tm.MoEx.draw
+    monkeypatch.setattr(tm.MoEx, "draw", lambda *a, **k: partners.append(draw(*a, **k)) or partners[-1])
+    run("moex:p=1", 5, digits)
+    alone, partners[:] = list(partners), []
+    run("cutmix+moex:p=1", 5, digits)
+    assert len(alone) == len(partners) == 8
+    assert all(mine.partner.equal(theirs.partner) for mine, theirs in zip(alone, partners, strict=True))
+
+
+def test_partners_of_another_class_are_of_another_class(digits, monkeypatch):
+    seen = []
+    draw = tm.MoEx.draw
+
+    def watched(*arguments, groups, **options):
+        seen.append((groups, draw(*arguments, groups=groups, **options)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(tm.MoEx, "draw", watched)
+    run("cutmix+moex:p=1,partner=other-group", 5, digits)
+    assert len(seen) == 8
+    for labels, drawn in seen:
+        assert labels.dtype == torch.int64
+        assert (labels[drawn.partner] != labels).all()
 
 
 def test_the_same_run_twice_is_bit_identical_and_leaves_the_callers_random_numbers(digits):
@@ -114,9 +145,28 @@ def test_dropout_is_the_same_with_and_without_a_method(digits):
 
     run("none", 4, digits, make_model=make_model)
     plain, masks[:] = list(masks), []
-    run("moex:p=1,norm=in,at=0", 4, digits, make_model=make_model)
-    assert len(plain) == len(masks) == 8
-    assert all(mine.equal(theirs) for mine, theirs in zip(plain, masks, strict=True))
+    for word in ("moex:p=1,norm=in,at=0", "cutmix", "mixup+dsu:p=1,at=0"):
+        masks.clear()
+        run(word, 4, digits, make_model=make_model)
+        assert len(plain) == len(masks) == 8
+        assert all(mine.equal(theirs) for mine, theirs in zip(plain, masks, strict=True))
+
+
+def test_a_run_taken_up_goes_on_with_the_same_input_mixing(digits, tmp_path):
+    checkpoint = Checkpoint(tmp_path / "state.pt", {})
+    config = replace(TINY, epochs=3)
+    whole = run("cutmix:p=0.7+moex", 6, digits, config)
+    fabric = make_fabric(config)
+    with own_random_numbers(fabric.device, 1):
+        first, second = (
+            training.Training(Task(config), parse_method("cutmix:p=0.7+moex"), 6, digits, fabric) for _ in range(2)
+        )
+        first.run_epoch()
+        first.keep(checkpoint)
+        second.take_up(checkpoint)
+        second.run_epoch()
+        second.run_epoch()
+    assert second.epochs == whole.epochs
 
 
 def test_site_is_seeded_by_the_run(digits, monkeypatch):
@@ -153,6 +203,8 @@ def test_a_loss_that_is_not_finite_says_its_step_and_epoch(digits):
         ("moex:norm=gn7,at=stem/layer1", "7"),
         ("moex:norm=in,at=stem/fc", "fc"),
         ("labels:at=nowhere", "nowhere"),
+        ("crossnorm:crop=both", "4 x 4 positions"),
+        ("cutmix+dsu:at=fc", "fc"),
     ],
 )
 def test_a_method_that_does_not_fit_the_model_is_refused_before_training(digits, word, sentence):

@@ -111,9 +111,10 @@ def _of_images(run: dict[str, Any], metric: Metric) -> np.ndarray | None:
 
 
 def _is_moex_of(word: str, labels: str) -> bool:
-    """Whether `labels` is the control of `word`: the same options, as typed."""
-    moex, control = word.partition(":"), labels.partition(":")
-    return moex[0] == "moex" and control[0] == "labels" and moex[1:] == control[1:]
+    """Whether `labels` is the control of `word`: the same options and the same mixing of images, as typed."""
+    inputs, plus, features = word.rpartition("+")
+    name, *options = features.partition(":")
+    return name == "moex" and labels == "".join([inputs, plus, "labels", *options])
 
 
 def _distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -95,9 +95,7 @@ def train(
         return training.result()
 
 
-def step(
-    model: Any, site: tm.Site | None, x: Tensor, y: Tensor, groups: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def step(model: Any, site: tm.Site | None, x: Tensor, y: Tensor, groups: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """One forward of a batch, mixed where the method says so: (loss, accuracy), both scalars.
 
     Args:

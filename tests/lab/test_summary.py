@@ -1,0 +1,20 @@
+import pytest
+
+from torchmoments.lab.summary import _is_moex_of
+
+
+@pytest.mark.parametrize(
+    ("word", "labels", "belong"),
+    [
+        ("moex", "labels", True),
+        ("moex:p=0.2,at=stem", "labels:p=0.2,at=stem", True),
+        ("cutmix+moex:p=0.25", "cutmix+labels:p=0.25", True),
+        ("moex", "labels:p=0.5", False),
+        ("cutmix+moex", "labels", False),
+        ("moex", "cutmix+labels", False),
+        ("mixstyle", "labels", False),
+        ("moex", "none", False),
+    ],
+)
+def test_the_control_of_a_method_has_its_options_and_its_mixing_of_images(word, labels, belong):
+    assert _is_moex_of(word, labels) == belong
