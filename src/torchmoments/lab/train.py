@@ -97,7 +97,7 @@ def step(model: Any, site: tm.Site | None, x: Tensor, y: Tensor) -> tuple[Tensor
     """One forward of a batch, mixed where the method says so: (loss, accuracy), both scalars."""
     with nullcontext() if site is None else site.mixing(len(x)) as plan:
         output = logits(model(x))
-        loss = tm.mixed_loss(F.cross_entropy, output, y, plan)
+    loss = tm.mixed_loss(F.cross_entropy, output, y, plan)
     return loss, tm.mixed_accuracy(output.detach(), y, plan)
 
 
