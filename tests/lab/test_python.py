@@ -1,10 +1,12 @@
 """`torchmoments.lab.compare`, with the user's own objects."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from torchmoments.lab import compare
 
@@ -31,16 +33,38 @@ def test_it_gives_the_summary_of_runs_in_folders(tmp_path):
     assert predictions["scores"].shape == (12, 3)
 
 
-def test_workers_get_functions_that_have_no_name(tmp_path):
+class Items(Dataset):
+    def __init__(self, number, seed):
+        self.images, self.targets = tensors(number, seed)
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, index):
+        return self.images[index] + torch.rand(1), self.targets[index]
+
+
+def test_workers_get_functions_that_have_no_name_and_read_images_ahead(tmp_path):
     width = 4
     model = lambda: nn.Sequential(nn.Conv2d(2, width, 3), nn.Flatten(), nn.Linear(36 * width, 3))  # noqa: E731
-    settings = {"methods": ["none"], **FAST, "seeds": 3}
+    settings = {"methods": ["none"], **FAST, "epochs": 1}
     for workers in (1, 2):
-        out = tmp_path / str(workers)
-        summary = compare(model, tensors(30, 0), tensors(12, 1), out=out, **settings | {"workers": workers})
-        assert summary["methods"]["none"]["n"] == 3
+        processes = {"workers": workers, "loader_workers": workers - 1}
+        summary = compare(model, Items(30, 0), Items(12, 1), out=tmp_path / str(workers), **settings | processes)
+        assert summary["methods"]["none"]["n"] == 2
     for path in (tmp_path / "1").glob("runs/*/*/predictions.npy"):
         assert path.read_bytes() == (tmp_path / "2" / path.relative_to(tmp_path / "1")).read_bytes()
+
+
+def test_what_cannot_be_sent_to_workers_is_refused(tmp_path):
+    lock = threading.Lock()
+
+    def locked(num_classes):
+        with lock:
+            return make_model(num_classes)
+
+    with pytest.raises(ValueError, match="need to be picklable for several workers; got .*lock.*Use workers=1"):
+        compare(locked, tensors(30, 0), tensors(12, 1), ["none"], out=tmp_path / "out", **FAST | {"workers": 2})
 
 
 def test_other_data_under_the_same_names_is_refused(tmp_path):
