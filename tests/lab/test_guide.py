@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,10 @@ def here(tmp_path, monkeypatch):
     (tmp_path / "mymodel.py").write_text(MAKE_MODEL)
     torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "weights.pt")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    yield
+    for name in ("mydata", "mymodel"):
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

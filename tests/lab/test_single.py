@@ -156,7 +156,7 @@ def command(folder, out, *more):
             "torchmoments.cli",
             "train",
             "--model",
-            "mymodel:make_model",
+            "convolution:make_model",
             *flags,
             "--out",
             out,
@@ -171,9 +171,10 @@ def command(folder, out, *more):
 
 
 def test_two_devices_train_what_one_does(tmp_path, monkeypatch):
-    (tmp_path / "mymodel.py").write_text(MODEL)
+    (tmp_path / "convolution.py").write_text(MODEL)
     monkeypatch.chdir(tmp_path)
-    one = SingleConfig(model="mymodel:make_model", method="none", out=tmp_path / "one")
+    monkeypatch.setattr("sys.path", list(sys.path))
+    one = SingleConfig(model="convolution:make_model", method="none", out=tmp_path / "one")
     train_once(replace(one, train_size=50, epochs=2, batch_size=15, lr=0.01))
     done = command(tmp_path, "two", "--method", "none")
     assert done.returncode == 0, done.stderr
@@ -187,7 +188,7 @@ def test_two_devices_train_what_one_does(tmp_path, monkeypatch):
 
 def test_two_devices_mix_by_their_own_draws_and_go_on_after_a_stop(tmp_path):
     # In one process a rank, as the launcher starts them; each writes what it drew.
-    (tmp_path / "mymodel.py").write_text(
+    (tmp_path / "convolution.py").write_text(
         MODEL
         + """
 import os
