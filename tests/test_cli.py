@@ -49,6 +49,22 @@ def call(capsys, arguments):
         (["--lr", "nan"], "lr needs a finite number above 0"),
         (["--lr", "inf"], "lr needs a finite number above 0"),
         (["--weight-decay", "-1"], "weight_decay needs a finite number"),
+        (["--image-size", "3"], "image_size needs at least 4"),
+        (["--loader-workers", "-1"], "loader_workers needs at least 0"),
+        (["--data-dir", "."], "data_dir is for data sets in files"),
+        (["--data", "mnist", "--data-dir", "/nowhere"], "got '/nowhere', which does not exist"),
+        (["--data", "cifar10", "--data-dir", "/nowhere"], "got '/nowhere', which does not exist"),
+        (["--data", "folder:/nowhere"], "got '/nowhere', which does not exist"),
+        (["--data", "no_such:make_data"], "needs a module that can be imported"),
+        (["--model", "smal"], "Nearest: 'small'"),
+        (["--model", "no_such:make_model"], "needs a module that can be imported"),
+        (["--model", "torchvision.models:list_models"], "to give a torch.nn.Module; got list"),
+        (["--pretrained"], "pretrained needs a network of timm, torchvision or pytorchcv; got 'small'"),
+        (["--weights", "/nowhere.pt"], "weights needs a file; got '/nowhere.pt'"),
+        (["--device", "cuda:7"], "device needs one that this machine has; got 'cuda:7'"),
+        (["--device", "gpu"], "device needs auto, cpu, cuda, cuda:1 or mps; got 'gpu'"),
+        (["--device", "meta"], "device needs auto, cpu, cuda, cuda:1 or mps; got 'meta'"),
+        (["--device", "cpu", "--precision", "16-mixed"], "precision 16-mixed needs a GPU"),
     ],
 )
 def test_a_wrong_request_is_one_sentence_and_writes_nothing(tmp_path, capsys, flags, sentence):
@@ -58,6 +74,48 @@ def test_a_wrong_request_is_one_sentence_and_writes_nothing(tmp_path, capsys, fl
     assert complaint.count("\n") == 1
     assert said == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--method", "meox"], "Nearest: 'moex'"),
+        (["--devices", "0"], "devices needs at least 1"),
+        (["--threads", "0"], "threads needs at least 1"),
+        (["--seed", "-1"], "seed needs at least 0"),
+        (["--batch-size", "3", "--devices", "2"], "batch_size needs 2 images for each of 2 devices; got 3"),
+    ],
+)
+def test_a_wrong_request_to_train_is_one_sentence_and_writes_nothing(tmp_path, capsys, flags, sentence):
+    code, said, complaint = call(capsys, ["train", "--out", str(tmp_path / "out"), *flags])
+    assert code == 2
+    assert sentence in complaint
+    assert complaint.count("\n") == 1
+    assert said == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_says_what_came_of_it(tmp_path, capsys):
+    flags = ["--train-size", "40", "--epochs", "1", "--width", "4", "--out", str(tmp_path / "out")]
+    code, said, complaint = call(capsys, ["train", *flags])
+    assert (code, complaint) == (0, "")
+    assert "Features are mixed after 'stem' of small" in said
+    assert "% after 1 epochs" in said
+    code, said, complaint = call(
+        capsys, ["train", *flags[:-1], str(tmp_path / "hot"), "--lr", "1e30", "--epochs", "30"]
+    )
+    assert code == 1
+    assert complaint.startswith("moex seed 0 failed: the loss needs to stay finite")
+
+
+def test_places_lists_names_in_order_with_shapes_and_the_default(capsys):
+    code, said, _ = call(capsys, ["places", "--model", "torchvision/resnet18", "--image-size", "64", "--depth", "1"])
+    assert code == 0
+    names = [line.split()[1 if line.startswith("*") else 0] for line in said.splitlines()[2:11]]
+    assert names == ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool"]
+    (default,) = [line.split() for line in said.splitlines() if line.startswith("*")]
+    assert default == ["*", "maxpool", "B", "x", "64", "x", "16", "x", "16", "MaxPool2d", "1"]
+    assert "The images are 3 x 64 x 64." in " ".join(said.split())
 
 
 @pytest.mark.parametrize("flags", [["--epochs", "many"], ["--epoch", "3"], ["--lr"]])

@@ -12,10 +12,11 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def blocks() -> list[tuple[str, str]]:
-    # The recipes run in test_recipes.py.
+    # The recipes run in test_recipes.py, the guide to comparisons in lab/test_guide.py.
+    elsewhere = ("recipes.md", "compare.md")
     documents = [
         ROOT / "README.md",
-        *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != "recipes.md"),
+        *(page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in elsewhere),
     ]
     return [
         (f"{document.name}-{number}", block)

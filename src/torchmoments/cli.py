@@ -45,6 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         _complain(str(error))
         return 2
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `| head` does; nor can the interpreter flush it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
         _complain(f"a file could not be read or written: {error}.")
         return 1

@@ -169,6 +169,39 @@ def test_a_run_taken_up_goes_on_with_the_same_input_mixing(digits, tmp_path):
     assert second.epochs == whole.epochs
 
 
+def test_compiled_after_attaching_the_method_is_still_there(digits, monkeypatch):
+    compile_ = torch.compile
+    monkeypatch.setattr(training.torch, "compile", lambda module, **_: compile_(module, backend="eager"))
+    plain, compiled = (run("moex:p=1", 1, digits, replace(TINY, compile=on)) for on in (False, True))
+    assert [epoch["loss"] for epoch in compiled.epochs] == pytest.approx([epoch["loss"] for epoch in plain.epochs])
+
+
+def test_mixed_precision_runs_the_network_in_16_bits(digits):
+    seen = set()
+
+    def make_model(num_classes):
+        layer = torch.nn.Linear(64, num_classes)
+        layer.register_forward_hook(lambda module, given, out: seen.add(out.dtype))
+        return torch.nn.Sequential(torch.nn.Flatten(), layer)
+
+    result = run("none", 0, digits, replace(TINY, precision="bf16-mixed"), make_model=make_model)
+    assert seen == {torch.bfloat16}
+    assert result.scores.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        ("constant", [0.1] * 8),
+        ("step", [0.1] * 4 + [0.01] * 2 + [0.001] * 2),
+        ("cosine", [0.05 * (1 + np.cos(np.pi * epoch / 8)) for epoch in range(8)]),
+    ],
+)
+def test_learning_rates_of_the_schedules(digits, schedule, rates):
+    result = run("none", 0, digits, replace(TINY, epochs=8, schedule=schedule))
+    assert [epoch["lr"] for epoch in result.epochs] == pytest.approx(rates)
+
+
 def test_site_is_seeded_by_the_run(digits, monkeypatch):
     seeds = []
     attach = tm.attach

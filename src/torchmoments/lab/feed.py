@@ -5,6 +5,7 @@ however many processes read them.
 """
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -108,12 +109,15 @@ class Feed:
     ) -> Iterator[Tensor]:
         shape = (self._size, self._crop, self._bicubic, augment, self.data.flips) if self._from_pictures else None
         number = self._workers if workers is None else workers
+        # Inside a comparison's worker the usual way to start a process is loky's, which a loader cannot use.
+        how = ("fork" if sys.platform == "linux" else "spawn") if number else None
         # Its own generator: a loader draws a number for its processes, of torch's global stream otherwise.
         return iter(
             DataLoader(
                 _Items(images, shape),
                 batch_sampler=items,
                 num_workers=number,
+                multiprocessing_context=how,
                 generator=torch.Generator().manual_seed(0),
             )
         )

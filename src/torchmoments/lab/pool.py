@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from pickle import PicklingError
 
 from joblib.externals.loky import ProcessPoolExecutor
 
@@ -59,6 +60,12 @@ def _train_until_a_worker_dies(waiting: deque[Run], workers: int, finished: Fini
                     reason = future.result()
                 except BrokenProcessPool:
                     return list(training.values())
+                except PicklingError as error:
+                    # The cause is a traceback as text; its last line says what.
+                    reason = str(error.__cause__ or error).strip('\n"').splitlines()[-1]
+                    raise ValueError(
+                        f"data and models need to be picklable for several workers; got {reason}. Use workers=1."
+                    ) from error
                 finished(training.pop(future), reason)
         return []
     finally:

@@ -41,7 +41,7 @@ def prepare(
     methods = parse_methods(words)
     check_device(config, devices)
     task = Task(config, make_model, train, test)
-    data = task.load()
+    data = task.load(anew=True)
     task = replace(task, config=config.filled(len(data.train)))
     data.subset(task.config.train_size or 0, seed=0)
     if config.data.startswith("folder:"):

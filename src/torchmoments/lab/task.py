@@ -30,9 +30,11 @@ class Task:
     test: Any = None
     facts: tuple[tuple[str, Setting], ...] = ()
 
-    def load(self) -> Data:
-        """The data. Of names, the last is kept for the next run in this process."""
+    def load(self, *, anew: bool = False) -> Data:
+        """The data. Of names, the last is kept for the next run in this process; `anew` reads it again."""
         if self.train is None:
+            if anew:
+                _load_once.cache_clear()
             return _load_once(SubjectConfig(data=self.config.data, data_dir=self.config.data_dir))
         from torchmoments.lab.data.own import from_objects
 

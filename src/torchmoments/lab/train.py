@@ -104,7 +104,7 @@ def step(model: Any, site: tm.Site | None, x: Tensor, y: Tensor, groups: Tensor 
     """
     with nullcontext() if site is None else site.mixing(len(x), groups=groups) as plan:
         output = logits(model(x))
-        loss = tm.mixed_loss(F.cross_entropy, output, y, plan)
+    loss = tm.mixed_loss(F.cross_entropy, output, y, plan)
     return loss, tm.mixed_accuracy(output.detach(), y, plan)
 
 

@@ -14,11 +14,9 @@ from torchmoments.lab.train import attach
 PLACES = {
     "small": "stem",
     "timm/resnet18": "maxpool",
-    "timm/resnetv2_50": "stem",
     "timm/convnext_atto": "stem",
     "timm/mobilenetv3_small_050": "bn1",
     "timm/regnetx_002": "stem",
-    "timm/densenet121": "features.pool0",
     "timm/levit_128s": "stem",
     "timm/vit_tiny_patch16_224": "norm_pre",
     "torchvision/resnet18": "maxpool",
@@ -27,7 +25,6 @@ PLACES = {
     "torchvision/shufflenet_v2_x0_5": "maxpool",
     "torchvision/squeezenet1_1": "features.0",
     "pytorchcv/resnet110": "features.init_block",
-    "pytorchcv/densenet100_k12_bc": "features.init_block",
     "pytorchcv/resnext29": "features.init_block",
 }
 

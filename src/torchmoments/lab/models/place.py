@@ -32,7 +32,7 @@ def default_place(model: nn.Module, x: Tensor) -> str:
     found: list[str] = []
 
     def start(name: str) -> None:
-        if ended and not found and _STAGES.fullmatch(name):
+        if ended and _STAGES.fullmatch(name):
             found.append(ended[-1])
 
     with _watched(model, start, lambda name, output: ended.append(name)):

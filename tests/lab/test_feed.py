@@ -1,0 +1,119 @@
+"""Images on their way to the network, against the same done one image at a time."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from torchmoments.lab.config import TrainConfig
+from torchmoments.lab.data.own import from_objects
+from torchmoments.lab.data.split import Data, Split
+from torchmoments.lab.feed import Feed, pad_crop_flip
+from torchmoments.lab.models import Input
+
+CPU = torch.device("cpu")
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_pad_crop_flip_does_what_its_boxes_say():
+    x = torch.randn(6, 3, 9, 11)
+    boxes = torch.tensor([[4, 4, 0], [4, 4, 1], [0, 0, 0], [8, 8, 0], [0, 8, 1], [3, 5, 1]])
+    for image, (top, left, flip), out in zip(x, boxes.tolist(), pad_crop_flip(x, boxes), strict=True):
+        expected = F.pad(image, (4, 4, 4, 4))[:, top : top + 9, left : left + 11]
+        assert out.equal(expected.flip(2) if flip else expected)
+
+
+def bytes_in_memory(flips=True):
+    random = np.random.default_rng(0)
+    images = torch.from_numpy(random.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8))
+    split = Split(images, torch.arange(40) % 4)
+    return Data(split, split, tuple("abcd"), peak=255.0, mean=(0.3,), std=(0.2,), flips=flips)
+
+
+def test_images_in_memory_are_normalized_repeated_and_resized():
+    data = bytes_in_memory()
+    wanted = Input(channels=3, size=16, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), fixed_size=True)
+    (x,) = Feed(data, wanted, TrainConfig(), CPU).test()
+    raw = F.interpolate(data.test.images.float() / 255, (16, 16), mode="bilinear", antialias=True)
+    for channel, (mean, std) in enumerate([(0.1, 0.5), (0.2, 0.6), (0.3, 0.7)]):
+        torch.testing.assert_close(x[:, channel], (raw[:, 0] - mean) / std)
+    (own,) = Feed(data, Input(), TrainConfig(), CPU).test()
+    torch.testing.assert_close(own, (data.test.images.float() / 255 - 0.3) / 0.2)
+
+
+def test_shares_of_the_ranks_make_up_the_batch():
+    feed = Feed(bytes_in_memory(), Input(), TrainConfig(augment=True), CPU)
+    pool = feed.pool(torch.arange(30))
+    batches = [torch.arange(0, 13), torch.arange(13, 30)]
+    whole = list(feed.training(pool, batches, generator()))
+    parts = [list(feed.training(pool, batches, generator(), rank, 3)) for rank in range(3)]
+    for number, (x, y) in enumerate(whole):
+        assert torch.cat([part[number][0] for part in parts]).equal(x)
+        assert torch.cat([part[number][1] for part in parts]).equal(y)
+    assert not whole[0][0].equal(next(feed.training(pool, batches, generator(1)))[0])
+
+
+def test_where_a_mirrored_image_is_of_no_class_nothing_is_mirrored():
+    ramp = torch.arange(8, dtype=torch.uint8).expand(20, 1, 8, 8).contiguous()
+    for flips in (False, True):
+        split = Split(ramp, torch.arange(20) % 4)
+        feed = Feed(Data(split, split, tuple("abcd"), flips=flips), Input(), TrainConfig(augment=True), CPU)
+        ((x, _),) = feed.training(feed.pool(torch.arange(20)), [torch.arange(20)], generator())
+        # The ramp rises from pixel to pixel, and falls where it is mirrored.
+        steps = x[:, 0].diff(dim=-1).sign().sum((1, 2))
+        assert bool((steps < 0).any()) == flips
+        assert bool((steps > 0).any())
+
+
+class Random(torch.utils.data.Dataset):
+    """Items with a transform of their own that draws from torch's random numbers."""
+
+    targets = (0, 1, 2, 3) * 5
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return torch.full((1, 6, 6), float(index)) + torch.rand(1, 6, 6), self.targets[index]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_transforms_of_a_users_data_are_paired_and_leave_the_stream_of_the_network(workers):
+    data = from_objects(Random(), Random())
+    feed = Feed(data, Input(), TrainConfig(loader_workers=workers), CPU)
+    batches = [torch.tensor([3, 1, 4]), torch.tensor([0, 2])]
+    pool = feed.pool(torch.arange(5, 15))
+    before = torch.get_rng_state()
+    first, again = (list(feed.training(pool, batches, generator())) for _ in range(2))
+    assert torch.get_rng_state().equal(before)
+    for (x, y), (same_x, same_y) in zip(first, again, strict=True):
+        assert x.equal(same_x)
+        assert y.equal(same_y)
+    assert first[0][0].flatten(1).amin(1).int().tolist() == [8, 6, 9]
+    assert first[0][1].tolist() == [0, 2, 1]
+    other = next(feed.training(pool, batches, generator(1)))
+    assert not other[0].equal(first[0][0])
+
+
+def test_pictures_of_a_users_data_are_treated_like_those_of_a_folder():
+    class Pictures(Random):
+        def __getitem__(self, index):
+            return Image.new("L", (20 + index, 30), 255), self.targets[index]
+
+    feed = Feed(from_objects(Pictures(), Pictures()), Input(), TrainConfig(augment=True, image_size=16), CPU)
+    ((x, _),) = feed.training(feed.pool(torch.arange(20)), [torch.arange(20)], generator())
+    assert x.shape == (20, 3, 16, 16)
+    torch.testing.assert_close(
+        x[0, :, 0, 0], (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
+    )
+
+
+def test_augmentation_of_what_is_no_image_is_refused():
+    points = (torch.randn(8, 3, 20), torch.arange(8) % 2)
+    feed = Feed(from_objects(points, points), Input(), TrainConfig(augment=True), CPU)
+    with pytest.raises(ValueError, match=r"augment needs images \[C, H, W\]; got \[3, 20\]"):
+        next(feed.training(feed.pool(torch.arange(8)), [torch.arange(8)], generator()))

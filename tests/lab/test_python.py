@@ -1,0 +1,109 @@
+"""`torchmoments.lab.compare`, with the user's own objects."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import Dataset, TensorDataset
+
+from torchmoments.lab import compare
+
+FAST = {"epochs": 2, "batch_size": 8, "seeds": 2, "workers": 1}
+
+
+def tensors(number, seed):
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(number) % 3
+    return torch.randn(number, 2, 8, 8, generator=generator) + labels.view(-1, 1, 1, 1), labels
+
+
+def make_model(num_classes):
+    return nn.Sequential(nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, num_classes))
+
+
+def test_it_gives_the_summary_of_runs_in_folders(tmp_path):
+    methods = ["none", "moex:at=2"]
+    summary = compare(make_model, tensors(30, 0), TensorDataset(*tensors(12, 1)), methods, out=tmp_path / "out", **FAST)
+    assert summary["methods"]["moex:at=2"]["n"] == 2
+    assert summary["settings"]["model"] == "objects:make_model"
+    predictions = np.load(tmp_path / "out" / "runs" / "none" / "seed0" / "predictions.npy")
+    assert predictions["target"].tolist() == tensors(12, 1)[1].tolist()
+    assert predictions["scores"].shape == (12, 3)
+
+
+class Items(Dataset):
+    def __init__(self, number, seed):
+        self.images, self.targets = tensors(number, seed)
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, index):
+        return self.images[index] + torch.rand(1), self.targets[index]
+
+
+def test_workers_get_functions_that_have_no_name_and_read_images_ahead(tmp_path):
+    width = 4
+    model = lambda: nn.Sequential(nn.Conv2d(2, width, 3), nn.Flatten(), nn.Linear(36 * width, 3))  # noqa: E731
+    settings = {"methods": ["none"], **FAST, "epochs": 1}
+    for workers in (1, 2):
+        processes = {"workers": workers, "loader_workers": workers - 1}
+        summary = compare(model, Items(30, 0), Items(12, 1), out=tmp_path / str(workers), **settings | processes)
+        assert summary["methods"]["none"]["n"] == 2
+    for path in (tmp_path / "1").glob("runs/*/*/predictions.npy"):
+        assert path.read_bytes() == (tmp_path / "2" / path.relative_to(tmp_path / "1")).read_bytes()
+
+
+def test_what_cannot_be_sent_to_workers_is_refused(tmp_path):
+    lock = threading.Lock()
+
+    def locked(num_classes):
+        with lock:
+            return make_model(num_classes)
+
+    with pytest.raises(ValueError, match="need to be picklable for several workers; got .*lock.*Use workers=1"):
+        compare(locked, tensors(30, 0), tensors(12, 1), ["none"], out=tmp_path / "out", **FAST | {"workers": 2})
+
+
+def test_other_data_under_the_same_names_is_refused(tmp_path):
+    first = {"test": tensors(12, 1), "methods": ["none"], "out": tmp_path / "out", **FAST}
+    compare(make_model, tensors(30, 0), **first)
+    images, labels = tensors(30, 0)
+    with pytest.raises(ValueError, match=r"holds runs with images 30 \+ 12 of 3 classes, \w+; got images 30 \+ 12"):
+        compare(make_model, (images, labels.flip(0)), **first)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"make_model": nn.Linear(2, 2)}, None),
+        ({"make_model": 3}, "make_model needs a function that gives a new model for each run; got int"),
+        ({"epoch": 3}, "compare has no setting 'epoch'. Nearest: 'epochs'"),
+        ({"width": 3}, "compare has no setting 'width'"),
+        ({"schedule": "linear"}, "schedule needs one of cosine, step, constant; got 'linear'"),
+        ({"metric": "accuracy"}, "metric needs one of error, balanced-error, auroc"),
+        ({"methods": ["meox"]}, "Nearest: 'moex'"),
+        ({"methods": ["moex"]}, "not found in Sequential. Write it in the method: moex:at=NAME"),
+        ({"train": 3}, "train needs a torch Dataset"),
+    ],
+)
+def test_a_wrong_request_writes_nothing(tmp_path, change, sentence):
+    asked = {"make_model": make_model, "train": tensors(30, 0), "test": tensors(12, 1), "out": tmp_path / "out"}
+    with pytest.raises(ValueError, match=sentence):
+        compare(**asked | {"methods": ["none"]} | change)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("metric", ["balanced-error", "auroc"])
+def test_each_metric_is_reported_in_the_same_keys(tmp_path, metric):
+    summary = compare(
+        make_model, tensors(30, 0), tensors(12, 1), ["none", "moex:at=2"], out=tmp_path / "out", metric=metric, **FAST
+    )
+    entry = summary["paired"]["moex:at=2"]
+    assert entry["n"] == 2
+    assert entry["difference_mean"] == pytest.approx(
+        summary["methods"]["moex:at=2"]["error_mean"] - summary["methods"]["none"]["error_mean"]
+    )
+    assert ("difference_ci95_with_images" in entry) == (metric == "balanced-error")

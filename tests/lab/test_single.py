@@ -1,0 +1,219 @@
+"""`torchmoments train`: checkpoints, resuming, several devices, its folder."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import filelock
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from torchmoments.lab import single
+from torchmoments.lab import train as training
+from torchmoments.lab.config import SingleConfig, TrainConfig
+from torchmoments.lab.methods import parse_method
+from torchmoments.lab.runs import Run
+from torchmoments.lab.single import train_once
+from torchmoments.lab.task import Task
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return SingleConfig(train_size=40, epochs=4, batch_size=16, width=4, augment=True, out=tmp_path / "out")
+
+
+def outcome(out):
+    return {name: (out / name).read_bytes() for name in ("predictions.npy", "weights.safetensors", "metrics.csv")}
+
+
+def stopped_after(epoch, monkeypatch, run):
+    """Call `run`, which is stopped as with Ctrl-C when it has kept this epoch."""
+    keep = training.Training.keep
+
+    def keep_and_stop(self, checkpoint):
+        keep(self, checkpoint)
+        if self.epoch == epoch:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Training, "keep", keep_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            run()
+
+
+def test_a_stopped_run_goes_on_to_the_same_result_bit_for_bit(tiny, tmp_path, monkeypatch):
+    whole = replace(tiny, out=tmp_path / "whole")
+    train_once(whole)
+    stopped_after(2, monkeypatch, lambda: train_once(tiny))
+    assert [path.name for path in tiny.out.iterdir()] == ["checkpoint.pt"]
+    epochs = []
+    train_once(tiny, lambda done, total: epochs.append(done))
+    assert epochs == [3, 4]
+    assert outcome(tiny.out) == outcome(whole.out)
+
+
+def test_dropout_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    config = TrainConfig(train_size=40, epochs=4, batch_size=16, lr=0.1)
+
+    def make_model():
+        norm, dropout = torch.nn.BatchNorm2d(1), torch.nn.Dropout(0.5)
+        return torch.nn.Sequential(norm, torch.nn.Flatten(), dropout, torch.nn.Linear(64, 10))
+
+    task = Task(config, make_model=make_model)
+    method, data = parse_method("moex:norm=in,at=0"), task.load()
+    whole = training.train(task, method, 0, data)
+    checkpoint = single.Checkpoint(tmp_path / "checkpoint.pt", {})
+    stopped_after(2, monkeypatch, lambda: training.train(task, method, 0, data, checkpoint=checkpoint))
+    # Whatever came in between is no part of the run.
+    torch.manual_seed(99)
+    torch.rand(7)
+    resumed = training.train(task, method, 0, data, checkpoint=checkpoint)
+    assert resumed.epochs == whole.epochs
+    assert np.array_equal(resumed.scores, whole.scores)
+
+
+def test_the_folder_is_a_run_folder_with_the_weights(tiny):
+    summary = train_once(tiny)
+    names = {"config.json", "env.json", "metrics.csv", "predictions.npy", "summary.json", "weights.safetensors"}
+    assert {path.name for path in tiny.out.iterdir()} == names
+    written = json.loads((tiny.out / "summary.json").read_text())
+    assert written["error"] == summary["error"]
+    predictions = np.load(tiny.out / "predictions.npy")
+    task = Task(tiny)
+    model = task.build(task.load()).module
+    model.load_state_dict(load_file(tiny.out / "weights.safetensors"))
+    data = task.load()
+    with torch.inference_mode():
+        x = (data.test.images / 16 - 4.9 / 16) / (6 / 16)
+        expected = model.eval()(x).softmax(1)
+    torch.testing.assert_close(torch.from_numpy(predictions["scores"].copy()), expected)
+
+
+def test_it_is_the_run_that_compare_makes(tiny, tmp_path):
+    train_once(replace(tiny, seed=3))
+    task = Task(tiny.filled(1437))
+    run = Run.of_comparison(tmp_path / "comparison", task, "moex", 3)
+    assert run.train() is None
+    for name in ("predictions.npy", "metrics.csv"):
+        assert (run.folder / name).read_bytes() == (tiny.out / name).read_bytes()
+
+
+def test_a_complete_run_is_left_alone(tiny):
+    train_once(tiny)
+    before = outcome(tiny.out), (tiny.out / "summary.json").stat().st_mtime_ns
+    said = []
+    train_once(tiny, notice=said.append)
+    assert said[-1] == f"This run is complete in {tiny.out}."
+    assert (outcome(tiny.out), (tiny.out / "summary.json").stat().st_mtime_ns) == before
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_a_folder_of_another_run_is_refused(tiny, monkeypatch, complete):
+    if complete:
+        train_once(tiny)
+    else:
+        stopped_after(1, monkeypatch, lambda: train_once(tiny))
+    files = {path: path.read_bytes() for path in tiny.out.iterdir()}
+    with pytest.raises(ValueError, match="holds runs with lr 0.1, seed 0; got lr 0.2, seed 1"):
+        train_once(replace(tiny, lr=0.2, seed=1))
+    assert {path: path.read_bytes() for path in tiny.out.iterdir()} == files
+
+
+def test_a_folder_in_use_or_of_other_files_is_refused(tiny):
+    with filelock.FileLock(tiny.out.with_name(".out.lock")), pytest.raises(ValueError, match="nobody is working in"):
+        train_once(tiny)
+    (tiny.out / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="which holds other files, such as thesis.txt"):
+        train_once(tiny)
+
+
+def test_a_damaged_checkpoint_is_refused(tiny):
+    tiny.out.mkdir()
+    (tiny.out / "checkpoint.pt").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"needs to be whole; '.*checkpoint.pt' is not"):
+        train_once(tiny)
+
+
+MODEL = """
+import torch
+def make_model(num_classes):
+    # Without BatchNorm two halves of a batch give the gradient of the whole.
+    layers = torch.nn.Conv2d(1, 8, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(288, num_classes)
+    return torch.nn.Sequential(*layers)
+"""
+
+
+def command(folder, out, *more):
+    # 50 images are batches of 15, 15, 15 and 5: the shares of two devices differ.
+    flags = ["--train-size", "50", "--epochs", "2", "--batch-size", "15", "--lr", "0.01", "--devices", "2"]
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torchmoments.cli",
+            "train",
+            "--model",
+            "convolution:make_model",
+            *flags,
+            "--out",
+            out,
+            *more,
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_two_devices_train_what_one_does(tmp_path, monkeypatch):
+    (tmp_path / "convolution.py").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    one = SingleConfig(model="convolution:make_model", method="none", out=tmp_path / "one")
+    train_once(replace(one, train_size=50, epochs=2, batch_size=15, lr=0.01))
+    done = command(tmp_path, "two", "--method", "none")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Written to") == 1
+    one, two = (load_file(tmp_path / out / "weights.safetensors") for out in ("one", "two"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=1e-5, rtol=1e-4)
+    metrics = [(tmp_path / out / "metrics.csv").read_text().splitlines()[2].split(",")[1:3] for out in ("one", "two")]
+    assert np.array(metrics[1], float) == pytest.approx(np.array(metrics[0], float), rel=1e-4)
+
+
+def test_two_devices_mix_by_their_own_draws_and_go_on_after_a_stop(tmp_path):
+    # In one process a rank, as the launcher starts them; each writes what it drew.
+    (tmp_path / "convolution.py").write_text(
+        MODEL
+        + """
+import os
+from torchmoments.lab import train
+step, keep = train.step, train.Training.keep
+def watched(model, site, x, y):
+    loss = step(model, site, x, y)
+    with open(f"draws{os.environ.get('LOCAL_RANK', '0')}", "a") as file:
+        file.write(f"{'-' if site._last_plan is None else site._last_plan.draws['0'].partner.tolist()}\\n")
+    return loss
+def keep_and_stop(self, checkpoint):
+    keep(self, checkpoint)
+    if os.path.exists("stop"):
+        os._exit(9)
+train.step, train.Training.keep = watched, keep_and_stop
+"""
+    )
+    mixed = ["--method", "moex:at=0"]
+    assert command(tmp_path, "whole", *mixed).returncode == 0
+    draws = [(tmp_path / f"draws{rank}").read_text() for rank in (0, 1)]
+    assert draws[0] != draws[1]
+    (tmp_path / "stop").touch()
+    assert command(tmp_path, "resumed", *mixed).returncode != 0
+    assert (tmp_path / "resumed" / "checkpoint.pt").exists()
+    (tmp_path / "stop").unlink()
+    done = command(tmp_path, "resumed", *mixed)
+    assert done.returncode == 0, done.stderr
+    assert outcome(tmp_path / "resumed") == outcome(tmp_path / "whole")
