@@ -4,16 +4,18 @@ Features x are [B, C, *positions]: images [B, C, H, W], sequences [B, C, T], vec
 they are [B, *positions, C].
 """
 
+import functools
+import importlib.util
+
 import torch
 from torch import Tensor
 
 from torchmoments.ops import closed_form, reference
-from torchmoments.ops.norms import Norm, group
+from torchmoments.ops.norms import Grouped, Norm, group
 from torchmoments.ops.reference import Moments
 
 GRADIENTS = ("both", "own", "donor", "none")
-BACKENDS = ("auto", "reference", "compiled")
-MOMENTS = ("both", "mean", "std")
+BACKENDS = ("auto", "reference", "compiled", "triton")
 
 
 def moments(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float = 1e-5) -> Moments:
@@ -99,9 +101,9 @@ def exchange(
             with no such value, on either side, leaves the values as they are.
         mixed: [B] bool, whose moments are exchanged; the others pass bit for bit. All where None.
         own_weight: weight of the own moments, a float or [B]: 0 is the full exchange, 1 changes nothing.
-        moment: which of the two is exchanged: "both", "mean" or "std"; the other stays the sample's own.
-        backend: "reference" is the plain formula, "compiled" the same under `torch.compile`. "auto" never compiles
-            by itself: the plain formula inside `torch.compile`, otherwise the formula with its backward in closed form.
+        backend: "reference" is the plain formula, "compiled" the same under `torch.compile`, "triton" its kernels.
+            "auto" never compiles by itself: inside `torch.compile` the plain formula, on CUDA Triton where it is
+            installed and knows the dtype and the layout, otherwise the formula with its backward in closed form.
 
     Returns:
         Features with the shape, dtype and memory format of x. Computed in float32 (float64 for float64).
@@ -109,8 +111,10 @@ def exchange(
     Gradient: flows to x[i] and, through mean[j] and std[j], to x[j], as `grad` says.
 
     Raises:
-        ValueError: partner is not int64 [B] on x's device, unknown grad, moment or backend, or as in `moments`.
-        RuntimeError: backend="compiled" where no C++ compiler is found.
+        ValueError: partner is not int64 [B] on x's device, unknown grad or backend, or as in `moments`.
+        RuntimeError: backend="compiled" where no C++ compiler is found, backend="triton" where x is not on a GPU or
+            the axes of the norm lie too scattered in memory.
+        ImportError: backend="triton" where Triton is not installed.
 
     Source: Li et al., "On Feature Normalization and Data Augmentation", CVPR 2021.
     """
@@ -124,48 +128,42 @@ def exchange(
     if x.shape[0] == 0:
         return x.clone()
     grouped = group(x, norm, channel_dim)
-    compute = _backend(backend)
-    view = compute(grouped.view, partner, mixed, own_weight, grouped.axes, eps, grad, positive_only, moment)
+    compute = _backend(backend, grouped)
+    view = compute(grouped.view, partner, mixed, own_weight, grouped.axes, eps, grad, positive_only)
     return grouped.restore(view)
 
 
-def restyle(x: Tensor, own: Moments, new: Moments, *, mixed: Tensor | None = None, backend: str = "auto") -> Tensor:
-    """Give features other moments: out = (x - own.mean) / own.std * new.std + new.mean.
-
-    The one affine map of every mixer whose new moments are not an exchange. It knows no norm: the moments say by their
-    shape what they are of.
-
-    Args:
-        x: features [B, ...], floating point. Not modified.
-        own: the moments that x has, broadcasting against it.
-        new: those it gets, broadcasting against it.
-        mixed: [B] bool, who gets them; the others pass bit for bit. All where None.
-        backend: "auto" or "reference", which are the same plain formula.
-
-    Returns:
-        Features with the shape, dtype and memory format of x, computed in the dtype of the moments.
-
-    Gradient: flows to x and to all four moments.
-
-    Raises:
-        ValueError: mixed is not bool [B], unknown backend.
-    """
-    _check_mixed(x, mixed)
-    if backend not in ("auto", "reference"):
-        raise ValueError(f"backend of restyle needs one of auto, reference; got {backend!r}.")
-    return reference.restyle(x, own, new, None if mixed is None else reference.for_samples(mixed, x))
-
-
-def _backend(name: str):  # type: ignore[no-untyped-def]
+def _backend(name: str, grouped: Grouped):  # type: ignore[no-untyped-def]
     if name == "auto":
-        return reference.exchange if _plain_formula_needed() else closed_form.exchange
+        if _plain_formula_needed():
+            return reference.exchange
+        if grouped.view.is_cuda and _triton_is_installed():
+            from torchmoments.ops import triton
+
+            if triton.supported(grouped.view, grouped.axes):
+                return triton.exchange
+        return closed_form.exchange
     if name == "reference":
         return reference.exchange
     if name == "compiled":
         from torchmoments.ops import compiled
 
         return compiled.exchange
+    if name == "triton":
+        try:
+            from torchmoments.ops import triton
+        except ModuleNotFoundError as error:
+            if error.name != "triton":
+                raise
+            raise ImportError('backend="triton" needs Triton. Install it with: pip install triton') from error
+        return triton.exchange
     raise ValueError(f"backend needs one of {', '.join(BACKENDS)}; got {name!r}.")
+
+
+@functools.cache
+def _triton_is_installed() -> bool:
+    """Whether Triton can be imported; it is not imported for that."""
+    return importlib.util.find_spec("triton") is not None
 
 
 def _plain_formula_needed() -> bool:

@@ -80,22 +80,10 @@ class _Exchange(torch.autograd.Function):
         h = x.to(mean.dtype).sub(mean).div_(std)
         g1 = g.sum(axes, keepdim=True)
         g2 = (g * h).sum(axes, keepdim=True)
-        k = new_std / std
-        if mask is not None:
-            k = torch.where(mask, k, 1.0)
-            g1 = torch.where(mask, g1, 0.0)
-            g2 = torch.where(mask, g2, 0.0)
-        own_weight = ctx.own_weight
-        if isinstance(own_weight, Tensor):
-            own_weight = for_samples(own_weight, mean).to(mean.dtype)
-        u, v = reference.weights_of(own_weight, moment)
-        c1, c2 = torch.zeros_like(g1), torch.zeros_like(g2)
-        if grad in ("both", "own"):
-            c1 += (u - k) * g1
-            c2 += (v - k) * g2
-        if grad in ("both", "donor"):
-            c1.index_add_(0, partner, (1 - u) * g1)
-            c2.index_add_(0, partner, (1 - v) * g2)
+        weight = ctx.own_weight
+        if isinstance(weight, Tensor):
+            weight = for_samples(weight, mean).to(mean.dtype)
+        k, c1, c2 = coefficients(g1, g2, new_std / std, partner, mask, (weight, weight), grad)
         if positive_only:
             moved = h.mul_(c2).add_(c1).div_(count.clamp(min=1)).masked_fill_(x <= 0, 0)
         else:
@@ -105,10 +93,32 @@ class _Exchange(torch.autograd.Function):
         return (dx, *[None] * 8)
 
 
-def _restyle_in_one_buffer(x: Tensor, own: Moments, new: Moments, mask: Tensor | None) -> Tensor:
-    mean, scale, shift = own.mean, new.std / own.std, new.mean
+def coefficients(
+    g1: Tensor,
+    g2: Tensor,
+    k: Tensor,
+    partner: Tensor,
+    mask: Tensor | None,
+    weights: tuple[Tensor | float, Tensor | float],
+    grad: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the backward multiplies: k, and with the own weights u of the mean and v of the std u G1 - k G1 + A and
+    v G2 - k G2 + B, as far as `grad` says. All have the shape of a moment."""
+    u, v = weights
     if mask is not None:
-        mean = torch.where(mask, mean, 0.0)
-        scale = torch.where(mask, scale, 1.0)
-        shift = torch.where(mask, shift, -0.0)
+        k = torch.where(mask, k, 1.0)
+        g1 = torch.where(mask, g1, 0.0)
+        g2 = torch.where(mask, g2, 0.0)
+    c1, c2 = torch.zeros_like(g1), torch.zeros_like(g2)
+    if grad in ("both", "own"):
+        c1 += (u - k) * g1
+        c2 += (v - k) * g2
+    if grad in ("both", "donor"):
+        c1.index_add_(0, partner, (1 - u) * g1)
+        c2.index_add_(0, partner, (1 - v) * g2)
+    return k, c1, c2
+
+
+def _restyle_in_one_buffer(x: Tensor, own: Moments, new: Moments, mask: Tensor | None) -> Tensor:
+    mean, scale, shift = reference.affine(own, new, mask)
     return (x.to(mean.dtype) - mean).mul_(scale).add_(shift).to(x.dtype)
