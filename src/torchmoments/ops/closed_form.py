@@ -38,7 +38,9 @@ def exchange(
     moment: str,
 ) -> Tensor:
     """`reference.exchange`, with the backward above."""
-    y: Tensor = _Exchange.apply(x, partner, mixed, own_weight, axes, eps, grad, positive_only, moment)
+    if mixed is not None and mixed.device.type == "cpu" and bool(mixed.all()):
+        mixed = None
+    y: Tensor = _Exchange.apply(x, partner, mixed, own_weight, axes, eps, grad, positive_only)
     return y
 
 
@@ -183,36 +185,36 @@ def _moments(x: Tensor, axes: tuple[int, ...], eps: float) -> Moments:
     if x.device.type != "cpu":
         return reference.moments(x, axes, eps)
     means, variances = [], []
-    for block in _blocks(x):
-        part = x[block].to(reference.statistics_type(x))
+    for block, buffer in _blocks(x):
+        part = x[block].to(buffer.dtype)
         mean = part.mean(axes, keepdim=True)
-        deviations = part - mean
         means.append(mean)
+        deviations = torch.sub(part, mean, out=buffer)
         variances.append(deviations.mul_(deviations).sum(axes, keepdim=True))
     mean = _joined(means)
-    return Moments(mean, (_joined(variances) / (_values(x, mean) - 1)).add_(eps).sqrt_())
+    return Moments(mean, _joined(variances).div_(_values(x, mean) - 1).add_(eps).sqrt_())
 
 
 def _restyle(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """(x - mean) * scale + shift, in x's dtype."""
-    if mean.shape[0] != x.shape[0] or scale.shape[0] != x.shape[0] or shift.shape[0] != x.shape[0]:
-        mean, scale, shift = (m.expand(x.shape[0], *m.shape[1:]) for m in (mean, scale, shift))
+    mean, scale, shift = (m.expand(x.shape[0], *m.shape[1:]) for m in (mean, scale, shift))
     y = torch.empty_like(x)
-    for block in _blocks(x):
-        moved = (x[block].to(mean.dtype) - mean[block]).mul_(scale[block]).add_(shift[block])
-        y[block] = moved
+    for block, buffer in _blocks(x):
+        into = y[block] if y.dtype == buffer.dtype else buffer
+        moved = torch.sub(x[block], mean[block], out=into).mul_(scale[block]).add_(shift[block])
+        if into is buffer:
+            y[block] = moved
     return y
 
 
 def _sums(x: Tensor, g: Tensor, mean: Tensor, std: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """G1 and G2."""
     g1, g2 = [], []
-    for block in _blocks(x):
-        part = g[block].to(mean.dtype)
-        deviations = x[block].to(mean.dtype) - mean[block]
+    for block, buffer in _blocks(x):
+        part = g[block].to(buffer.dtype)
         g1.append(part.sum(axes, keepdim=True))
-        g2.append(deviations.mul_(part).sum(axes, keepdim=True))
-    return _joined(g1), _joined(g2) / std
+        g2.append(torch.sub(x[block], mean[block], out=buffer).mul_(part).sum(axes, keepdim=True))
+    return _joined(g1), _joined(g2).div_(std)
 
 
 def _gradient(
@@ -220,20 +222,25 @@ def _gradient(
 ) -> Tensor:
     """k g + c1 + c2 (x - mean), the last two where x > 0 only if `only_positive`."""
     dx = torch.empty_like(x)
-    for block in _blocks(x):
-        moved = (x[block].to(mean.dtype) - mean[block]).mul_(c2[block]).add_(c1[block])
+    for block, buffer in _blocks(x):
+        moved = torch.sub(x[block], mean[block], out=buffer).mul_(c2[block]).add_(c1[block])
         if only_positive:
             moved.masked_fill_(x[block] <= 0, 0)
-        dx[block] = moved.add_(g[block].to(mean.dtype) * k[block])
+        if dx.dtype == buffer.dtype:
+            # Two steps: addcmul is slow on a CPU where k is broadcast along the last axis.
+            torch.mul(g[block], k[block], out=dx[block]).add_(moved)
+        else:
+            dx[block] = moved.add_(g[block] * k[block])
     return dx
 
 
-def _blocks(x: Tensor) -> Iterator[slice]:
-    """The batch in blocks of samples that fit in a CPU's cache; other devices take it at once."""
+def _blocks(x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """The batch in blocks of samples that fit in a CPU's cache, with one buffer; other devices take it at once."""
     samples = x.shape[0]
     step = max(1, BLOCK // max(1, x[0].numel())) if x.device.type == "cpu" else samples
+    buffer = torch.empty_like(x[:step], dtype=reference.statistics_type(x))
     for start in range(0, samples, step):
-        yield slice(start, start + step)
+        yield slice(start, start + step), buffer[: min(step, samples - start)]
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -4,6 +4,7 @@ Each round runs every contestant once, in another order, so that a machine that 
 all. What is compared is of the same round.
 """
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -75,7 +76,7 @@ def _on_gpu(stages: Sequence[Callable[[], Any]]) -> list[float]:
         stage()
         event.record()
     torch.cuda.synchronize()
-    return [before.elapsed_time(after) / 1000 for before, after in zip(events, events[1:], strict=False)]
+    return [before.elapsed_time(after) / 1000 for before, after in itertools.pairwise(events)]
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
