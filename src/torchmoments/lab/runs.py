@@ -155,7 +155,7 @@ def environment(task: Task, threads: int = 1) -> dict[str, str | int]:
     }
     return {
         "torch": torch.__version__,
-        "python": platform.pythonversion_of(),
+        "python": platform.python_version(),
         "torchmoments": version_of("torchmoments"),
         **versions,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

@@ -7,10 +7,10 @@ machine: `python -m torchmoments.lab.bench op --help`. The figure needs matplotl
 import importlib.util
 from collections.abc import Iterator
 
-from torchmoments.lab.bench.config import OpConfig, StepConfig
+from torchmoments.lab.bench.config import Op, Step
 
 
-def run(config: OpConfig | StepConfig) -> Iterator[dict[str, str | int | float | None]]:
+def run(config: Op | Step) -> Iterator[dict[str, str | int | float | None]]:
     """Measure, add the rows to the CSV and draw them; gives row after row.
 
     Raises:
@@ -22,11 +22,11 @@ def run(config: OpConfig | StepConfig) -> Iterator[dict[str, str | int | float |
 
     config.check()
     rows.check(config.out)
-    for case in op.measure(config) if isinstance(config, OpConfig) else step.measure(config):
+    for case in op.measure(config) if isinstance(config, Op) else step.measure(config):
         every = rows.add(config.out, case)
         yield from case
     if importlib.util.find_spec("matplotlib") is not None:
         from torchmoments.lab.bench import figure
 
-        draw = figure.write_op if isinstance(config, OpConfig) else figure.write_step
+        draw = figure.write_op if isinstance(config, Op) else figure.write_step
         draw(config.out.with_suffix(".png"), every)

@@ -7,12 +7,12 @@ import sys
 import types
 import typing
 
-from torchmoments.lab.bench.config import OpConfig, StepConfig
+from torchmoments.lab.bench.config import Op, Step
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure; gives the exit code."""
-    kinds = {"op": OpConfig, "step": StepConfig}
+    kinds = {"op": Op, "step": Step}
     parser = argparse.ArgumentParser(prog="python -m torchmoments.lab.bench", description=__doc__)
     commands = parser.add_subparsers(required=True, dest="command")
     for word, kind in kinds.items():

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import torchmoments as tm
 from torchmoments.lab.bench.clock import cache_bytes, device_of, interleaved, peak_bytes, quartiles
-from torchmoments.lab.bench.config import OpConfig
+from torchmoments.lab.bench.config import Op
 from torchmoments.lab.bench.rows import Row, machine
 
 Exchange = Callable[[Tensor, Tensor], Tensor]
@@ -35,7 +35,7 @@ def published(x: Tensor, partner: Tensor, norm: str, eps: float = 1e-5) -> Tenso
     return (x - mean) / std * std[partner] + mean[partner]
 
 
-def measure(config: OpConfig) -> Iterator[list[Row]]:
+def measure(config: Op) -> Iterator[list[Row]]:
     """The rows of one case after the other.
 
     Raises:
@@ -71,7 +71,7 @@ def _eager(x: Tensor, partner: Tensor, norm: str) -> Tensor:
 
 
 def _measure_case(
-    config: OpConfig, device: torch.device, shape: str, dtype: torch.dtype, layout: str, norm: str
+    config: Op, device: torch.device, shape: str, dtype: torch.dtype, layout: str, norm: str
 ) -> list[Row]:
     exchanges = contestants(config.contestants, norm, device)
     pool = _Pool(tuple(map(int, shape.split("x"))), dtype, layout, device)

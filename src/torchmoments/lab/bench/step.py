@@ -19,18 +19,17 @@ from torch import Tensor, nn
 
 import torchmoments as tm
 from torchmoments.lab.bench.clock import cache_bytes, device_of, interleaved, peak_bytes, quartiles
-from torchmoments.lab.bench.config import StepConfig
+from torchmoments.lab.bench.config import Step
 from torchmoments.lab.bench.rows import Row, machine
+from torchmoments.lab.config import SubjectConfig
 from torchmoments.lab.methods import Method, parse_methods
-from torchmoments.lab.models import SmallResNet
+from torchmoments.lab.models import Input, build
+from torchmoments.lab.models.place import default_place
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
-# Where the paper mixes: before the first stage, after the pooling where there is one.
-PLACES = {"small": "stem", "pytorchcv": "features.init_block", "torchvision": "maxpool", "timm": "maxpool"}
 
-
-def measure(config: StepConfig) -> Iterator[list[Row]]:
+def measure(config: Step) -> Iterator[list[Row]]:
     """The rows of all contestants, in one piece.
 
     Raises:
@@ -40,8 +39,7 @@ def measure(config: StepConfig) -> Iterator[list[Row]]:
     """
     config.check()
     device = device_of(config.device)
-    trainers = _trainers(config, device)
-    images = _Images(config, device)
+    images, trainers = _images_and_trainers(config, device)
     for trainer in trainers.values():
         trainer.check(images)
     seconds = interleaved(
@@ -80,7 +78,7 @@ def measure(config: StepConfig) -> Iterator[list[Row]]:
 class Trainer:
     """One contestant: a model, its optimizer, and the loss of a batch."""
 
-    def __init__(self, model: nn.Module, loss: Loss, config: StepConfig, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, loss: Loss, config: Step, device: torch.device) -> None:
         self.model = model
         self.loss = loss
         self.device = device
@@ -161,17 +159,18 @@ class OfTorchvision:
         return F.cross_entropy(model(x), soft)
 
 
-def _trainers(config: StepConfig, device: torch.device) -> dict[str, Trainer]:
+def _images_and_trainers(config: Step, device: torch.device) -> tuple["_Images", dict[str, Trainer]]:
     torch.manual_seed(0)
-    model = build(config).to(device)
-    if config.channels_last:
-        model = model.to(memory_format=torch.channels_last)
+    built = build(SubjectConfig(model=config.model), config.classes, 1, None)
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    model = built.module.to(device, memory_format=layout)  # type: ignore[call-overload]
+    images = _Images(config, built.input, device)
     trainers: dict[str, Trainer] = {}
     for method in parse_methods(config.methods):
         if method.mixer is None:
             continue
         mixed = copy.deepcopy(model)
-        places = method.at if "at=" in method.word else (PLACES[config.model.partition("/")[0]],)
+        places = method.at or (default_place(mixed, images[0][0][:2]),)
         # Attach before compiling.
         trainers[method.word] = Trainer(mixed, Ours(mixed, method, places), config, device)
     plain = Trainer(model, Plain(), config, device)
@@ -182,45 +181,15 @@ def _trainers(config: StepConfig, device: torch.device) -> dict[str, Trainer]:
         other: Loss = (OfTimm if package == "timm" else OfTorchvision)(kind, config.classes)
         trainers[name] = copy.copy(plain)
         trainers[name].loss = other
-    return {"plain": plain, **trainers}
-
-
-def build(config: StepConfig) -> nn.Module:
-    """The model, with random weights.
-
-    Raises:
-        ImportError: its package is not installed.
-        ValueError: the package does not know it.
-    """
-    family, _, name = config.model.partition("/")
-    if family == "small":
-        return SmallResNet(1, config.classes)
-    try:
-        if family == "torchvision":
-            models = importlib.import_module("torchvision.models")
-            model = models.get_model(name, weights=None, num_classes=config.classes)
-        elif family == "timm":
-            model = importlib.import_module("timm").create_model(name, num_classes=config.classes)
-        else:
-            providers = importlib.import_module("pytorchcv.model_provider")
-            model = providers.get_model(name, num_classes=config.classes)
-    except ModuleNotFoundError as error:
-        if error.name != family:
-            raise
-        raise ImportError(f"model {config.model!r} needs {family}. Install it with: pip install {family}") from error
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(f"model needs one that {family} knows; got {name!r}: {error}") from error
-    assert isinstance(model, nn.Module)
-    return model
+    return images, {"plain": plain, **trainers}
 
 
 class _Images:
     """Batches in turn, together larger than the cache."""
 
-    def __init__(self, config: StepConfig, device: torch.device) -> None:
-        family = config.model.partition("/")[0]
-        channels, side = {"small": (1, 8), "pytorchcv": (3, 32)}.get(family, (3, 224))
-        side = config.image or side
+    def __init__(self, config: Step, wanted: Input, device: torch.device) -> None:
+        channels = wanted.channels or (1 if config.model == "small" else 3)
+        side = config.image or wanted.size or (8 if config.model == "small" else 224)
         self.shape = (channels, side, side)
         generator = torch.Generator(device).manual_seed(0)
         number = min(64, max(2, -(-2 * cache_bytes(device) // (4 * config.batch * channels * side * side))))
