@@ -38,7 +38,7 @@ def _add_flags(parser: argparse.ArgumentParser, config: type) -> None:
         if kind is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default)
         elif typing.get_origin(kind) is tuple:
-            parser.add_argument(flag, nargs="+", default=field.default)
+            parser.add_argument(flag, nargs="*", default=field.default)
         else:
             one = next(part for part in typing.get_args(kind) if part is not type(None)) if _is_union(kind) else kind
             parser.add_argument(flag, type=one, default=field.default)
