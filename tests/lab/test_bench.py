@@ -4,10 +4,12 @@ import csv
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
 
+import torchmoments as tm
 from torchmoments.cli import main
 from torchmoments.lab.bench import clock, op, rows, run, step
 from torchmoments.lab.bench.config import Op, Step
@@ -148,12 +150,13 @@ def test_a_file_of_something_else_is_kept(tmp_path, capsys):
 
 
 def test_it_measures_with_torch_alone(tmp_path):
-    lab = ["tyro", "matplotlib", "numpy", "sklearn", "rich", "filelock", "joblib", "scipy"]
+    lab = ["tyro", "matplotlib", "sklearn", "rich", "filelock", "joblib", "scipy"]
     program = f"""
 import sys
+import time
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {lab!r} and name != "numpy":
+        if name.partition(".")[0] in {lab!r}:
             raise ModuleNotFoundError(name, name=name)
 import torch
 sys.meta_path.insert(0, Missing())
@@ -165,3 +168,19 @@ sys.exit(main(["step", "--batch", "4", "--repeats", "3", "--others", "--out", {s
     printed = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert [row["contestant"] for row in printed] == ["plain", "moex"]
     assert len(rows.read(tmp_path / "s.csv")) == 2
+
+
+def test_a_place_without_a_plan_costs_a_few_microseconds():
+    """Of the CPU's time, so that a busy machine does not matter; a thousandth of the smallest step."""
+    model = torch.nn.Sequential(*(torch.nn.Identity() for _ in range(100)))
+    x = torch.randn(2, 3, 4, 4)
+
+    def seconds():
+        return min(sum(clock._on_cpu([lambda: model(x)], time.process_time)) for _ in range(50))
+
+    plain = seconds()
+    site = tm.attach(model, tm.MoEx(p=0.0), at="*", seed=0)
+    with site.mixing(2) as plan:
+        assert plan is None
+        attached = seconds()
+    assert (attached - plain) / 100 < 1e-5
