@@ -112,8 +112,9 @@ def _newest(rows: Sequence[Row], **values: object) -> Row | None:
 
 def _where(rows: Sequence[Row]) -> str:
     row = rows[-1]
-    threads = f", {row['threads']} threads" if row["threads"] else ""
-    return f"{row['device']}{threads}, torch {row['torch']}"
+    threads = f", {row['threads']} thread{'' if str(row['threads']) == '1' else 's'}" if row["threads"] else ""
+    clock = ", CPU time" if row["clock"] == "cpu" else ""
+    return f"{row['device']}{threads}{clock}, torch {row['torch']}"
 
 
 def _bare(axes: Axes) -> None:
