@@ -51,7 +51,8 @@ def seconds_of(*commands: list[str]) -> tuple[float, float]:
     """CPU and wall seconds of processes side by side."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
     processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
-    if any([process.wait() for process in processes]):
+    codes = [process.wait() for process in processes]
+    if any(codes):
         raise RuntimeError("a process failed")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -13,6 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.backends.driver import DriverBase
 
+from torchmoments.ops import reference
 from torchmoments.ops.norms import group
 from torchmoments.ops.triton import chunk_kernels, exchange_kernels
 
@@ -69,12 +70,24 @@ class CompileOnly:
         return launch
 
 
-def compile_for(shape, norm, dtype, memory_format):
+def compile_for(shape, norm, dtype, memory_format=torch.contiguous_format, weighted=False, positive_only=False):
     x = group(torch.empty(shape, dtype=dtype).to(memory_format=memory_format), norm)
-    partner, mixed = torch.arange(shape[0]), torch.ones(shape[0], dtype=torch.bool)
+    partner, mixed = torch.arange(shape[0]), None if weighted else torch.ones(shape[0], dtype=torch.bool)
+    weight = torch.ones(shape[0], dtype=reference.statistics_type(x.view)) if weighted else None
     axes = list(x.axes)
-    y, *kept = torch.ops.torchmoments.exchange(x.view, partner, mixed, None, axes, 1e-5, "both", False, "both")
-    torch.ops.torchmoments.exchange_backward(y, x.view, partner, mixed, None, *kept, axes, "both", False, "both")
+    y, *kept = torch.ops.torchmoments.exchange(
+        x.view, partner, mixed, weight, axes, 1e-5, "both", positive_only, "both"
+    )
+    torch.ops.torchmoments.exchange_backward(
+        y, x.view, partner, mixed, weight, *kept, axes, "both", positive_only, "both"
+    )
+
+
+def compile_restyle_for(shape, dtype):
+    x = torch.empty(shape, dtype=dtype)
+    moment = torch.ones(shape[0], 1, *shape[2:])
+    torch.ops.torchmoments.restyle(x, moment, moment, moment, moment, None, [1])
+    torch.ops.torchmoments.restyle_backward(x, x, moment, moment, moment, None, [1])
 
 
 if __name__ == "__main__":
@@ -88,3 +101,9 @@ if __name__ == "__main__":
     compile_for((8, 64, 56, 56), "in", torch.float32, contiguous)
     compile_for((8, 64, 56, 56), "in", torch.float32, last)
     compile_for((64, 64, 56, 56), "ln", torch.bfloat16, last)
+    compile_restyle_for((8, 64, 56, 56), torch.float16)
+    # Arguments that are 1 become constants, which have fewer methods.
+    compile_for((1, 64, 1, 1), "pono", torch.float16, weighted=True)
+    compile_for((4, 1, 8, 8), "in", torch.float32, positive_only=True, weighted=True)
+    compile_for((64, 64, 56, 56), "ln", torch.float64, positive_only=True)
+    compile_restyle_for((1, 8, 1, 1), torch.float32)

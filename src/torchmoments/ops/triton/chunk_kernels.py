@@ -61,13 +61,13 @@ def chunk_restyle(
 
 @triton.jit
 def chunk_sums(
-    x, g, means, stds, scales, dx, sums,
+    x, g, means, stds, scales, dx, g1s, g2s,
     samples, moments, x_batch, g_batch, dx_batch, chunks,
     outer_stride, row_count, n, fast, row_stride, slow_stride, fast_stride,
     TYPE: tl.constexpr, SCALE: tl.constexpr,
     ROWS: tl.constexpr, VALUES: tl.constexpr, SLOW: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """G1 and G2 of every chunk, [2, chunks, samples, moments]; with SCALE also dx = scale * g."""
+    """G1 and G2 of every chunk, [chunks, samples, moments] each; with SCALE also dx = scale * g."""
     sample, outer, rows, chunk = _chunk(samples, row_count, chunks, ROWS)
     real = rows < row_count
     offsets, exists = where(chunk * VALUES, rows, n, fast, row_stride, slow_stride, fast_stride, VALUES, SLOW, WIDE)
@@ -78,9 +78,9 @@ def chunk_sums(
     gradient = load(g + sample * g_batch + outer * outer_stride, offsets, inside, TYPE)
     values = load(x + sample * x_batch + outer * outer_stride, offsets, inside, TYPE)
     g1, g2 = tile_sums(values, gradient, mean, std, inside)
-    into = sums + (chunk * samples + sample) * moments + outer * row_count + rows
-    tl.store(into, g1, mask=real)
-    tl.store(into + chunks.to(tl.int64) * samples * moments, g2, mask=real)
+    into = (chunk * samples + sample) * moments + outer * row_count + rows
+    tl.store(g1s + into, g1, mask=real)
+    tl.store(g2s + into, g2, mask=real)
     if SCALE:
         scaled = gradient * tl.load(scales + at, mask=real, other=0.0)[:, None]
         tl.store(dx + sample * dx_batch + outer * outer_stride + offsets, scaled.to(dx.dtype.element_ty), mask=inside)

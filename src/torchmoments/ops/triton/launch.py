@@ -121,7 +121,7 @@ def chunk_sums(
         own.std,
         scaled,
         into,
-        sums,
+        *sums,
         batches=(x, g, into),
         SCALE=scale is not None,
     )
