@@ -101,6 +101,16 @@ def test_gradient_flows_as_grad_says(norm, grad):
         assert_same(value_and_gradient(y, x), expected, torch.float64)
 
 
+@pytest.mark.parametrize("moment", ["mean", "std"])
+@pytest.mark.parametrize("norm", ["pono", "ln"])
+def test_one_moment_alone_can_be_exchanged(path, norm, moment):
+    x = features(5, 6, 3, 3)
+    settings = {"moment": moment, "own_weight": WEIGHT.double()}
+    expected = value_and_gradient(tm.exchange(x, PARTNER, norm, backend="reference", **settings), x)
+    y = tm.exchange(x, PARTNER, norm, backend="triton", **settings)
+    assert_same(value_and_gradient(y, x), expected, torch.float64)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("norm", ["pono", "in", "ln"])
@@ -221,6 +231,15 @@ def test_restyle_matches_the_reference(norm, layout, masked, monkeypatch):
         y = restyle(grouped.view, tm.Moments(own_mean, own_std), tm.Moments(new_mean, new_std), mixed)
         results.append(value_and_gradient(grouped.restore(y), *inputs))
     assert_same(results[1], results[0], torch.float64)
+
+
+def test_restyle_takes_triton_by_name():
+    x = features(5, 6, 3, 3)
+    own = reference.moments(x, (1,), 1e-5)
+    new = tm.Moments(*(m[PARTNER] for m in own))
+    y = ops.restyle(x, own, new, mixed=MIXED, backend="triton")
+    torch.testing.assert_close(y, ops.restyle(x, own, new, mixed=MIXED, backend="reference"))
+    assert "restyle" in repr(y.grad_fn)
 
 
 def test_restyle_has_a_gradient_of_its_gradient():

@@ -6,6 +6,7 @@ they are [B, *positions, C].
 
 import functools
 import importlib.util
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from torchmoments.ops.reference import Moments
 
 GRADIENTS = ("both", "own", "donor", "none")
 BACKENDS = ("auto", "reference", "compiled", "triton")
+MOMENTS = ("both", "mean", "std")
 
 
 def moments(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float = 1e-5) -> Moments:
@@ -41,8 +43,7 @@ def moments(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float 
     """
     _check_features(x, channel_dim)
     grouped = group(x, norm, channel_dim)
-    compute = reference.moments if _plain_formula_needed() else closed_form.moments
-    mean, std = compute(grouped.view, grouped.axes, eps)
+    mean, std = moments_of_view(grouped, eps)
     return Moments(grouped.broadcast(mean), grouped.broadcast(std))
 
 
@@ -102,6 +103,7 @@ def exchange(
             with no such value, on either side, leaves the values as they are.
         mixed: [B] bool, whose moments are exchanged; the others pass bit for bit. All where None.
         own_weight: weight of the own moments, a float or [B]: 0 is the full exchange, 1 changes nothing.
+        moment: which of the two is exchanged: "both", "mean" or "std"; the other stays the sample's own.
         backend: "reference" is the plain formula, "compiled" the same under `torch.compile`, "triton" its kernels.
             "auto" never compiles by itself: inside `torch.compile` the plain formula, on CUDA Triton where it is
             installed and knows the dtype and the layout, otherwise the formula with its backward in closed form.
@@ -112,7 +114,7 @@ def exchange(
     Gradient: flows to x[i] and, through mean[j] and std[j], to x[j], as `grad` says.
 
     Raises:
-        ValueError: partner is not int64 [B] on x's device, unknown grad or backend, or as in `moments`.
+        ValueError: partner is not int64 [B] on x's device, unknown grad, moment or backend, or as in `moments`.
         RuntimeError: backend="compiled" where no C++ compiler is found, backend="triton" where x is not on a GPU or
             the axes of the norm lie too scattered in memory.
         ImportError: backend="triton" where Triton is not installed.
@@ -130,20 +132,55 @@ def exchange(
         return x.clone()
     grouped = group(x, norm, channel_dim)
     compute = _backend(backend, grouped)
-    view = compute(grouped.view, partner, mixed, own_weight, grouped.axes, eps, grad, positive_only)
+    view = compute(grouped.view, partner, mixed, own_weight, grouped.axes, eps, grad, positive_only, moment)
     return grouped.restore(view)
+
+
+def restyle(x: Tensor, own: Moments, new: Moments, *, mixed: Tensor | None = None, backend: str = "auto") -> Tensor:
+    """Give features other moments: out = (x - own.mean) / own.std * new.std + new.mean.
+
+    The one affine map of every mixer whose new moments are not an exchange. It knows no norm: the moments say by their
+    shape what they are of.
+
+    Args:
+        x: features [B, ...], floating point. Not modified.
+        own: the moments that x has, broadcasting against it.
+        new: those it gets, broadcasting against it.
+        mixed: [B] bool, who gets them; the others pass bit for bit. All where None.
+        backend: "auto", "reference" or "triton", as in `exchange`.
+
+    Returns:
+        Features with the shape, dtype and memory format of x, computed in the dtype of the moments.
+
+    Gradient: flows to x and to all four moments.
+
+    Raises:
+        ValueError: mixed is not bool [B], unknown backend.
+        RuntimeError, ImportError: backend="triton" as in `exchange`.
+    """
+    _check_mixed(x, mixed)
+    if backend not in ("auto", "reference", "triton"):
+        raise ValueError(f"backend of restyle needs one of auto, reference, triton; got {backend!r}.")
+    mask = None if mixed is None else reference.for_samples(mixed, x)
+    if backend == "reference" or (backend == "auto" and _plain_formula_needed()):
+        return reference.restyle(x, own, new, mask)
+    if backend == "auto" and not _triton_knows(x, tuple(a for a in range(1, x.ndim) if own.mean.shape[a] == 1)):
+        return closed_form.restyle(x, own, new, mask)
+    y: Tensor = _triton().restyle(x, own, new, mask)
+    return y
+
+
+def moments_of_view(grouped: Grouped, eps: float) -> Moments:
+    """The moments of grouped features, in the shape of their view, by the fastest way here."""
+    compute = reference.moments if _plain_formula_needed() else closed_form.moments
+    return compute(grouped.view, grouped.axes, eps)
 
 
 def _backend(name: str, grouped: Grouped):  # type: ignore[no-untyped-def]
     if name == "auto":
         if _plain_formula_needed():
             return reference.exchange
-        if grouped.view.is_cuda and _triton_is_installed():
-            from torchmoments.ops import triton
-
-            if triton.supported(grouped.view, grouped.axes):
-                return triton.exchange
-        return closed_form.exchange
+        return _triton().exchange if _triton_knows(grouped.view, grouped.axes) else closed_form.exchange
     if name == "reference":
         return reference.exchange
     if name == "compiled":
@@ -151,14 +188,22 @@ def _backend(name: str, grouped: Grouped):  # type: ignore[no-untyped-def]
 
         return compiled.exchange
     if name == "triton":
-        try:
-            from torchmoments.ops import triton
-        except ModuleNotFoundError as error:
-            if error.name != "triton":
-                raise
-            raise ImportError('backend="triton" needs Triton. Install it with: pip install triton') from error
-        return triton.exchange
+        return _triton().exchange
     raise ValueError(f"backend needs one of {', '.join(BACKENDS)}; got {name!r}.")
+
+
+def _triton() -> Any:
+    try:
+        from torchmoments.ops import triton
+    except ModuleNotFoundError as error:
+        if error.name != "triton":
+            raise
+        raise ImportError('backend="triton" needs Triton. Install it with: pip install triton') from error
+    return triton
+
+
+def _triton_knows(x: Tensor, axes: tuple[int, ...]) -> bool:
+    return x.is_cuda and _triton_is_installed() and bool(_triton().supported(x, axes))
 
 
 @functools.cache

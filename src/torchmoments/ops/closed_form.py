@@ -40,10 +40,10 @@ def exchange(
 ) -> Tensor:
     """`reference.exchange`, with the backward above."""
     if x.device.type == "cpu" and x.numel() < SMALL:
-        return reference.exchange(x, partner, mixed, own_weight, axes, eps, grad, positive_only)
+        return reference.exchange(x, partner, mixed, own_weight, axes, eps, grad, positive_only, moment)
     if mixed is not None and mixed.device.type == "cpu" and bool(mixed.all()):
         mixed = None
-    y: Tensor = _Exchange.apply(x, partner, mixed, own_weight, axes, eps, grad, positive_only)
+    y: Tensor = _Exchange.apply(x, partner, mixed, own_weight, axes, eps, grad, positive_only, moment)
     return y
 
 
@@ -81,10 +81,10 @@ class _Exchange(torch.autograd.Function):
         else:
             own = _moments(x, axes, eps)
             mask = None if mixed is None else for_samples(mixed, own.mean)
-        new = reference.blend(own, own, partner, own_weight)
+        new = reference.blend(own, own, partner, *reference.weights_of(own_weight, moment))
         ctx.save_for_backward(x, partner, mixed, own.mean, own.std, new.std, mask, count)
         ctx.own_weight = own_weight
-        ctx.settings = (axes, eps, grad, positive_only)
+        ctx.settings = (axes, eps, grad, positive_only, moment)
         return _restyle(x, *reference.affine(own, new, mask))
 
     @staticmethod
@@ -101,12 +101,13 @@ class _Exchange(torch.autograd.Function):
         weight = ctx.own_weight
         if isinstance(weight, Tensor):
             weight = for_samples(weight, mean).to(mean.dtype)
-        k, c1, c2 = coefficients(g1, g2, new_std / std, partner, mask, (weight, weight), grad)
+        weights = reference.weights_of(weight, moment)
+        k, c1, c2 = coefficients(g1, g2, new_std / std, partner, mask, weights, grad)
         if positive_only:
             divisor = count.clamp(min=1)
-            return (_gradient(x, g, mean, k, c1 / divisor, c2 / divisor / std, only_positive=True), *[None] * 7)
+            return (_gradient(x, g, mean, k, c1 / divisor, c2 / divisor / std, only_positive=True), *[None] * 8)
         n = _values(x, mean)
-        return (_gradient(x, g, mean, k, c1 / n, c2 / (n - 1) / std), *[None] * 7)
+        return (_gradient(x, g, mean, k, c1 / n, c2 / (n - 1) / std), *[None] * 8)
 
 
 class _Moments(torch.autograd.Function):

@@ -67,7 +67,9 @@ def _eager(x: Tensor, partner: Tensor, norm: str) -> Tensor:
     from torchmoments.ops.norms import group
 
     grouped = group(x, norm)
-    return grouped.restore(closed_form.exchange(grouped.view, partner, None, 0.0, grouped.axes, 1e-5, "both", False))
+    return grouped.restore(
+        closed_form.exchange(grouped.view, partner, None, 0.0, grouped.axes, 1e-5, "both", False, "both")
+    )
 
 
 def _measure_case(

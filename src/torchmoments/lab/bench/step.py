@@ -5,7 +5,6 @@ images only train the plain model itself. Every ratio is to the plain step of th
 """
 
 import copy
-import dataclasses
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from torchmoments.lab.config import SubjectConfig
 from torchmoments.lab.methods import Method, parse_methods
 from torchmoments.lab.models import Input, build
 from torchmoments.lab.models.place import default_place
+from torchmoments.lab.stages import usual_places
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -121,7 +121,7 @@ class Ours:
 
     def __init__(self, model: nn.Module, method: Method, places: Sequence[str]) -> None:
         assert method.mixer is not None
-        self.site = tm.attach(model, dataclasses.replace(method.mixer, p=1.0), at=places, seed=0)
+        self.site = tm.attach(model, method.mixer.with_p(1.0), at=places, seed=0)
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         with self.site.mixing(len(x)) as plan:
@@ -167,10 +167,10 @@ def _images_and_trainers(config: Step, device: torch.device) -> tuple["_Images",
     images = _Images(config, built.input, device)
     trainers: dict[str, Trainer] = {}
     for method in parse_methods(config.methods):
-        if method.mixer is None:
+        if method.mixer is None or method.inputs is not None:
             continue
         mixed = copy.deepcopy(model)
-        places = method.at or (default_place(mixed, images[0][0][:2]),)
+        places = method.at or usual_places(method.mixer, mixed) or (default_place(mixed, images[0][0][:2]),)
         # Attach before compiling.
         trainers[method.word] = Trainer(mixed, Ours(mixed, method, places), config, device)
     plain = Trainer(model, Plain(), config, device)

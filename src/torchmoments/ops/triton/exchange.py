@@ -26,7 +26,7 @@ def exchange(
     eps: float,
     grad: str,
     positive_only: bool,
-    moment: str = "both",
+    moment: str,
 ) -> Tensor:
     """`reference.exchange`.
 
@@ -118,7 +118,7 @@ def _differentiate_exchange(ctx: Any, g: Tensor | None, *_: Any) -> tuple[Tensor
     if g is not None and torch.is_grad_enabled():
         # A gradient of this gradient was asked for: the saved moments are cut off from x, the definition is not.
         own_weight = 0.0 if weight is None else weight
-        y = reference.exchange(x, partner, mixed, own_weight, tuple(axes), eps, grad, positive_only)
+        y = reference.exchange(x, partner, mixed, own_weight, tuple(axes), eps, grad, positive_only, moment)
         (dx,) = torch.autograd.grad(y, x, g, create_graph=True)
     elif g is not None:
         dx = _exchange_backward(g, x, partner, mixed, weight, mean, std, count, axes, grad, positive_only, moment)
@@ -157,7 +157,7 @@ def _exchange_backward(
         new_std = _new_moments(own, partner, weight, moment).std
         g1, g2 = chunk_sums(over, x, g, own)
         own_weight = 0.0 if weight is None else for_samples(weight, mean)
-        weights = (1.0 if moment == "std" else own_weight, 1.0 if moment == "mean" else own_weight)
+        weights = reference.weights_of(own_weight, moment)
         k, c1, c2 = coefficients(g1, g2, new_std / std, partner, changed, weights, grad)
         divisors = (count.clamp(min=1),) * 2 if positive_only else (over.walk.values, over.walk.values - 1)
         over.run(
@@ -191,5 +191,4 @@ def _changed(own: Moments, partner: Tensor, mixed: Tensor | None, count: Tensor 
 
 
 def _new_moments(own: Moments, partner: Tensor, weight: Tensor | None, moment: str) -> Moments:
-    new = reference.blend(own, own, partner, 0.0 if weight is None else weight)
-    return Moments(own.mean if moment == "std" else new.mean, own.std if moment == "mean" else new.std)
+    return reference.blend(own, own, partner, *reference.weights_of(0.0 if weight is None else weight, moment))
