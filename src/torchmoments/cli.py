@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from torchmoments.lab.bench.config import Op, Step
     from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
 
 
@@ -19,14 +20,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         import tyro
 
+        from torchmoments.lab.bench.config import Op, Step, bench
         from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
 
-        config: CompareConfig | ReportConfig | SingleConfig | PlacesConfig = tyro.extras.subcommand_cli_from_dict(
-            {"compare": CompareConfig, "report": ReportConfig, "train": SingleConfig, "places": PlacesConfig},
-            prog="torchmoments",
-            description="Moment Exchange and its relatives, tried on real data.",
-            args=arguments,
-            config=(tyro.conf.PositionalRequiredArgs,),
+        config: CompareConfig | ReportConfig | SingleConfig | PlacesConfig | Op | Step = (
+            tyro.extras.subcommand_cli_from_dict(
+                {
+                    "compare": CompareConfig,
+                    "report": ReportConfig,
+                    "train": SingleConfig,
+                    "places": PlacesConfig,
+                    "bench": bench,
+                },
+                prog="torchmoments",
+                description="Moment Exchange and its relatives, tried on real data.",
+                args=arguments,
+                config=(
+                    tyro.conf.PositionalRequiredArgs,
+                    tyro.conf.OmitArgPrefixes,
+                    tyro.conf.OmitSubcommandPrefixes,
+                ),
+            )
         )
         if isinstance(config, ReportConfig):
             return _report(config)
@@ -36,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _compare(config)
         if isinstance(config, SingleConfig):
             return _train(config)
+        if isinstance(config, Op | Step):
+            return _bench(config)
         return _places(config)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "torchmoments":
@@ -123,6 +139,23 @@ def _places(config: "PlacesConfig") -> int:
 
     for part in list_places(config):
         Console().print(part, highlight=False)
+    return 0
+
+
+def _bench(config: "Op | Step") -> int:
+    from rich.console import Console
+
+    from torchmoments.lab.bench import run
+    from torchmoments.lab.bench.table import line
+
+    output = Console()
+    try:
+        for row in run(config):
+            output.print(line(row), markup=False, highlight=False, soft_wrap=True)
+    except (ImportError, RuntimeError) as error:
+        _complain(str(error))
+        return 2 if isinstance(error, ImportError) else 1
+    output.print(f"Written to {config.out} and .png", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 

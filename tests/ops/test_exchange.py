@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import torchmoments as tm
+from torchmoments.ops import closed_form
 
 _spec = importlib.util.spec_from_file_location("oracle", Path(__file__).with_name("oracle.py"))
 assert _spec is not None
@@ -18,6 +19,13 @@ NORMS = ["pono", "in", "ln", "gn2", "gn-d2", "gpono2", "gpono-d3", (1, 3), (2,)]
 GRADIENTS = ["both", "own", "donor", "none"]
 BACKENDS = ["reference", "auto"]
 PARTNER = [1, 1, 0, 3, 2]  # repeats, a self-partner, and sample 4 that gives to nobody
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """The closed form at any size, in blocks of one or two samples."""
+    monkeypatch.setattr(closed_form, "SMALL", 0)
+    monkeypatch.setattr(closed_form, "BLOCK", 72)
 
 
 def features(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> torch.Tensor:

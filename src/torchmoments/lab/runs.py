@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -26,6 +25,7 @@ from torchmoments.lab.config import Setting
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.device import check_device
 from torchmoments.lab.files import read_json, write_json
+from torchmoments.lab.machine import cpu_name, version_of
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.metrics import score
 from torchmoments.lab.task import Task
@@ -151,32 +151,15 @@ def environment(task: Task, threads: int = 1) -> dict[str, str | int]:
     device = check_device(task.config)
     library = task.config.model.partition("/")[0]
     versions: dict[str, str | int] = {
-        name: _version(name) for name in ("timm", "torchvision", "pytorchcv") if name == library
+        name: version_of(name) for name in ("timm", "torchvision", "pytorchcv") if name == library
     }
     return {
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "torchmoments": _version("torchmoments"),
+        "torchmoments": version_of("torchmoments"),
         **versions,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "threads": threads,
         "system": platform.platform(),
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

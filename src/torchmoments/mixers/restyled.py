@@ -6,7 +6,6 @@ from torch import Tensor
 
 from torchmoments import ops
 from torchmoments.draw import Draw
-from torchmoments.ops import reference
 from torchmoments.ops.norms import Norm, group
 from torchmoments.ops.reference import Moments
 
@@ -26,5 +25,5 @@ def restyled(x: Tensor, draw: Draw, norm: Norm, eps: float, rule: Rule) -> Tenso
     Gradient: through the own moments, and through the new ones as far as `rule` lets it.
     """
     grouped = group(x, norm)
-    own = reference.moments(grouped.view, grouped.axes, eps)
+    own = ops.moments_of_view(grouped, eps)
     return grouped.restore(ops.restyle(grouped.view, own, rule(own), mixed=draw.mixed))

@@ -4,15 +4,19 @@ Features x are [B, C, *positions]: images [B, C, H, W], sequences [B, C, T], vec
 they are [B, *positions, C].
 """
 
+import functools
+import importlib.util
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from torchmoments.ops import closed_form, reference
-from torchmoments.ops.norms import Norm, group
+from torchmoments.ops.norms import Grouped, Norm, group
 from torchmoments.ops.reference import Moments
 
 GRADIENTS = ("both", "own", "donor", "none")
-BACKENDS = ("auto", "reference", "compiled")
+BACKENDS = ("auto", "reference", "compiled", "triton")
 MOMENTS = ("both", "mean", "std")
 
 
@@ -39,7 +43,7 @@ def moments(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float 
     """
     _check_features(x, channel_dim)
     grouped = group(x, norm, channel_dim)
-    mean, std = reference.moments(grouped.view, grouped.axes, eps)
+    mean, std = moments_of_view(grouped, eps)
     return Moments(grouped.broadcast(mean), grouped.broadcast(std))
 
 
@@ -100,8 +104,9 @@ def exchange(
         mixed: [B] bool, whose moments are exchanged; the others pass bit for bit. All where None.
         own_weight: weight of the own moments, a float or [B]: 0 is the full exchange, 1 changes nothing.
         moment: which of the two is exchanged: "both", "mean" or "std"; the other stays the sample's own.
-        backend: "reference" is the plain formula, "compiled" the same under `torch.compile`. "auto" never compiles
-            by itself: the plain formula inside `torch.compile`, otherwise the formula with its backward in closed form.
+        backend: "reference" is the plain formula, "compiled" the same under `torch.compile`, "triton" its kernels.
+            "auto" never compiles by itself: inside `torch.compile` the plain formula, on CUDA Triton where it is
+            installed and knows the dtype and the layout, otherwise the formula with its backward in closed form.
 
     Returns:
         Features with the shape, dtype and memory format of x. Computed in float32 (float64 for float64).
@@ -110,7 +115,9 @@ def exchange(
 
     Raises:
         ValueError: partner is not int64 [B] on x's device, unknown grad, moment or backend, or as in `moments`.
-        RuntimeError: backend="compiled" where no C++ compiler is found.
+        RuntimeError: backend="compiled" where no C++ compiler is found, backend="triton" where x is not on a GPU or
+            the axes of the norm lie too scattered in memory.
+        ImportError: backend="triton" where Triton is not installed.
 
     Source: Li et al., "On Feature Normalization and Data Augmentation", CVPR 2021.
     """
@@ -124,7 +131,7 @@ def exchange(
     if x.shape[0] == 0:
         return x.clone()
     grouped = group(x, norm, channel_dim)
-    compute = _backend(backend)
+    compute = _backend(backend, grouped)
     view = compute(grouped.view, partner, mixed, own_weight, grouped.axes, eps, grad, positive_only, moment)
     return grouped.restore(view)
 
@@ -140,7 +147,7 @@ def restyle(x: Tensor, own: Moments, new: Moments, *, mixed: Tensor | None = Non
         own: the moments that x has, broadcasting against it.
         new: those it gets, broadcasting against it.
         mixed: [B] bool, who gets them; the others pass bit for bit. All where None.
-        backend: "auto" or "reference", which are the same plain formula.
+        backend: "auto", "reference" or "triton", as in `exchange`.
 
     Returns:
         Features with the shape, dtype and memory format of x, computed in the dtype of the moments.
@@ -149,23 +156,60 @@ def restyle(x: Tensor, own: Moments, new: Moments, *, mixed: Tensor | None = Non
 
     Raises:
         ValueError: mixed is not bool [B], unknown backend.
+        RuntimeError, ImportError: backend="triton" as in `exchange`.
     """
     _check_mixed(x, mixed)
-    if backend not in ("auto", "reference"):
-        raise ValueError(f"backend of restyle needs one of auto, reference; got {backend!r}.")
-    return reference.restyle(x, own, new, None if mixed is None else reference.for_samples(mixed, x))
+    if backend not in ("auto", "reference", "triton"):
+        raise ValueError(f"backend of restyle needs one of auto, reference, triton; got {backend!r}.")
+    mask = None if mixed is None else reference.for_samples(mixed, x)
+    if backend == "reference" or (backend == "auto" and _plain_formula_needed()):
+        return reference.restyle(x, own, new, mask)
+    if backend == "auto" and not _triton_knows(x, tuple(a for a in range(1, x.ndim) if own.mean.shape[a] == 1)):
+        return closed_form.restyle(x, own, new, mask)
+    y: Tensor = _triton().restyle(x, own, new, mask)
+    return y
 
 
-def _backend(name: str):  # type: ignore[no-untyped-def]
+def moments_of_view(grouped: Grouped, eps: float) -> Moments:
+    """The moments of grouped features, in the shape of their view, by the fastest way here."""
+    compute = reference.moments if _plain_formula_needed() else closed_form.moments
+    return compute(grouped.view, grouped.axes, eps)
+
+
+def _backend(name: str, grouped: Grouped):  # type: ignore[no-untyped-def]
     if name == "auto":
-        return reference.exchange if _plain_formula_needed() else closed_form.exchange
+        if _plain_formula_needed():
+            return reference.exchange
+        return _triton().exchange if _triton_knows(grouped.view, grouped.axes) else closed_form.exchange
     if name == "reference":
         return reference.exchange
     if name == "compiled":
         from torchmoments.ops import compiled
 
         return compiled.exchange
+    if name == "triton":
+        return _triton().exchange
     raise ValueError(f"backend needs one of {', '.join(BACKENDS)}; got {name!r}.")
+
+
+def _triton() -> Any:
+    try:
+        from torchmoments.ops import triton
+    except ModuleNotFoundError as error:
+        if error.name != "triton":
+            raise
+        raise ImportError('backend="triton" needs Triton. Install it with: pip install triton') from error
+    return triton
+
+
+def _triton_knows(x: Tensor, axes: tuple[int, ...]) -> bool:
+    return x.is_cuda and _triton_is_installed() and bool(_triton().supported(x, axes))
+
+
+@functools.cache
+def _triton_is_installed() -> bool:
+    """Whether Triton can be imported; it is not imported for that."""
+    return importlib.util.find_spec("triton") is not None
 
 
 def _plain_formula_needed() -> bool:

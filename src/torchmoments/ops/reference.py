@@ -50,12 +50,18 @@ def restyle(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) 
 
     The choice is made on the small moments: 1 * (x - 0) + (-0.0) is x, also for x = -0.0.
     """
+    mean, scale, shift = affine(own, new, mixed)
+    return ((x.to(mean.dtype) - mean) * scale + shift).to(x.dtype)
+
+
+def affine(own: Moments, new: Moments, mixed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """(mean, scale, shift) of the map (x - mean) * scale + shift; where `mixed` is False, those that give x."""
     mean, scale, shift = own.mean, new.std / own.std, new.mean
     if mixed is not None:
         mean = torch.where(mixed, mean, 0.0)
         scale = torch.where(mixed, scale, 1.0)
         shift = torch.where(mixed, shift, -0.0)
-    return ((x.to(mean.dtype) - mean) * scale + shift).to(x.dtype)
+    return mean, scale, shift
 
 
 def exchange(

@@ -1,0 +1,129 @@
+"""Figures of the benchmarks, from the rows of their CSV: the newest result of each kind, of the newest row's device."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from torchmoments.lab.bench.rows import Row
+
+# Okabe and Ito's colours: distinct for every kind of colour vision.
+COLOURS = {
+    "published": "#999999",
+    "reference": "#E69F00",
+    "eager": "#56B4E9",
+    "compiled": "#009E73",
+    "triton": "#D55E00",
+}
+_OURS, _OTHERS, _GREY = "#D55E00", "#56B4E9", "#555555"
+
+
+def write_op(path: Path, rows: Sequence[Row]) -> None:
+    """One panel a shape and dtype; a group of bars a norm and layout: forward + backward as a multiple of the limit."""
+    rows = [row for row in _of_newest_device(rows) if row["direction"] == "both"]
+    panels = list(dict.fromkeys((row["shape"], row["dtype"]) for row in rows))
+    figure = Figure(figsize=(8, 0.9 + 2.6 * len(panels)), layout="constrained")
+    for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
+        _op_panel(axes, [row for row in rows if (row["shape"], row["dtype"]) == panel])
+        axes.set_title(f"{panel[0]}, {panel[1]}", fontsize=10, loc="left", color=_GREY)
+    figure.suptitle(
+        "Exchange, forward + backward: time as a multiple of the limit\n"
+        f"(5 tensors of the features' size at the speed of a copy); {_where(rows)}",
+        fontsize=10,
+    )
+    _save(figure, path)
+
+
+def _op_panel(axes: Axes, rows: Sequence[Row]) -> None:
+    groups = list(dict.fromkeys((row["norm"], row["layout"]) for row in rows))
+    names = [name for name in COLOURS if any(row["contestant"] == name for row in rows)]
+    height = 0.8 / len(names)
+    for number, name in enumerate(names):
+        for place, group in enumerate(groups):
+            row = _newest(rows, contestant=name, norm=group[0], layout=group[1])
+            if row is None:
+                continue
+            multiple = 1 / float(row["share_of_copy"] or 1)
+            y = place + (number - (len(names) - 1) / 2) * height
+            axes.barh(y, multiple, 0.9 * height, color=COLOURS[name], label=name if place == 0 else None)
+            axes.text(
+                multiple, y, f" {multiple:.1f}x   {float(row['ms'] or 0):.3g} ms", va="center", fontsize=7, color=_GREY
+            )
+    axes.axvline(1, color=_GREY, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set_yticks(range(len(groups)), [f"{norm}\n{layout}" for norm, layout in groups], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.25 * axes.get_xlim()[1])
+    axes.legend(fontsize=7, frameon=False, loc="lower right")
+    _bare(axes)
+
+
+def write_step(path: Path, rows: Sequence[Row]) -> None:
+    """One panel a setting; a bar a contestant: the step's time as a ratio to plain, with quartiles."""
+    rows = _of_newest_device(rows)
+    keys = ("model", "batch", "precision", "compiled", "layout")
+    panels = list(dict.fromkeys(tuple(row[key] for key in keys) for row in rows))
+    figure = Figure(figsize=(8, 0.9 + 2.3 * len(panels)), layout="constrained")
+    for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
+        mine = [row for row in rows if tuple(row[key] for key in keys) == panel]
+        names = [name for name in dict.fromkeys(row["contestant"] for row in mine) if name != "plain"]
+        for place, name in enumerate(names):
+            row = _newest(mine, contestant=name)
+            assert row is not None
+            ratio, low, high = (100 * float(row[key] or 1) - 100 for key in ("ratio", "ratio_q1", "ratio_q3"))
+            colour = _OTHERS if str(name).startswith(("timm-", "torchvision-")) else _OURS
+            axes.barh(place, ratio, 0.6, color=colour)
+            axes.plot([low, high], [place, place], color="black", linewidth=1.2)
+            axes.text(
+                max(high, ratio, 0),
+                place,
+                f"  {ratio:+.1f}%, memory {float(row['peak_ratio'] or 1):.2f}x",
+                va="center",
+                fontsize=8,
+            )
+        axes.axvline(0, color=_GREY, linewidth=1)
+        axes.set_yticks(range(len(names)), [str(name) for name in names], fontsize=9)
+        axes.invert_yaxis()
+        low, high = axes.get_xlim()
+        axes.set_xlim(low, high + 0.35 * (high - low))
+        plain = _newest(mine, contestant="plain")
+        speed = "" if plain is None else f": plain {float(plain['ms'] or 0):.4g} ms"
+        compiled = ", compiled" if panel[3] == "True" else ""
+        axes.set_title(
+            f"{panel[0]}, batch {panel[1]}, {panel[2]}, {panel[4]}{compiled}{speed}",
+            fontsize=10,
+            loc="left",
+            color=_GREY,
+        )
+        _bare(axes)
+    axes.set_xlabel("training step, % slower than plain (median and quartiles of the ratio in the same round)")
+    figure.suptitle(_where(rows), fontsize=10)
+    _save(figure, path)
+
+
+def _of_newest_device(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["device"] == rows[-1]["device"]]
+
+
+def _newest(rows: Sequence[Row], **values: object) -> Row | None:
+    return next((row for row in reversed(rows) if all(row[key] == value for key, value in values.items())), None)
+
+
+def _where(rows: Sequence[Row]) -> str:
+    row = rows[-1]
+    threads = f", {row['threads']} thread{'' if str(row['threads']) == '1' else 's'}" if row["threads"] else ""
+    clock = ", CPU time" if row["clock"] == "cpu" else ""
+    return f"{row['device']}{threads}{clock}, torch {row['torch']}"
+
+
+def _bare(axes: Axes) -> None:
+    axes.tick_params(axis="y", length=0)
+    for side in ("right", "top", "left"):
+        axes.spines[side].set_visible(False)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    temporary = path.with_name(f".{path.stem}.tmp.png")
+    figure.savefig(temporary, dpi=140)
+    os.replace(temporary, path)
