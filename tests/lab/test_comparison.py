@@ -133,6 +133,12 @@ def test_a_method_that_the_folder_has_under_another_word_is_refused(tiny):
         compare(replace(tiny, methods=("none", "moex:p=0.5")))
 
 
+def test_the_default_place_by_its_name_is_the_same_method(tiny):
+    with pytest.raises(ValueError, match="got 'moex' and 'moex:at=stem', which are the same"):
+        compare(replace(tiny, methods=("none", "moex", "moex:at=stem")))
+    assert not tiny.out.exists()
+
+
 def test_a_folder_in_use_is_refused(tiny):
     tiny.out.mkdir()
     with (
