@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
+    from torchmoments.lab.page import Table
+    from torchmoments.lab.sweep.config import SweepConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,9 +22,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import tyro
 
         from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
+        from torchmoments.lab.sweep.config import SweepConfig
 
-        config: CompareConfig | ReportConfig | SingleConfig | PlacesConfig = tyro.extras.subcommand_cli_from_dict(
-            {"compare": CompareConfig, "report": ReportConfig, "train": SingleConfig, "places": PlacesConfig},
+        commands: dict[str, Callable[..., Any]] = {
+            "compare": CompareConfig,
+            "sweep": SweepConfig,
+            "train": SingleConfig,
+            "places": PlacesConfig,
+            "report": ReportConfig,
+        }
+        config: Any = tyro.extras.subcommand_cli_from_dict(
+            commands,
             prog="torchmoments",
             description="Moment Exchange and its relatives, tried on real data.",
             args=arguments,
@@ -36,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _compare(config)
         if isinstance(config, SingleConfig):
             return _train(config)
+        if isinstance(config, SweepConfig):
+            return _sweep(config)
+        assert isinstance(config, PlacesConfig)
         return _places(config)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "torchmoments":
@@ -73,6 +86,21 @@ def _compare(config: "CompareConfig") -> int:
     return 1 if summary["failed"] else 0
 
 
+def _sweep(config: "SweepConfig") -> int:
+    from torchmoments.lab.comparison import count_complete
+    from torchmoments.lab.sweep.report import tables
+    from torchmoments.lab.sweep.sweep import sweep
+
+    try:
+        with _progress("runs") as progress:
+            summary = sweep(config, progress)
+    except KeyboardInterrupt:
+        kept = count_complete(config.out)
+        _stop_at_once(f"Stopped. {kept} complete runs are kept in {config.out}; the same command goes on from there.")
+    _print(tables(summary), summary["conclusion"], config.out / "sweep.png")
+    return 1 if summary["failed"] else 0
+
+
 def _report(config: "ReportConfig") -> int:
     from torchmoments.lab.report import write
 
@@ -93,6 +121,27 @@ def _show(summary: dict[str, Any], out: Path) -> None:
     for sentence in summary["conclusion"]:
         output.print(sentence, markup=False, highlight=False)
     output.print(f"\n{out / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print(tables: "list[Table]", sentences: list[str], written: Path) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Shown
+    from rich.text import Text
+
+    output = Console()
+    for table in tables:
+        shown = Shown(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for heading in table.headings:
+            shown.add_column(Text(heading), overflow="fold")
+        for row in table.rows:
+            shown.add_row(*map(Text, row))
+        output.print(Text(table.caption), style="dim")
+        output.print(shown)
+        output.print()
+    for sentence in sentences:
+        output.print(sentence, markup=False, highlight=False)
+    output.print(f"\n{written}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _train(config: "SingleConfig") -> int:

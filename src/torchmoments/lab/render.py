@@ -44,7 +44,7 @@ def _block(block: Block) -> str:
         case Text(words, note):
             return ("> " if note else "") + _line(words)
         case Table():
-            return _table(block)
+            return table(block)
         case Picture(name, description):
             return f"![{escape(description)}]({name}.png)"
         case Command(lines):
@@ -53,7 +53,8 @@ def _block(block: Block) -> str:
     assert_never(block)
 
 
-def _table(table: Table) -> str:
+def table(table: Table) -> str:
+    """A table in Markdown, its caption above it."""
     rule = ["---", *["---:" if table.numbers else "---"] * (len(table.headings) - 1)]
     rows = [[escape(cell) for cell in row] for row in (table.headings, *table.rows)]
     lines = ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
