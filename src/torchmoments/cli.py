@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
     from torchmoments.lab.page import Table
+    from torchmoments.lab.probe.config import ProbeConfig
     from torchmoments.lab.sweep.config import SweepConfig
 
 
@@ -22,11 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import tyro
 
         from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
+        from torchmoments.lab.probe.config import ProbeConfig
         from torchmoments.lab.sweep.config import SweepConfig
 
         commands: dict[str, Callable[..., Any]] = {
             "compare": CompareConfig,
             "sweep": SweepConfig,
+            "probe": ProbeConfig,
             "train": SingleConfig,
             "places": PlacesConfig,
             "report": ReportConfig,
@@ -48,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _train(config)
         if isinstance(config, SweepConfig):
             return _sweep(config)
+        if isinstance(config, ProbeConfig):
+            return _probe(config)
         assert isinstance(config, PlacesConfig)
         return _places(config)
     except ModuleNotFoundError as error:
@@ -73,32 +78,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _compare(config: "CompareConfig") -> int:
     from rich.console import Console
 
-    from torchmoments.lab.comparison import compare, count_complete
+    from torchmoments.lab.comparison import compare
 
     output = Console()
-    try:
-        with _progress("runs") as progress:
-            summary = compare(config, progress, lambda said: output.print(said, markup=False, highlight=False))
-    except KeyboardInterrupt:
-        kept = count_complete(config.out)
-        _stop_at_once(f"Stopped. {kept} complete runs are kept in {config.out}; the same command goes on from there.")
+
+    def notice(said: str) -> None:
+        output.print(said, markup=False, highlight=False)
+
+    summary = _resumable(config.out, lambda progress: compare(config, progress, notice))
     _show(summary, config.out)
     return 1 if summary["failed"] else 0
 
 
 def _sweep(config: "SweepConfig") -> int:
-    from torchmoments.lab.comparison import count_complete
     from torchmoments.lab.sweep.report import tables
     from torchmoments.lab.sweep.sweep import sweep
 
-    try:
-        with _progress("runs") as progress:
-            summary = sweep(config, progress)
-    except KeyboardInterrupt:
-        kept = count_complete(config.out)
-        _stop_at_once(f"Stopped. {kept} complete runs are kept in {config.out}; the same command goes on from there.")
+    summary = _resumable(config.out, lambda progress: sweep(config, progress))
     _print(tables(summary), summary["conclusion"], config.out / "sweep.png")
     return 1 if summary["failed"] else 0
+
+
+def _probe(config: "ProbeConfig") -> int:
+    from torchmoments.lab.probe.probe import probe
+    from torchmoments.lab.probe.report import table
+
+    summary = _resumable(config.out, lambda progress: probe(config, progress))
+    _print([table(summary, config.norms)], summary["conclusion"], config.out / "probe.png")
+    return 1 if summary["failed"] else 0
+
+
+def _resumable(out: Path, work: Callable[[Callable[[int, int], None]], dict[str, Any]]) -> dict[str, Any]:
+    """Do the work under a progress bar; Ctrl-C ends the process, and says what is kept."""
+    from torchmoments.lab.comparison import count_complete
+
+    try:
+        with _progress("runs") as progress:
+            return work(progress)
+    except KeyboardInterrupt:
+        kept = count_complete(out)
+        _stop_at_once(f"Stopped. {kept} complete runs are kept in {out}; the same command goes on from there.")
 
 
 def _report(config: "ReportConfig") -> int:

@@ -18,24 +18,28 @@ def words(axes: Axes, row: int, words: Sequence[str], room: float, color: str) -
         axes.annotate(word, place, xycoords=("axes points", "data"), va="center", annotation_clip=False, color=color)
 
 
-def interval(axes: Axes, row: int, mean: float | None, ci95: Sequence[float] | None, color: str) -> None:
+def interval(
+    axes: Axes, row: int, mean: float | None, ci95: Sequence[float] | None, color: str, sign: str = "+"
+) -> None:
+    """A mean and its interval in a row, and the number beside it."""
     if mean is None:
         return
     if ci95 is not None:
         axes.plot(ci95, [-row] * 2, color=color, linewidth=2, solid_capstyle="butt")
     axes.plot([mean], [-row], "o", color=color, markersize=5)
-    number = f"{mean:+.2f}".replace("-", "\u2212")
+    number = f"{mean:{sign}.2f}".replace("-", "\u2212")
     edge = axes.get_yaxis_transform()
     axes.annotate(number, (1, -row), (6, 0), xycoords=edge, textcoords="offset points", va="center", color=color)
 
 
-def strip(figure: Figure, rows: int, top: float, room: float) -> Axes:
+def strip(figure: Figure, rows: int, top: float, room: float, zero: bool = True) -> Axes:
     """Axes with rows at y = 0, -1, ..., from `top` points downwards, and `room` points for words on their left."""
     width, height = 72 * figure.get_size_inches()
     box = ((room + 4) / width, (top - ROW * rows) / height, (width - room - 46) / width, ROW * rows / height)
     axes = figure.add_axes(box)
     axes.set_ylim(0.5 - rows, 0.5)
-    axes.axvline(0, color=MUTED, linewidth=1)
+    if zero:
+        axes.axvline(0, color=MUTED, linewidth=1)
     plain(axes)
     axes.set_yticks([])
     axes.grid(axis="x", color=LINE, linewidth=0.7)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -108,6 +108,18 @@ def step(model: Any, site: tm.Site | None, x: Tensor, y: Tensor, groups: Tensor 
     return loss, tm.mixed_accuracy(output.detach(), y, plan)
 
 
+class Seeds(NamedTuple):
+    """The streams of random numbers that runs of one seed share."""
+
+    weights: int
+    order: int
+    augment: int
+
+
+def seeds_of(seed: int) -> Seeds:
+    return Seeds(*(int(s) for s in np.random.SeedSequence(seed).generate_state(3)))
+
+
 class Training:
     """The state of one run between two epochs."""
 
@@ -117,15 +129,15 @@ class Training:
         assert config.train_size is not None
         assert config.epochs is not None
         assert config.lr is not None
-        weights_seed, order_seed, augment_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(3))
-        torch.manual_seed(weights_seed)
+        seeds = seeds_of(seed)
+        torch.manual_seed(seeds.weights)
         built = task.build(data)
         self.config = config
         self.fabric = fabric
         self.feed = Feed(data, built.input, config, fabric.device)
         self.pool = self.feed.pool(data.subset(config.train_size, seed))
-        self.order = torch.Generator().manual_seed(order_seed)
-        self.augment = torch.Generator().manual_seed(augment_seed)
+        self.order = torch.Generator().manual_seed(seeds.order)
+        self.augment = torch.Generator().manual_seed(seeds.augment)
         self.method = method
         self.classes = len(data.classes)
         self.inputs = input_stream(seed, fabric.global_rank)
@@ -133,7 +145,7 @@ class Training:
         self.site = attach(self.module, method, self.feed.example(2), seed)
         if fabric.global_rank:
             # The ranks have different images, and should have different dropout.
-            torch.manual_seed(weights_seed + fabric.global_rank)
+            torch.manual_seed(seeds.weights + fabric.global_rank)
         optimizer = torch.optim.SGD(
             self.module.parameters(),
             config.lr,
