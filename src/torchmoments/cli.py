@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
+    from torchmoments.lab.inspect.config import InspectConfig
     from torchmoments.lab.page import Table
     from torchmoments.lab.probe.config import ProbeConfig
     from torchmoments.lab.sweep.config import SweepConfig
@@ -23,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import tyro
 
         from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
+        from torchmoments.lab.inspect.config import InspectConfig
         from torchmoments.lab.probe.config import ProbeConfig
         from torchmoments.lab.sweep.config import SweepConfig
 
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "compare": CompareConfig,
             "sweep": SweepConfig,
             "probe": ProbeConfig,
+            "inspect": InspectConfig,
             "train": SingleConfig,
             "places": PlacesConfig,
             "report": ReportConfig,
@@ -53,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _sweep(config)
         if isinstance(config, ProbeConfig):
             return _probe(config)
+        if isinstance(config, InspectConfig):
+            return _inspect(config)
         assert isinstance(config, PlacesConfig)
         return _places(config)
     except ModuleNotFoundError as error:
@@ -106,6 +111,19 @@ def _probe(config: "ProbeConfig") -> int:
     summary = _resumable(config.out, lambda progress: probe(config, progress))
     _print([table(summary, config.norms)], summary["conclusion"], config.out / "probe.png")
     return 1 if summary["failed"] else 0
+
+
+def _inspect(config: "InspectConfig") -> int:
+    from torchmoments.lab.inspect.inspect import inspect
+
+    try:
+        paths = inspect(config)
+    except RuntimeError as error:
+        _complain(f"the training failed: {error}")
+        return 1
+    for path in paths:
+        print(path)
+    return 0
 
 
 def _resumable(out: Path, work: Callable[[Callable[[int, int], None]], dict[str, Any]]) -> dict[str, Any]:

@@ -44,13 +44,17 @@ def pattern(x: Tensor, norm: str, channel_dim: int = 1) -> Tensor:
 
 
 class Source:
-    """A network up to a place, in eval mode and without gradient: `source(images)` are the features there."""
+    """A network up to a place, in eval mode: `source(images)` are the features there, without gradient."""
 
     def __init__(self, model: nn.Module, place: str) -> None:
         self.model = model.eval()
         self.place = place
 
     def __call__(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.with_gradient(x)
+
+    def with_gradient(self, x: Tensor) -> Tensor:
         """Images as the network gets them give features [B, C, *positions].
 
         Raises:
@@ -58,8 +62,7 @@ class Source:
         """
         handle = self.model.get_submodule(self.place).register_forward_hook(_stop)
         try:
-            with torch.no_grad():
-                self.model(x)
+            self.model(x)
         except _Reached as reached:
             if not isinstance(reached.output, Tensor) or reached.output.ndim < 3:
                 raise ValueError(
