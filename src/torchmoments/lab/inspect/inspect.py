@@ -17,13 +17,13 @@ import torchmoments as tm
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.figures import as_files
 from torchmoments.lab.files import read_json, write_bytes, write_json
-from torchmoments.lab.folders import refuse_other_settings, working_in
 from torchmoments.lab.inspect import figures
 from torchmoments.lab.inspect.config import InspectConfig
 from torchmoments.lab.inspect.figures import Tile
 from torchmoments.lab.inspect.maps import as_colors, channel_first, images_of, layers, layers_to_draw
 from torchmoments.lab.inspect.page import page
 from torchmoments.lab.inspect.pictures import Frame, load_frame
+from torchmoments.lab.lock import refuse_other_settings, working_in
 from torchmoments.lab.models import Built
 from torchmoments.lab.models.place import default_place
 from torchmoments.lab.prepare import prepare

@@ -97,7 +97,7 @@ def images_of(
     """Pixels [B, C, H, W] from 0 to 1 whose features are nearly `wanted` [B, ...]: gradient descent on the pixels.
 
     Starts from grey, and minimizes for each image the mean squared difference of the features in units of their
-    variance, plus 0.1 times the mean absolute difference of neighbouring pixels. Nothing says that such an image exists.
+    variance, plus 0.1 times the mean absolute difference of neighbouring pixels. Such an image need not exist.
 
     Args:
         features_of: gives features like `wanted` of pixels, with gradient.

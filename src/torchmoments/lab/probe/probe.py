@@ -14,7 +14,7 @@ from torchmoments.lab.comparison import write_record
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.feed import Feed
 from torchmoments.lab.files import read_json
-from torchmoments.lab.folders import refuse_other_settings, working_in
+from torchmoments.lab.lock import refuse_other_settings, working_in
 from torchmoments.lab.models.place import channel_dim_of
 from torchmoments.lab.pool import Progress, train_missing
 from torchmoments.lab.prepare import prepare

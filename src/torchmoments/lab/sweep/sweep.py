@@ -13,10 +13,10 @@ from urllib.parse import quote
 from torchmoments.lab.comparison import RECORD, joined, runs_of, write_record
 from torchmoments.lab.config import CompareConfig, TrainConfig
 from torchmoments.lab.files import read_json
-from torchmoments.lab.reading import Runs, read_comparison
 from torchmoments.lab.lock import working_in
 from torchmoments.lab.pool import Progress, train_missing
 from torchmoments.lab.prepare import prepare
+from torchmoments.lab.reading import Runs, read_comparison
 from torchmoments.lab.sweep import report
 from torchmoments.lab.sweep.config import SweepConfig
 from torchmoments.lab.sweep.grid import Axis, Cell, Values, cells, distinct, parse_grid, with_settings
