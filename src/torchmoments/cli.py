@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
         from torchmoments.lab.inspect.config import InspectConfig
         from torchmoments.lab.probe.config import ProbeConfig
+        from torchmoments.lab.recipes import with_recipe
         from torchmoments.lab.sweep.config import SweepConfig
 
         commands: dict[str, Callable[..., Any]] = {
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             commands,
             prog="torchmoments",
             description="Moment Exchange and its relatives, tried on real data.",
-            args=arguments,
+            args=with_recipe(sys.argv[1:] if arguments is None else arguments),
             config=(tyro.conf.PositionalRequiredArgs,),
         )
         if isinstance(config, ReportConfig):

@@ -78,6 +78,8 @@ class TrainConfig(SubjectConfig):
     """Learning rate at the start. None: 0.1, and 0.01 from weights."""
     schedule: Schedule = "cosine"
     """cosine: the learning rate falls to 0. step: to a tenth after half and after three quarters of the epochs."""
+    warmup_epochs: int = 0
+    """Epochs at the start in which the learning rate grows in equal steps to where the schedule has it."""
     weight_decay: float = 5e-4
     """Weight decay of SGD."""
     metric: Metric = "error"
@@ -102,6 +104,12 @@ class TrainConfig(SubjectConfig):
         if self.epochs is not None:
             at_least(1, "epochs", self.epochs, "epoch")
         at_least(2, "batch_size", self.batch_size, "images, for BatchNorm and for a partner")
+        at_least(0, "warmup_epochs", self.warmup_epochs, "epochs")
+        if self.epochs is not None and self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs needs fewer than the {self.epochs} epochs; got {self.warmup_epochs}. "
+                f"Write --warmup-epochs {self.epochs - 1} or less."
+            )
         at_least(0, "loader_workers", self.loader_workers, "processes")
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr needs a finite number above 0; got {self.lr}. Write --lr 0.1, for example.")
@@ -179,6 +187,9 @@ class SingleConfig(TrainConfig):
     Each epoch is kept: the same command goes on where it was stopped, and ends with the same result.
     """
 
+    recipe: str | None = None
+    """Start from the settings of one of the paper's experiments; other flags go before them. cifar10-pyramidnet200,
+    cifar100-pyramidnet200, imagenet-resnet50, imagenet-resnet50-cutmix."""
     method: str = "moex"
     """none, moex, cutmix+moex:p=0.25 or another, with options, as in `compare`."""
     seed: int = 0

@@ -76,8 +76,8 @@ def _notes(comparison: Comparison, summary: dict[str, Any]) -> list[str]:
     ]
     if unsure:
         notes.append(
-            f"Shown for these {summary['test_images']:,} {conclusion.judged(summary)} images only. For other images too, "
-            f"the interval of the difference reaches both sides of 0: {'; '.join(unsure)} points."
+            f"Shown for these {summary['test_images']:,} {conclusion.judged(summary)} images only. For other images "
+            f"too, the interval of the difference reaches both sides of 0: {'; '.join(unsure)} points."
         )
     failed, missing = len(summary["failed"]), sum(map(len, summary["missing"].values()))
     if failed or missing:

@@ -20,7 +20,7 @@ from torch.optim import lr_scheduler
 
 import torchmoments as tm
 from torchmoments.lab.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
-from torchmoments.lab.config import Schedule
+from torchmoments.lab.config import Schedule, TrainConfig
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.device import make_fabric, own_random_numbers
 from torchmoments.lab.feed import Feed
@@ -154,7 +154,7 @@ class Training:
             weight_decay=config.weight_decay,
             fused=fabric.device.type in ("cpu", "cuda"),
         )
-        self.schedule = _schedule(config.schedule, config.epochs, optimizer)
+        self.schedule = make_schedule(config, config.epochs, optimizer)
         compiled: Any = torch.compile(self.module) if config.compile else self.module
         self.model, self.optimizer = fabric.setup(compiled, optimizer)
         self.total_epochs = config.epochs
@@ -363,9 +363,19 @@ def _check_method(model: nn.Module, method: Method, x: Tensor) -> None:
         raise ValueError(f"method {method.word!r}: {error}") from error
 
 
-def _schedule(name: Schedule, epochs: int, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+def make_schedule(config: TrainConfig, epochs: int, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+    """The learning rate, once an epoch: W epochs of warm-up at lr * k / (W + 1), k = 1 .. W, then the schedule."""
+    warmup = config.warmup_epochs
+    if not warmup:
+        return _schedule(config.schedule, epochs, 0, optimizer)
+    growing = lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), total_iters=warmup)
+    then = _schedule(config.schedule, epochs, warmup, optimizer)
+    return lr_scheduler.SequentialLR(optimizer, [growing, then], [warmup])
+
+
+def _schedule(name: Schedule, epochs: int, after: int, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
     if name == "step":
-        return lr_scheduler.MultiStepLR(optimizer, [epochs // 2, epochs * 3 // 4], gamma=0.1)
+        return lr_scheduler.MultiStepLR(optimizer, [epochs // 2 - after, epochs * 3 // 4 - after], gamma=0.1)
     if name == "constant":
         return lr_scheduler.ConstantLR(optimizer, factor=1.0)
-    return lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    return lr_scheduler.CosineAnnealingLR(optimizer, epochs - after)
