@@ -29,7 +29,7 @@ def photographs(tmp_path):
 
 def test_files_of_any_size_and_mode_become_pictures_and_one_page(tmp_path, capsys, photographs):
     out = tmp_path / "out"
-    flags = ["--model", "torchvision/resnet18", "--image-size", "64", "--no-invert", "--out", str(out)]
+    flags = ["--model", "torchvision/resnet18", "--image-size", "64", "--out", str(out)]
     code, said, complaint = call(capsys, "--image", *photographs, *flags)
     assert (code, complaint) == (0, "")
     assert [path.rpartition("/")[2] for path in said.split()] == [
@@ -47,7 +47,7 @@ def test_files_of_any_size_and_mode_become_pictures_and_one_page(tmp_path, capsy
 def test_names_of_images_are_escaped(tmp_path, capsys, photographs):
     name = str(tmp_path / "<b>&.png")
     Image.open(photographs[0]).save(name)
-    assert call(capsys, "--image", name, "--no-invert", "--image-size", "16", "--out", str(tmp_path / "out"))[0] == 0
+    assert call(capsys, "--image", name, "--image-size", "16", "--out", str(tmp_path / "out"))[0] == 0
     page = (tmp_path / "out" / "inspect.html").read_text()
     assert "&lt;b&gt;&amp;.png" in page
     assert "<b>" not in page
@@ -55,7 +55,7 @@ def test_names_of_images_are_escaped(tmp_path, capsys, photographs):
 
 def test_training_first_draws_both_networks_and_keeps_the_weights(tmp_path, capsys):
     out = tmp_path / "out"
-    flags = ["--train", "--image", "data:0", "data:1", "--out", str(out)]
+    flags = ["--train", "--invert", "--image", "data:0", "data:1", "--out", str(out)]
     assert call(capsys, *flags)[0] == 0
     pictures = {path.stem: path.read_bytes() for path in out.glob("*.png")}
     assert set(pictures) == {
@@ -73,10 +73,10 @@ def test_training_first_draws_both_networks_and_keeps_the_weights(tmp_path, caps
 
 def test_weights_from_a_file_are_the_trained_network(tmp_path, capsys):
     out = tmp_path / "out"
-    assert call(capsys, "--train", "--image", "data:0", "--no-invert", "--out", str(out))[0] == 0
+    assert call(capsys, "--train", "--image", "data:0", "--out", str(out))[0] == 0
     weights = next(out.glob("runs/none/seed0/weights.safetensors"))
     other = tmp_path / "other"
-    flags = ["--weights", str(weights), "--image", "data:0", "--no-invert", "--out", str(other)]
+    flags = ["--weights", str(weights), "--image", "data:0", "--out", str(other)]
     assert call(capsys, *flags)[0] == 0
     for name in ("moments-untrained.png", "moments-trained.png"):
         assert (out / name).read_bytes() == (other / name).read_bytes()

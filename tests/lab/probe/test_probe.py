@@ -42,6 +42,7 @@ def test_summary_has_the_promised_names_and_the_numbers_of_the_runs(tiny):
     assert summary["pono"]["moments"]["minus_features"]["difference_mean"] == pytest.approx(np.mean(minus))
     assert (tiny.out / "probe.png").stat().st_size > 5000
     assert "moments alone" in (tiny.out / "table.md").read_text()
+    assert len((tiny.out / "seeds.csv").read_text().splitlines()) == 1 + 2 * 4
 
 
 def test_chance_is_the_error_of_always_naming_the_most_frequent_class(tiny):

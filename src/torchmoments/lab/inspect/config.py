@@ -21,8 +21,8 @@ class InspectConfig(TrainConfig):
     """Layers to draw. None: the place after the stem, and the last module of each resolution."""
     train: bool = False
     """Train the network on --data first, with the training settings. The weights are kept for the next time."""
-    invert: bool = True
-    """Search the images that belong to the exchanged features, by gradient descent; some seconds."""
+    invert: bool = False
+    """Also search images that have such features, by gradient descent on the pixels; a minute or more."""
     seed: int = 0
     """Of the weights before training, and of the training."""
     out: Path = Path("runs/inspect")

@@ -92,7 +92,7 @@ def as_colors(features: Tensor, basis_of: Tensor) -> Tensor:
 
 
 def images_of(
-    features_of: Callable[[Tensor], Tensor], wanted: Tensor, shape: Sequence[int], steps: int = 150
+    features_of: Callable[[Tensor], Tensor], wanted: Tensor, shape: Sequence[int], steps: int = 100
 ) -> Tensor:
     """Pixels [B, C, H, W] from 0 to 1 whose features are nearly `wanted` [B, ...]: gradient descent on the pixels.
 

@@ -17,7 +17,8 @@ _WORDS = {
         "The exchange",
         "A with the moments of B. pono are the moments over the channels at each position: they carry B's structure. "
         "in are those over the positions of each channel: they carry B's colours and style. Features are shown as "
-        "their first three principal components. Images with such features were found by gradient descent.",
+        "their first three principal components. Images with such features, where they are shown, were found by "
+        "gradient descent.",
     ),
 }
 

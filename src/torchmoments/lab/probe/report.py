@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from torchmoments.lab import render, rows
 from torchmoments.lab.figures import ACCENT, INK, MUTED, WIDE, as_files
-from torchmoments.lab.files import read_json, write_bytes, write_json
+from torchmoments.lab.files import as_csv, read_json, write_bytes, write_json
 from torchmoments.lab.page import Table
 from torchmoments.lab.probe.config import ProbeConfig
 from torchmoments.lab.runs import Run
@@ -26,6 +26,7 @@ def write(config: ProbeConfig, settings: dict[str, Any], runs: Sequence[Run]) ->
     summary["conclusion"] = sentences(summary, config.norms)
     write_json(config.out / "summary.json", summary)
     write_bytes(config.out / "table.md", render.table(table(summary, config.norms)).encode() + b"\n")
+    write_bytes(config.out / "seeds.csv", as_csv(_seed_rows(runs)))
     for kind, content in as_files(lambda: figure(summary, config.norms)).items():
         write_bytes(config.out / f"probe.{kind}", content)
     return summary
@@ -173,6 +174,12 @@ def _read(runs: Sequence[Run]) -> tuple[Errors, list[dict[str, Any]], list[dict[
         environments.append(read_json(run.folder / "env.json"))
         images = images or len(np.load(run.folder / "predictions.npy"))
     return errors, failed, distinct(environments), images
+
+
+def _seed_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """One row a run: what it saw, and its error."""
+    errors, *_ = _read(runs)
+    return [{"sees": word, "seed": seed, "error": error} for word, of in errors.items() for seed, error in of.items()]
 
 
 def _chance(runs: Sequence[Run]) -> dict[int, float]:

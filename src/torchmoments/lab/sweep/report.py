@@ -1,13 +1,11 @@
 """What a sweep shows: summary.json, table.md, cells.csv, seeds.csv, sweep.png, sweep.svg; and the terminal's tables."""
 
-import csv
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from torchmoments.lab import render
 from torchmoments.lab.figures import as_files
-from torchmoments.lab.files import write_bytes, write_json
+from torchmoments.lab.files import as_csv, write_bytes, write_json
 from torchmoments.lab.page import Table
 from torchmoments.lab.sweep import figures
 from torchmoments.lab.sweep.effects import name_of
@@ -22,8 +20,8 @@ def write(out: Path, sweep: Sweep) -> dict[str, Any]:
     found = tables(summary)
     write_json(out / "summary.json", summary)
     write_bytes(out / "table.md", "\n\n".join(map(render.table, found)).encode() + b"\n")
-    write_bytes(out / "cells.csv", _csv(_cell_rows(summary)))
-    write_bytes(out / "seeds.csv", _csv(_seed_rows(sweep)))
+    write_bytes(out / "cells.csv", as_csv(_cell_rows(summary)))
+    write_bytes(out / "seeds.csv", as_csv(_seed_rows(sweep)))
     for kind, content in as_files(lambda: figures.figure(summary)).items():
         write_bytes(out / f"sweep.{kind}", content)
     return summary
@@ -140,11 +138,3 @@ def _seed_rows(sweep: Sweep) -> list[dict[str, Any]]:
         for o in [*sweep.references, *sweep.outcomes]
         for seed, error in o.errors.items()
     ]
-
-
-def _csv(rows: list[dict[str, Any]]) -> bytes:
-    file = StringIO(newline="")
-    writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue().encode()
