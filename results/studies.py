@@ -42,8 +42,8 @@ STUDIES = [
         "Four switches: labels mixed (lam=0.9) or kept (lam=1.0); the gradient flows through the moments or not; the "
         "moments are pono or in; they are exchanged (alpha=None) or interpolated with Beta(0.1, 0.1) weights. All 16 "
         "combinations, beside the labels alone and label smoothing. MoEx is the first cell, MixStyle is the last.",
-        "sweep --method moex --grid lam=0.9/1.0 grad=both/none norm=pono/in alpha=None/0.1 --controls labels smooth "
-        "--evaluate test --seeds 30",
+        "sweep --method moex --grid lam=0.9/1.0 grad=both/none norm=pono/in alpha=None/0.1 --controls labels "
+        "smooth:amount=0.05 smooth:amount=0.1 --evaluate test --seeds 30",
     ),
     Study(
         "probe-digits",
@@ -191,7 +191,7 @@ def _made_with(study: Study, summary: dict) -> str:
         for env in summary["environments"]
     )
     settings = summary["settings"]
-    shown = [f"{settings[name]} {words}" for name, words in _SETTINGS.items() if settings.get(name) is not None]
+    shown = [f"{settings[name]} {words}".strip() for name, words in _SETTINGS.items() if settings.get(name) is not None]
     files = ", ".join(
         f"[{name}](../results/{study.name}/{name})"
         for name in ("summary.json", "cells.csv", "seeds.csv")

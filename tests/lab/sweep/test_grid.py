@@ -32,6 +32,18 @@ def test_a_plus_is_a_list_inside_a_value():
     ]
 
 
+@pytest.mark.parametrize(
+    ("method", "word"),
+    [
+        ("cutmix:p=1+moex", "cutmix:p=1+moex:lam=0.5"),
+        ("cutmix+moex:p=1", "cutmix+moex:p=1,lam=0.5"),
+        ("cutmix+moex", "cutmix+moex:lam=0.5"),
+    ],
+)
+def test_an_option_of_a_combination_is_that_of_its_last_part(method, word):
+    assert [cell.word for cell in cells(parse_grid(["lam=0.5"]), method)] == [word]
+
+
 def test_methods_are_an_axis_too():
     assert [cell.word for cell in cells(parse_grid(["method=labels/moex", "p=1"]), "ignored")] == [
         "labels:p=1",

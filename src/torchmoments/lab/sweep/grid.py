@@ -113,7 +113,7 @@ def _with_options(word: str, options: Values) -> str:
     added = [f"{name}={value.replace('+', '/')}" for name, value in options.items()]
     if not added:
         return word
-    return word + ("," if ":" in word else ":") + ",".join(added)
+    return word + ("," if ":" in word.rpartition("+")[2] else ":") + ",".join(added)
 
 
 def _read(name: str, text: str, kind: Any) -> Setting:
