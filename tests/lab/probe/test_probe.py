@@ -5,8 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from torchmoments.cli import main
+from torchmoments.lab.probe import runs
 from torchmoments.lab.probe.config import ProbeConfig
 from torchmoments.lab.probe.probe import probe
 
@@ -52,8 +55,23 @@ def test_chance_is_the_error_of_always_naming_the_most_frequent_class(tiny):
     assert min(errors) <= summary["pono"]["random"]["error_mean"] <= max(errors)
 
 
-def test_the_features_are_those_of_the_plain_training_and_stay(tiny):
-    """Trained from them on 20 epochs, whole features do about as well as the network that they are from."""
+def test_the_features_are_those_of_the_plain_training(tiny, monkeypatch):
+    sources = {}
+
+    class Watched(runs.Source):
+        def __init__(self, model, place):
+            super().__init__(model, place)
+            sources.setdefault(place, []).append(model.state_dict())
+
+    monkeypatch.setattr(runs, "Source", Watched)
+    probe(replace(tiny, seeds=1))
+    trained = load_file(tiny.out / "runs/none/seed0/weights.safetensors")
+    assert len(sources["stem"]) == 3
+    for weights in sources["stem"]:
+        assert all(torch.equal(weights[name], trained[name]) for name in trained)
+
+
+def test_whole_features_serve_about_as_well_as_in_the_network_that_they_are_from(tiny):
     summary = probe(replace(tiny, seeds=1, epochs=20, train_size=200))
     assert abs(summary["pono"]["features"]["error_mean"] - summary["plain"]["error_mean"]) < 10
 

@@ -106,7 +106,7 @@ def _place(model: nn.Module, frame: Frame, names: list[str]) -> str:
 
 def _exchange(model: nn.Module, frame: Frame, place: str, invert: bool) -> list[tuple[str, list[Tile]]]:
     """What A becomes with moments of B: of its pixels, of its features, and images that have such features."""
-    titles = ("A", "B", "A, pono removed", "A, pono of B", "A, in of B")
+    titles = ("A", "B", "A normalized (pono)", "A with B's pono", "A with B's in")
     rows = []
     pixels = frame.pixels[:2]
     # One channel has no moments over channels.
