@@ -12,7 +12,7 @@ from torchmoments.lab.page import Block, Command, Page, Picture, Table, Text
 
 def html(page: Page) -> str:
     """One file that needs no other and no network, and runs no script."""
-    return _template().render(page=page, inline=Markup, pieces=_pieces)
+    return template("report.html").render(page=page, inline=Markup, pieces=_pieces)
 
 
 def markdown(page: Page) -> str:
@@ -61,8 +61,9 @@ def table(table: Table) -> str:
     return f"{_line(table.caption)}:\n\n" + "\n".join(lines)
 
 
-@lru_cache(maxsize=1)
-def _template() -> Template:
+@lru_cache
+def template(name: str) -> Template:
+    """A page whose words are escaped."""
     environment = Environment(
         loader=PackageLoader("torchmoments.lab"),
         autoescape=True,
@@ -70,4 +71,4 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")
+    return environment.get_template(name)

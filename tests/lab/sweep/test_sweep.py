@@ -8,6 +8,7 @@ import filelock
 import numpy as np
 import pytest
 
+from torchmoments.cli import main
 from torchmoments.lab.sweep.config import SweepConfig
 from torchmoments.lab.sweep.sweep import steps_an_epoch, sweep
 from torchmoments.lab.task import Task
@@ -152,3 +153,45 @@ def test_when_every_run_fails_the_summary_still_stands(tiny):
     assert len(summary["failed"]) == 3
     assert summary["best"] is None
     assert summary["cells"][0]["error_mean"] is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--grid", "lam"], "grid needs axes NAME=VALUE/VALUE"),
+        (["--grid"], "at least one axis"),
+        (["--grid", "lam=0.5/1.5"], "lam needs a number from 0 to 1; got 1.5"),
+        (["--grid", "lamb=0.5"], "Nearest: 'lam'"),
+        (["--grid", "at=stem/layer5"], "layer5"),
+        (["--grid", "train_size=50/5000"], "to 1150 images; got 5000"),
+        (["--grid", "width=4/wide"], "width needs a number; got 'wide'"),
+        (["--grid", "metric=error"], "unknown option, 'metric'"),
+        (["--method", "meox"], "Nearest: 'moex'"),
+        (["--reference", "nothing"], "known methods"),
+        (["--controls", "label"], "Nearest: 'labels'"),
+        (["--evaluate", "test", "--train-size", "1438"], "to 1437 images; got 1438"),
+        (["--steps", "0"], "steps needs at least 1"),
+        (["--seeds", "0"], "seeds needs at least 1"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_writes_nothing(tmp_path, capsys, flags, sentence):
+    code = main(
+        ["sweep", "--train-size", "50", "--epochs", "1", "--width", "4", "--out", str(tmp_path / "out"), *flags]
+    )
+    told = capsys.readouterr()
+    assert code == 2
+    assert sentence in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_prints_its_tables_and_a_failed_run_is_exit_code_1(tmp_path, capsys):
+    flags = ["--train-size", "50", "--width", "4", "--seeds", "2", "--workers", "1", "--grid", "p=0.5/1"]
+    code = main(["sweep", *flags, "--epochs", "1", "--out", str(tmp_path / "out")])
+    told = capsys.readouterr()
+    assert (code, told.err) == (0, "")
+    assert "minus none" in told.out
+    assert "p: 0.5 → 1" in told.out
+    assert main(["sweep", *flags, "--epochs", "30", "--lr", "1e30", "--out", str(tmp_path / "failed")]) == 1
+    assert "seed 0 failed: the loss needs to stay finite" in " ".join(capsys.readouterr().out.split())

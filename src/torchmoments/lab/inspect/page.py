@@ -3,9 +3,8 @@
 import base64
 from collections.abc import Mapping, Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from torchmoments.lab.config import TrainConfig
+from torchmoments.lab.render import template
 
 _WORDS = {
     "moments": (
@@ -30,13 +29,6 @@ def page(config: TrainConfig, images: Sequence[str], pictures: Mapping[str, byte
         images: as the user named them.
         pictures: {KIND-STATE: PNG}, KIND one of moments and exchange.
     """
-    environment = Environment(
-        loader=PackageLoader("torchmoments.lab"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     sections = []
     for name, content in pictures.items():
         kind, _, state = name.partition("-")
@@ -48,4 +40,4 @@ def page(config: TrainConfig, images: Sequence[str], pictures: Mapping[str, byte
                 "source": "data:image/png;base64," + base64.b64encode(content).decode(),
             }
         )
-    return environment.get_template("inspect.html").render(model=config.model, images=images, sections=sections)
+    return template("inspect.html").render(model=config.model, images=images, sections=sections)
