@@ -22,7 +22,21 @@ FLOORS = [
     {"lab"},
     {"cli"},
 ]
-OPTIONAL = ["timm", "torchvision", "pytorchcv", "PIL", "lightning", "lightning_fabric", "sklearn", "scipy", "matplotlib", "rich", "tyro", "joblib", "pandas"]
+OPTIONAL = [
+    "timm",
+    "torchvision",
+    "pytorchcv",
+    "PIL",
+    "lightning",
+    "lightning_fabric",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "rich",
+    "tyro",
+    "joblib",
+    "pandas",
+]
 
 
 def floor_of(name: str) -> int:

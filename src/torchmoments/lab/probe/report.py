@@ -12,7 +12,7 @@ from torchmoments.lab.files import as_csv, read_json, write_bytes, write_json
 from torchmoments.lab.page import Table
 from torchmoments.lab.probe.config import ProbeConfig
 from torchmoments.lab.runs import Run
-from torchmoments.lab.statistics import estimate
+from torchmoments.lab.statistics import estimate, holm
 from torchmoments.lab.summary import distinct
 from torchmoments.lab.wording import p_value, plus_minus, with_interval
 
@@ -38,7 +38,8 @@ def summarize(norms: Sequence[str], runs: Sequence[Run]) -> dict[str, Any]:
     Returns:
         NORM: {random, moments, normalized, features: {error_mean, error_ci95, n}} for each norm; errors in percent.
             random is the error of always naming the most frequent class of the training images. moments and normalized
-            also have minus_features: {difference_mean, difference_ci95, p_value, n}, paired by seed
+            also have minus_features: {difference_mean, difference_ci95, p_value, p_holm, n}, paired by seed;
+            p_holm counts both for all norms
         plain: the same of the network trained as usual; None where it was not trained
         images, environments, failed: as in a comparison
 
@@ -53,6 +54,9 @@ def summarize(norms: Sequence[str], runs: Sequence[Run]) -> dict[str, Any]:
         }
         for norm in norms
     }
+    compared = [found[norm][part]["minus_features"] for norm in norms for part in _PARTS[:2]]
+    for entry, adjusted in zip(compared, holm([entry["p_value"] for entry in compared]), strict=True):
+        entry["p_holm"] = adjusted
     plain = errors.get("none")
     return found | {
         "plain": _error(plain) if plain else None,
@@ -73,14 +77,14 @@ def table(summary: dict[str, Any], norms: Sequence[str]) -> Table:
             if minus is not None:
                 compared = [
                     plus_minus(minus["difference_mean"], minus["difference_ci95"], "+"),
-                    p_value(minus["p_value"]),
+                    p_value(minus["p_holm"]),
                 ]
             body.append(
                 [norm, _NAMES[part], plus_minus(entry["error_mean"], entry["error_ci95"]), *compared, str(entry["n"])]
             )
     where = f"at {summary['settings']['at']}" if "settings" in summary else ""
     caption = f"Error on {summary['images'] or 0:,} images, mean over seeds ± 95% CI, {where}"
-    return Table(caption, ["norm", "what is seen", "error, %", "minus features, points", "p", "n"], body)
+    return Table(caption, ["norm", "what is seen", "error, %", "minus features, points", "p Holm", "n"], body)
 
 
 _NAMES = {
@@ -110,11 +114,11 @@ def sentences(summary: dict[str, Any], norms: Sequence[str]) -> list[str]:
         if normalized is None or normalized["difference_mean"] is None:
             continue
         by = with_interval(normalized["difference_mean"], normalized["difference_ci95"], "+")
-        shown = normalized["p_value"] is not None and normalized["p_value"] < 0.05
+        shown = normalized["p_holm"] is not None and normalized["p_holm"] < 0.05
         worse = "lose" if normalized["difference_mean"] > 0 else "gain"
         said.append(
             f"{norm}: without their moments the features {worse if shown else 'are not shown to lose'} "
-            f"{'' if shown else 'anything: '}{by} points (p {p_value(normalized['p_value'])})."
+            f"{'' if shown else 'anything: '}{by} points (p Holm {p_value(normalized['p_holm'])})."
         )
     said += [f"{run['method']} seed {run['seed']} failed: {run['reason']}." for run in summary["failed"]]
     return said
