@@ -115,7 +115,7 @@ def _check_combination(word: str, parts: list[str], names: list[str]) -> None:
         raise ValueError(f"images are mixed before features; got {word!r}. Write {parts[1]}+{parts[0]}.")
     if kinds != ["input", "features"]:
         raise ValueError(
-            f"a method combines one mixing of images ({', '.join(INPUTS)}) with one of features; got {word!r}. "
+            f"a method combines one of {', '.join(INPUTS)} with one of features; got {word!r}. "
             "Write cutmix+moex, for example."
         )
 
