@@ -13,6 +13,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from torchmoments.lab.bench.config import Op, Step
     from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
+    from torchmoments.lab.inspect.config import InspectConfig
+    from torchmoments.lab.page import Table
+    from torchmoments.lab.probe.config import ProbeConfig
+    from torchmoments.lab.sweep.config import SweepConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,37 +26,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         from torchmoments.lab.bench.config import Op, Step, bench
         from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
+        from torchmoments.lab.inspect.config import InspectConfig
+        from torchmoments.lab.probe.config import ProbeConfig
+        from torchmoments.lab.recipes import with_recipe
+        from torchmoments.lab.sweep.config import SweepConfig
 
-        config: CompareConfig | ReportConfig | SingleConfig | PlacesConfig | Op | Step = (
-            tyro.extras.subcommand_cli_from_dict(
-                {
-                    "compare": CompareConfig,
-                    "report": ReportConfig,
-                    "train": SingleConfig,
-                    "places": PlacesConfig,
-                    "bench": bench,
-                },
-                prog="torchmoments",
-                description="Moment Exchange and its relatives, tried on real data.",
-                args=arguments,
-                config=(
-                    tyro.conf.PositionalRequiredArgs,
-                    tyro.conf.OmitArgPrefixes,
-                    tyro.conf.OmitSubcommandPrefixes,
-                ),
-            )
+        commands: dict[str, Callable[..., Any]] = {
+            "compare": CompareConfig,
+            "sweep": SweepConfig,
+            "probe": ProbeConfig,
+            "inspect": InspectConfig,
+            "train": SingleConfig,
+            "places": PlacesConfig,
+            "report": ReportConfig,
+            "bench": bench,
+        }
+        config: Any = tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog="torchmoments",
+            description="Moment Exchange and its relatives, tried on real data.",
+            args=with_recipe(sys.argv[1:] if arguments is None else arguments),
+            config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
         )
-        if isinstance(config, ReportConfig):
-            return _report(config)
-        # The checks that need no PyTorch, before its seconds of import.
-        config.check()
-        if isinstance(config, CompareConfig):
-            return _compare(config)
-        if isinstance(config, SingleConfig):
-            return _train(config)
-        if isinstance(config, Op | Step):
-            return _bench(config)
-        return _places(config)
+        if not isinstance(config, ReportConfig):
+            # The checks that need no PyTorch, before its seconds of import.
+            config.check()
+        answers: dict[type, Callable[[Any], int]] = {
+            CompareConfig: _compare,
+            SweepConfig: _sweep,
+            ProbeConfig: _probe,
+            InspectConfig: _inspect,
+            SingleConfig: _train,
+            PlacesConfig: _places,
+            ReportConfig: _report,
+            Op: _bench,
+            Step: _bench,
+        }
+        return answers[type(config)](config)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "torchmoments":
             raise
@@ -76,17 +86,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _compare(config: "CompareConfig") -> int:
     from rich.console import Console
 
-    from torchmoments.lab.comparison import compare, count_complete
+    from torchmoments.lab.comparison import compare
 
     output = Console()
-    try:
-        with _progress("runs") as progress:
-            summary = compare(config, progress, lambda said: output.print(said, markup=False, highlight=False))
-    except KeyboardInterrupt:
-        kept = count_complete(config.out)
-        _stop_at_once(f"Stopped. {kept} complete runs are kept in {config.out}; the same command goes on from there.")
+
+    def notice(said: str) -> None:
+        output.print(said, markup=False, highlight=False)
+
+    summary = _resumable(config.out, lambda progress: compare(config, progress, notice))
     _show(summary, config.out)
     return 1 if summary["failed"] else 0
+
+
+def _sweep(config: "SweepConfig") -> int:
+    from torchmoments.lab.sweep.report import tables
+    from torchmoments.lab.sweep.sweep import sweep
+
+    summary = _resumable(config.out, lambda progress: sweep(config, progress))
+    _print(tables(summary), summary["conclusion"], config.out / "sweep.png")
+    return 1 if summary["failed"] else 0
+
+
+def _probe(config: "ProbeConfig") -> int:
+    from torchmoments.lab.probe.probe import probe
+    from torchmoments.lab.probe.report import table
+
+    summary = _resumable(config.out, lambda progress: probe(config, progress))
+    _print([table(summary, config.norms)], summary["conclusion"], config.out / "probe.png")
+    return 1 if summary["failed"] else 0
+
+
+def _inspect(config: "InspectConfig") -> int:
+    from torchmoments.lab.inspect.inspect import inspect
+
+    try:
+        paths = inspect(config)
+    except RuntimeError as error:
+        _complain(f"the training failed: {error}")
+        return 1
+    for path in paths:
+        print(path)
+    return 0
+
+
+def _resumable(out: Path, work: Callable[[Callable[[int, int], None]], dict[str, Any]]) -> dict[str, Any]:
+    """Do the work under a progress bar; Ctrl-C ends the process, and says what is kept."""
+    from torchmoments.lab.comparison import count_complete
+
+    try:
+        with _progress("runs") as progress:
+            return work(progress)
+    except KeyboardInterrupt:
+        kept = count_complete(out)
+        _stop_at_once(f"Stopped. {kept} complete runs are kept in {out}; the same command goes on from there.")
 
 
 def _report(config: "ReportConfig") -> int:
@@ -109,6 +161,27 @@ def _show(summary: dict[str, Any], out: Path) -> None:
     for sentence in summary["conclusion"]:
         output.print(sentence, markup=False, highlight=False)
     output.print(f"\n{out / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print(tables: "list[Table]", sentences: list[str], written: Path) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Shown
+    from rich.text import Text
+
+    output = Console()
+    for table in tables:
+        shown = Shown(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for heading in table.headings:
+            shown.add_column(Text(heading), overflow="fold")
+        for row in table.rows:
+            shown.add_row(*map(Text, row))
+        output.print(Text(table.caption), style="dim")
+        output.print(shown)
+        output.print()
+    for sentence in sentences:
+        output.print(sentence, markup=False, highlight=False)
+    output.print(f"\n{written}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _train(config: "SingleConfig") -> int:

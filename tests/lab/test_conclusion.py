@@ -144,3 +144,11 @@ def test_what_the_intervals_cover_is_told():
 
 def test_runs_of_several_environments_are_told():
     assert "2 environments" in "\n".join(sentences(summary(environments=[{"torch": "1"}, {"torch": "2"}])))
+
+
+def test_validation_images_are_not_called_test_images():
+    paired = {"moex": entry(-1.0, 0.25, 0.001, difference_ci95_with_images=[-1.6, -0.4])}
+    said = "\n".join(sentences(summary(paired=paired, beyond_labels={}, settings={"evaluate": "validation"})))
+    assert "on these 360 validation images" in said
+    assert "For other validation images too" in said
+    assert "test images" not in said

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torchmoments.lab.inputs import InputMixing, input_stream
+from torchmoments.lab.inputs import InputMixing, LabelSmoothing, input_stream
 
 pytest.importorskip("torchvision")
 
@@ -66,3 +66,23 @@ def test_the_stream_of_a_run_is_its_own():
     assert len(set(first)) == 20
     assert first[0] != torch.randint(2**62, (), generator=input_stream(0, rank=1)).item()
     assert not set(first) & {torch.randint(2**62, (), generator=generator(seed)).item() for seed in range(20)}
+
+
+def test_smoothed_labels_give_the_loss_of_cross_entropy_with_label_smoothing():
+    x, soft = LabelSmoothing(0.3)(X, Y % 4, 4, generator())
+    logits = torch.randn(8, 4, generator=generator(1))
+    assert x is X
+    loss = torch.nn.functional.cross_entropy(logits, soft)
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits, Y % 4, label_smoothing=0.3))
+
+
+def test_smoothing_draws_nothing():
+    source = generator()
+    before = source.get_state()
+    LabelSmoothing()(X, Y, 8, source)
+    assert torch.equal(source.get_state(), before)
+
+
+def test_a_share_outside_0_to_1_is_refused():
+    with pytest.raises(ValueError, match="amount needs a number from 0 to 1"):
+        LabelSmoothing(1.5)

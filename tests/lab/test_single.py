@@ -194,8 +194,8 @@ def test_two_devices_mix_by_their_own_draws_and_go_on_after_a_stop(tmp_path):
 import os
 from torchmoments.lab import train
 step, keep = train.step, train.Training.keep
-def watched(model, site, x, y):
-    loss = step(model, site, x, y)
+def watched(model, site, x, y, groups=None):
+    loss = step(model, site, x, y, groups)
     with open(f"draws{os.environ.get('LOCAL_RANK', '0')}", "a") as file:
         file.write(f"{'-' if site._last_plan is None else site._last_plan.draws['0'].partner.tolist()}\\n")
     return loss

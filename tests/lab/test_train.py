@@ -245,3 +245,21 @@ def test_a_method_that_does_not_fit_the_model_is_refused_before_training(digits,
         training.check(Task(TINY), [parse_method(word)], digits)
     assert word in str(caught.value)
     assert training.check(Task(TINY), [parse_method("moex:at=stem/layer1")], digits) == ("stem", None)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [0.1, 0.2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3]),
+        ("step", [0.1, 0.2, 0.3, 0.3, 0.03, 0.03, 0.003, 0.003]),
+        ("cosine", [0.1, 0.2, *(0.15 * (1 + np.cos(np.pi * k / 6)) for k in range(6))]),
+    ],
+)
+def test_the_learning_rate_grows_in_equal_steps_to_where_the_schedule_has_it(digits, schedule, expected):
+    config = replace(TINY, epochs=8, lr=0.3, schedule=schedule, warmup_epochs=2, train_size=20)
+    assert [epoch["lr"] for epoch in run("none", 0, digits, config).epochs] == pytest.approx(expected)
+
+
+def test_a_warm_up_as_long_as_the_training_is_refused():
+    with pytest.raises(ValueError, match="warmup_epochs needs fewer than the 2 epochs; got 2"):
+        replace(TINY, warmup_epochs=2).check()

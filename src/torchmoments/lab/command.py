@@ -16,11 +16,12 @@ def arguments(config: CompareConfig, settings: dict[str, Any]) -> list[str]:
     words = ["torchmoments", "compare"]
     for field in fields(config):
         value = getattr(config, field.name)
-        words += _flag(field.name, settings.get(field.name) if value is None else value)
+        words += as_flag(field.name, settings.get(field.name) if value is None else value)
     return words
 
 
-def _flag(name: str, value: Any) -> list[str]:
+def as_flag(name: str, value: Any) -> list[str]:
+    """The words that give a setting this value."""
     flag = name.replace("_", "-")
     if value is None:
         return []

@@ -5,29 +5,24 @@ OUT/runs/METHOD/seed3   see `runs`
 OUT/report.html, report.md, summary.json, differences.png, .svg, curves.png, .svg     made of these, see `report`
 """
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from joblib import cpu_count
-
 from torchmoments.lab import report
 from torchmoments.lab.command import arguments
 from torchmoments.lab.config import CompareConfig, nearest
-from torchmoments.lab.device import all_devices
 from torchmoments.lab.files import read_json, write_json
-from torchmoments.lab.lock import hold, refuse_other_settings
+from torchmoments.lab.lock import refuse_other_settings, working_in
 from torchmoments.lab.methods import parse_methods
-from torchmoments.lab.pool import train_all
+from torchmoments.lab.pool import Progress, train_missing
 from torchmoments.lab.prepare import Notice, prepare, silent
 from torchmoments.lab.runs import Run
 from torchmoments.lab.task import Task
 
-Progress = Callable[[int, int], None]
+RECORD = "comparison.json"
 
 
 def compare(
@@ -54,25 +49,9 @@ def compare(
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
     """
     task, _ = prepare(config, config.methods, make_model, train, test, notice)
-    with _folder(config, task):
-        devices = all_devices(config)
-        runs = [
-            Run.of_comparison(config.out, task, word, seed) for seed in range(config.seeds) for word in config.methods
-        ]
-        missing = [
-            run.on(devices[number % len(devices)])
-            for number, run in enumerate(run for run in runs if not run.is_complete())
-        ]
-        done = len(runs) - len(missing)
-        progress(done, len(runs))
-
-        def finished(run: Run, failure: str | None) -> None:
-            nonlocal done
-            done += 1
-            progress(done, len(runs))
-
-        workers = min(config.workers or (cpu_count() if devices == ["cpu"] else len(devices)), max(1, len(missing)))
-        train_all(missing, workers, finished)
+    with working_in(config.out, RECORD, "compare"):
+        write_record(config.out / RECORD, joined(config, task))
+        train_missing(runs_of(config, task), config, config.workers, progress)
         return report.write(config.out)
 
 
@@ -93,44 +72,51 @@ def compare_objects(make_model: Callable[..., Any], train: Any, test: Any, **set
     return compare(config, make_model=make_model, train=train, test=test)
 
 
+def runs_of(config: CompareConfig, task: Task) -> list[Run]:
+    """All runs that a comparison asks for, seed by seed."""
+    return [Run.of_comparison(config.out, task, word, seed) for seed in range(config.seeds) for word in config.methods]
+
+
 def count_complete(out: Path) -> int:
-    """Number of complete runs in a comparison's folder."""
-    summaries = [read_json(path) for path in out.glob("runs/*/seed*/summary.json")]
+    """Number of complete runs in a folder and the folders below it."""
+    summaries = [read_json(path) for path in out.glob("**/seed*/summary.json")]
     return sum("failed" not in summary for summary in summaries)
 
 
-@contextmanager
-def _folder(config: CompareConfig, task: Task) -> Iterator[None]:
-    """Hold the folder for this process."""
-    out = config.out
-    lock = hold(out, out / ".lock", known=("comparison.json",), kind="compare")
-    try:
-        _join(config, task)
-        for leftover in out.glob("runs/*/.*.tmp"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        yield
-    finally:
-        lock.release()
+def joined(config: CompareConfig, task: Task) -> dict[str, Any]:
+    """What the folder's record becomes when this request joins it.
 
-
-def _join(config: CompareConfig, task: Task) -> None:
-    """Check that the folder has the same settings, and record what this request adds to it."""
-    path = config.out / "comparison.json"
+    Raises:
+        ValueError: the folder holds runs with other settings, or one of the methods under another word.
+    """
     settings = task.settings()
-    before = read_json(path) or {"settings": settings, "methods": [], "seeds": 0, "history": []}
+    before: dict[str, Any] = read_json(config.out / RECORD) or {
+        "settings": settings,
+        "methods": [],
+        "seeds": 0,
+        "history": [],
+    }
     refuse_other_settings(config.out, before["settings"], settings)
     added = [word for word in config.methods if word not in before["methods"]]
     parse_methods(before["methods"] + added)
-    if added or config.seeds > before["seeds"]:
-        event = {
-            "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "methods": list(config.methods),
-            "seeds": config.seeds,
-            # From Python there is no command.
-            "command": None if task.make_model is not None else arguments(config, settings),
-        }
-        methods = before["methods"] + added
-        seeds = max(before["seeds"], config.seeds)
-        write_json(
-            path, {"settings": settings, "methods": methods, "seeds": seeds, "history": [*before["history"], event]}
-        )
+    if not added and config.seeds <= before["seeds"]:
+        return before
+    event = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "methods": list(config.methods),
+        "seeds": config.seeds,
+        # From Python there is no command.
+        "command": None if task.make_model is not None else arguments(config, settings),
+    }
+    return {
+        "settings": settings,
+        "methods": before["methods"] + added,
+        "seeds": max(before["seeds"], config.seeds),
+        "history": [*before["history"], event],
+    }
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a folder's record, unless it stands there already."""
+    if read_json(path) != record:
+        write_json(path, record)

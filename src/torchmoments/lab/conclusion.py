@@ -79,12 +79,19 @@ def coverage(summary: dict[str, Any]) -> list[str]:
     paired, test_images = summary["paired"], summary["test_images"]
     if not paired or test_images is None:
         return []
-    said = [f"The intervals cover training subsets and initializations, on these {test_images:,} test images."]
+    said = [
+        f"The intervals cover training subsets and initializations, on these {test_images:,} {judged(summary)} images."
+    ]
     wider = {word: entry.get("difference_ci95_with_images") for word, entry in paired.items()}
     shown = [f"{word} {ci95[0]:+.2f} to {ci95[1]:+.2f}" for word, ci95 in wider.items() if ci95 is not None]
     if 0 < len(shown) <= _FEW:
-        said.append(f"For other test images too, the 95% CI of the difference is: {'; '.join(shown)}.")
+        said.append(f"For other {judged(summary)} images too, the 95% CI of the difference is: {'; '.join(shown)}.")
     return said
+
+
+def judged(summary: dict[str, Any]) -> str:
+    """Which images the errors are of: "test" or "validation"."""
+    return str(summary.get("settings", {}).get("evaluate", "test"))
 
 
 def metric_name(summary: dict[str, Any]) -> str:

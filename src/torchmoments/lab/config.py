@@ -14,6 +14,7 @@ Setting = str | int | float | bool | None
 Schedule = Literal["cosine", "step", "constant"]
 Metric = Literal["error", "balanced-error", "auroc"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Evaluate = Literal["test", "validation"]
 
 DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100")
 
@@ -43,9 +44,9 @@ class SubjectConfig:
 
     def check(self) -> None:
         """Raise ValueError for a value that no data set, model or method could accept."""
-        _at_least(1, "width", self.width, "channel")
+        at_least(1, "width", self.width, "channel")
         if self.image_size is not None:
-            _at_least(4, "image_size", self.image_size, "pixels")
+            at_least(4, "image_size", self.image_size, "pixels")
         if self.pretrained and self.weights is not None:
             raise ValueError("weights come from --weights or from --pretrained; got both. Leave one out.")
         if self.pretrained and self.model.partition("/")[0] not in ("timm", "torchvision", "pytorchcv"):
@@ -77,11 +78,16 @@ class TrainConfig(SubjectConfig):
     """Learning rate at the start. None: 0.1, and 0.01 from weights."""
     schedule: Schedule = "cosine"
     """cosine: the learning rate falls to 0. step: to a tenth after half and after three quarters of the epochs."""
+    warmup_epochs: int = 0
+    """Epochs at the start in which the learning rate grows in equal steps to where the schedule has it."""
     weight_decay: float = 5e-4
     """Weight decay of SGD."""
     metric: Metric = "error"
     """What is compared, in percent, lower is better. error: wrong test images. balanced-error: the mean of the classes'
     errors. auroc: 100 * (1 - area under the ROC curve), each class against the rest."""
+    evaluate: Evaluate = "test"
+    """Which images are judged. test: the test images. validation: a fifth of the training images, held out once, so
+    that options can be chosen without a look at the test images."""
     precision: Precision = "32-true"
     """Arithmetic of the network: 32 bits, or mixed with 16."""
     compile: bool = False
@@ -94,11 +100,17 @@ class TrainConfig(SubjectConfig):
     def check(self) -> None:
         super().check()
         if self.train_size is not None:
-            _at_least(1, "train_size", self.train_size, "training image")
+            at_least(1, "train_size", self.train_size, "training image")
         if self.epochs is not None:
-            _at_least(1, "epochs", self.epochs, "epoch")
-        _at_least(2, "batch_size", self.batch_size, "images, for BatchNorm and for a partner")
-        _at_least(0, "loader_workers", self.loader_workers, "processes")
+            at_least(1, "epochs", self.epochs, "epoch")
+        at_least(2, "batch_size", self.batch_size, "images, for BatchNorm and for a partner")
+        at_least(0, "warmup_epochs", self.warmup_epochs, "epochs")
+        if self.epochs is not None and self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs needs fewer than the {self.epochs} epochs; got {self.warmup_epochs}. "
+                f"Write --warmup-epochs {self.epochs - 1} or less."
+            )
+        at_least(0, "loader_workers", self.loader_workers, "processes")
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr needs a finite number above 0; got {self.lr}. Write --lr 0.1, for example.")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
@@ -106,7 +118,12 @@ class TrainConfig(SubjectConfig):
                 f"weight_decay needs a finite number, 0 or more; got {self.weight_decay}. "
                 "Write --weight-decay 5e-4, for example."
             )
-        for name, choices in (("schedule", Schedule), ("metric", Metric), ("precision", Precision)):
+        for name, choices in (
+            ("schedule", Schedule),
+            ("metric", Metric),
+            ("evaluate", Evaluate),
+            ("precision", Precision),
+        ):
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} needs one of {', '.join(get_args(choices))}; got {getattr(self, name)!r}.")
 
@@ -137,8 +154,8 @@ class CompareConfig(TrainConfig):
     methods: tuple[str, ...] = ("none", "labels", "moex")
     """Methods; the first is what the others are compared with. none: plain training. moex: Moment Exchange. labels: its
     label mixing alone, features untouched. mixstyle, efdmix, dsu, crossnorm, padain: others of its kind. mixup, cutmix:
-    of the images. With options: moex:norm=in,lam=0.9,p=0.5,at=layer1/layer2. Images before features:
-    cutmix+moex:p=0.25"""
+    of the images. smooth: label smoothing. With options: moex:norm=in,lam=0.9,p=0.5,at=layer1/layer2. Images before
+    features: cutmix+moex:p=0.25"""
     seeds: int = 20
     """Runs of each method. A seed draws the training images, the initial weights and the order of the batches."""
     workers: int | None = None
@@ -148,9 +165,9 @@ class CompareConfig(TrainConfig):
 
     def check(self) -> None:
         super().check()
-        _at_least(1, "seeds", self.seeds, "seed")
+        at_least(1, "seeds", self.seeds, "seed")
         if self.workers is not None:
-            _at_least(1, "workers", self.workers, "worker")
+            at_least(1, "workers", self.workers, "worker")
         if not self.methods:
             raise ValueError("methods needs at least one method; got none at all. Write --methods none moex.")
 
@@ -170,6 +187,9 @@ class SingleConfig(TrainConfig):
     Each epoch is kept: the same command goes on where it was stopped, and ends with the same result.
     """
 
+    recipe: str | None = None
+    """Start from the settings of one of the paper's experiments; other flags go before them. cifar10-pyramidnet200,
+    cifar100-pyramidnet200, imagenet-resnet50, imagenet-resnet50-cutmix."""
     method: str = "moex"
     """none, moex, cutmix+moex:p=0.25 or another, with options, as in `compare`."""
     seed: int = 0
@@ -183,9 +203,9 @@ class SingleConfig(TrainConfig):
 
     def check(self) -> None:
         super().check()
-        _at_least(0, "seed", self.seed, "")
-        _at_least(1, "devices", self.devices, "device")
-        _at_least(1, "threads", self.threads, "thread")
+        at_least(0, "seed", self.seed, "")
+        at_least(1, "devices", self.devices, "device")
+        at_least(1, "threads", self.threads, "thread")
         if self.batch_size < 2 * self.devices:
             raise ValueError(
                 f"batch_size needs 2 images for each of {self.devices} devices; got {self.batch_size}. "
@@ -205,7 +225,7 @@ class PlacesConfig(SubjectConfig):
 
     def check(self) -> None:
         super().check()
-        _at_least(1, "depth", self.depth, "level")
+        at_least(1, "depth", self.depth, "level")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -216,7 +236,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return found + f"All: {', '.join(known)}." if len(known) <= 20 else found.strip() or "None is like it."
 
 
-def _at_least(least: int, name: str, value: int, unit: str) -> None:
+def at_least(least: int, name: str, value: int, unit: str) -> None:
     if value < least:
         flag = name.replace("_", "-")
         raise ValueError(f"{name} needs at least {least} {unit}; got {value}. Write --{flag} {least} or more.")

@@ -60,7 +60,7 @@ def _facts(summary: dict[str, Any]) -> list[str]:
         (settings.get("train_size"), "{:,} training images"),
         (settings.get("epochs"), "{:,} epochs"),
         (wording.seeds(many) if few == many else f"{few} to {wording.seeds(many)}", "{}"),
-        (summary["test_images"], "{:,} test images"),
+        (summary["test_images"], f"{{:,}} {conclusion.judged(summary)} images"),
     ]
     return [words.format(value) for value, words in counted if value is not None]
 
@@ -76,8 +76,8 @@ def _notes(comparison: Comparison, summary: dict[str, Any]) -> list[str]:
     ]
     if unsure:
         notes.append(
-            f"Shown for these {summary['test_images']:,} test images only. For other images too, the interval of the "
-            f"difference reaches both sides of 0: {'; '.join(unsure)} points."
+            f"Shown for these {summary['test_images']:,} {conclusion.judged(summary)} images only. For other images "
+            f"too, the interval of the difference reaches both sides of 0: {'; '.join(unsure)} points."
         )
     failed, missing = len(summary["failed"]), sum(map(len, summary["missing"].values()))
     if failed or missing:
@@ -97,7 +97,7 @@ def _notes(comparison: Comparison, summary: dict[str, Any]) -> list[str]:
 def _results(summary: dict[str, Any]) -> Section:
     paired = summary["paired"]
     several = len(paired) > 1
-    headings = ["Method", f"Test {conclusion.metric_name(summary)}, %"]
+    headings = ["Method", f"{conclusion.judged(summary).capitalize()} {conclusion.metric_name(summary)}, %"]
     if paired:
         headings.append(f"Minus {summary['reference']}, points")
         headings += ["p (Holm-adjusted)" if several else "p", "Difference shown"]

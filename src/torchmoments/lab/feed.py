@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data.split import Data, Split
+from torchmoments.lab.data.split import Data, Part, Split
 from torchmoments.lab.models import Input
 
 # For images that come in all sizes, and a network that takes any.
@@ -80,7 +80,7 @@ class Feed:
         images, labels = self.data.train.images, self.data.train.labels[index]
         if isinstance(images, Tensor):
             return Split(images[index].to(self.device), labels)
-        return Split(_Part(images, index.tolist()), labels)
+        return Split(Part(images, index.tolist()), labels)
 
     def test(self) -> Iterator[Tensor]:
         """The test images in their order, without augmentation."""
@@ -167,20 +167,6 @@ def _size(config: TrainConfig, wanted: Input, from_pictures: bool) -> int | None
     if wanted.fixed_size or config.fine_tunes:
         return wanted.size or (_USUAL_SIZE if from_pictures else None)
     return (wanted.size or _USUAL_SIZE) if from_pictures else None
-
-
-class _Part(Sequence[Any]):
-    """Some of the images, in another order."""
-
-    def __init__(self, images: Sequence[Any], index: Sequence[int]) -> None:
-        self.images = images
-        self.chosen = index
-
-    def __len__(self) -> int:
-        return len(self.chosen)
-
-    def __getitem__(self, number: int) -> Any:  # type: ignore[override]
-        return self.images[self.chosen[number]]
 
 
 class _Items(Dataset[Tensor]):

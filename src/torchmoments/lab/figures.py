@@ -7,6 +7,7 @@ for a page and, narrower, for a phone.
 import re
 import textwrap
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -38,12 +39,23 @@ def draw(name: str, figure: Callable[[float], Figure]) -> Drawing:
         name: starts the ids in the inline SVGs, which share a document.
         figure: makes the figure for a width in points.
     """
-    # A user's words are never formulas.
-    with rc_context({"svg.hashsalt": "torchmoments", "font.size": SIZE, "text.parse_math": False}):
+    with _style():
         wide, narrow = figure(WIDE), figure(NARROW)
         png, svg = _saved(wide, "png"), _saved(wide, "svg")
         with rc_context({"svg.fonttype": "none"}):
             return Drawing(png, svg, _inline(f"{name}-wide", wide), _inline(f"{name}-narrow", narrow))
+
+
+def as_files(figure: Callable[[], Figure]) -> dict[str, bytes]:
+    """Draw a figure for files alone: {"png": ..., "svg": ...}."""
+    with _style():
+        drawn = figure()
+        return {kind: _saved(drawn, kind) for kind in ("png", "svg")}
+
+
+def _style() -> AbstractContextManager[None]:
+    # A user's words are never formulas.
+    return rc_context({"svg.hashsalt": "torchmoments", "font.size": SIZE, "text.parse_math": False})
 
 
 def wrapped(word: str, letters: int) -> list[str]:

@@ -1,7 +1,10 @@
 """Files that are read whole and written whole, so that nobody ever sees half of one."""
 
+import csv
 import json
 import os
+from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +32,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(content)
     os.replace(temporary, path)
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """A table as CSV; the columns are the keys of the first row."""
+    file = StringIO(newline="")
+    writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().encode()

@@ -1,4 +1,7 @@
-"""MixUp and CutMix of the images before the network, by torchvision. Their soft targets go on to `mixed_loss`."""
+"""What happens to a batch before the network: MixUp and CutMix, by torchvision, and label smoothing.
+
+Their soft targets go on to `mixed_loss`.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,6 +58,32 @@ class InputMixing:
             # Not torch.manual_seed, which would seed the GPU's stream too.
             torch.default_generator.manual_seed(seed)
             return kinds[self.kind](alpha=self.alpha, num_classes=classes)(x, y)
+
+
+@dataclass(frozen=True)
+class LabelSmoothing:
+    """A control of label mixing: the images stay, and a share of each label goes to all classes alike.
+
+    target = (1 - amount) * onehot(y) + amount / classes, as in `cross_entropy(..., label_smoothing=amount)`.
+
+    Args:
+        amount: the share.
+
+    Raises:
+        ValueError: it is not from 0 to 1.
+
+    Source: Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016.
+    """
+
+    amount: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_fraction("amount", self.amount)
+
+    def __call__(self, x: Tensor, y: Tensor, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The images and their soft targets [B, classes] float32. Takes nothing from the generator."""
+        hard = torch.nn.functional.one_hot(y, classes).float()
+        return x, (1 - self.amount) * hard + self.amount / classes
 
 
 def input_stream(seed: int, rank: int = 0) -> torch.Generator:

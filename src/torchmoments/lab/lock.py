@@ -1,6 +1,8 @@
 """Folders for results: found usable, and held by one process at a time."""
 
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,22 @@ def hold(out: Path, lock: Path, known: Sequence[str], kind: str) -> filelock.Bas
             f"out needs a folder that can be written; got '{out}' ({error.strerror}). Choose another one with --out."
         ) from error
     return held
+
+
+@contextmanager
+def working_in(out: Path, record: str, kind: str) -> Iterator[None]:
+    """Hold a folder while the block runs; what runs left half-made is removed. Arguments and errors as in `hold`.
+
+    Args:
+        record: name of the file that tells the folder is ours.
+    """
+    lock = hold(out, out / ".lock", known=(record,), kind=kind)
+    try:
+        for leftover in out.glob("**/.seed*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
 
 
 def refuse_other_settings(out: Path, held: Mapping[str, Any], came: Mapping[str, Any]) -> None:

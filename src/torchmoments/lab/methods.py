@@ -14,7 +14,7 @@ from torch import Tensor
 
 import torchmoments as tm
 from torchmoments.lab.config import nearest
-from torchmoments.lab.inputs import InputMixing
+from torchmoments.lab.inputs import InputMixing, LabelSmoothing
 from torchmoments.partners import NEED_GROUPS
 
 
@@ -34,7 +34,11 @@ MIXERS: dict[str, type[tm.Mixer]] = {
     "crossnorm": tm.CrossNorm,
     "padain": tm.PermutedAdaIN,
 }
-INPUTS = ("mixup", "cutmix")
+INPUTS: dict[str, type[InputMixing] | type[LabelSmoothing]] = {
+    "mixup": InputMixing,
+    "cutmix": InputMixing,
+    "smooth": LabelSmoothing,
+}
 WORDS = ("none", *MIXERS, *INPUTS)
 
 
@@ -52,7 +56,7 @@ class Method:
     word: str = field(compare=False)
     mixer: tm.Mixer | None = None
     at: tuple[str, ...] | None = None
-    inputs: InputMixing | None = None
+    inputs: InputMixing | LabelSmoothing | None = None
 
     @property
     def goes_after_stem(self) -> bool:
@@ -111,8 +115,8 @@ def _check_combination(word: str, parts: list[str], names: list[str]) -> None:
         raise ValueError(f"images are mixed before features; got {word!r}. Write {parts[1]}+{parts[0]}.")
     if kinds != ["input", "features"]:
         raise ValueError(
-            f"a method combines one mixing of images ({', '.join(INPUTS)}) with one of features; got {word!r}. "
-            f"Write {INPUTS[1]}+moex, for example."
+            f"a method combines one of {', '.join(INPUTS)} with one of features; got {word!r}. "
+            "Write cutmix+moex, for example."
         )
 
 
@@ -123,8 +127,8 @@ def _with_part(method: Method, part: str) -> Method:
         if colon:
             raise ValueError(f"method 'none' needs no options; got {word!r}. Write none.")
         return method
-    make: Any = partial(InputMixing, name) if name in INPUTS else MIXERS[name]
-    kind = InputMixing if name in INPUTS else MIXERS[name]
+    kind = INPUTS[name] if name in INPUTS else MIXERS[name]
+    make: Any = partial(kind, name) if kind is InputMixing else kind
     known: dict[str, Field[Any] | None] = {option.name: option for option in fields(kind) if option.name != "kind"}  # type: ignore[arg-type]
     if name in MIXERS:
         known["at"] = None

@@ -13,16 +13,60 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pickle import PicklingError
+from typing import Protocol, Self
 
+from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
 
-from torchmoments.lab.runs import Run
+from torchmoments.lab.config import TrainConfig
+from torchmoments.lab.device import all_devices
 
-Finished = Callable[[Run, str | None], None]
+
+class Job(Protocol):
+    """What a worker does: train, and write a folder. `runs.Run` is one."""
+
+    def is_complete(self) -> bool: ...
+
+    def on(self, device: str) -> Self:
+        """The same on one of several devices."""
+
+    def train(self) -> str | None:
+        """Do it; gives the reason where it failed."""
+
+    def record_failure(self, reason: str) -> None:
+        """Write the folder of a job whose process could not."""
 
 
-def train_all(runs: Sequence[Run], workers: int, finished: Finished) -> None:
-    """Train the runs, at most `workers` at a time, and call `finished(run, reason of a failure or None)` after each.
+Finished = Callable[[Job, str | None], None]
+Progress = Callable[[int, int], None]
+
+
+def train_missing(jobs: Sequence[Job], config: TrainConfig, workers: int | None, progress: Progress) -> None:
+    """Train what is not complete yet.
+
+    Args:
+        jobs: all that are wanted.
+        config: for its device.
+        workers: at a time. None: one for each core; on GPUs one for each.
+        progress: called with the number of jobs done, those of earlier times included, and their total.
+    """
+    devices = all_devices(config)
+    waiting = [job for job in jobs if not job.is_complete()]
+    missing = [job.on(devices[number % len(devices)]) for number, job in enumerate(waiting)]
+    done = len(jobs) - len(missing)
+    progress(done, len(jobs))
+
+    def finished(job: Job, failure: str | None) -> None:
+        nonlocal done
+        done += 1
+        progress(done, len(jobs))
+
+    at_once = workers or (cpu_count() if devices == ["cpu"] else len(devices))
+    train_all(missing, min(at_once, max(1, len(missing))), finished)
+
+
+def train_all(runs: Sequence[Job], workers: int, finished: Finished) -> None:
+    """Train the runs, at most `workers` at a time, and call `finished(job, reason of a failure or None)` after each.
 
     One worker is this process itself. On any exception, KeyboardInterrupt too, the workers are killed at once.
     """
@@ -40,9 +84,9 @@ def train_all(runs: Sequence[Run], workers: int, finished: Finished) -> None:
                 finished(run, reason)
 
 
-def _train_until_a_worker_dies(waiting: deque[Run], workers: int, finished: Finished) -> list[Run]:
+def _train_until_a_worker_dies(waiting: deque[Job], workers: int, finished: Finished) -> list[Job]:
     """Take runs from `waiting` until it is empty; the runs that were training when a worker died, [] if none did."""
-    training: dict[Future[str | None], Run] = {}
+    training: dict[Future[str | None], Job] = {}
     pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(os.getpid(),))
     try:
         while waiting or training:

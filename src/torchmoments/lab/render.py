@@ -12,7 +12,7 @@ from torchmoments.lab.page import Block, Command, Page, Picture, Table, Text
 
 def html(page: Page) -> str:
     """One file that needs no other and no network, and runs no script."""
-    return _template().render(page=page, inline=Markup, pieces=_pieces)
+    return template("report.html").render(page=page, inline=Markup, pieces=_pieces)
 
 
 def markdown(page: Page) -> str:
@@ -44,7 +44,7 @@ def _block(block: Block) -> str:
         case Text(words, note):
             return ("> " if note else "") + _line(words)
         case Table():
-            return _table(block)
+            return table(block)
         case Picture(name, description):
             return f"![{escape(description)}]({name}.png)"
         case Command(lines):
@@ -53,15 +53,17 @@ def _block(block: Block) -> str:
     assert_never(block)
 
 
-def _table(table: Table) -> str:
+def table(table: Table) -> str:
+    """A table in Markdown, its caption above it."""
     rule = ["---", *["---:" if table.numbers else "---"] * (len(table.headings) - 1)]
     rows = [[escape(cell) for cell in row] for row in (table.headings, *table.rows)]
     lines = ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
     return f"{_line(table.caption)}:\n\n" + "\n".join(lines)
 
 
-@lru_cache(maxsize=1)
-def _template() -> Template:
+@lru_cache
+def template(name: str) -> Template:
+    """A page whose words are escaped."""
     environment = Environment(
         loader=PackageLoader("torchmoments.lab"),
         autoescape=True,
@@ -69,4 +71,4 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html")
+    return environment.get_template(name)

@@ -68,20 +68,14 @@ def table(summary: dict[str, Any]) -> Table:
         shown.add_column(Text(heading), justify="right", no_wrap=True)
     for word, of_method in summary["methods"].items():
         paired = summary["paired"].get(word)
-        error = _with_half(of_method["error_mean"], of_method["error_ci95"])
+        error = wording.plus_minus(of_method["error_mean"], of_method["error_ci95"])
         compared = ["", "", ""]
         if paired is not None:
             compared = [
-                _with_half(paired["difference_mean"], paired["difference_ci95"], sign="+"),
+                wording.plus_minus(paired["difference_mean"], paired["difference_ci95"], sign="+"),
                 wording.p_value(paired["p_value"]),
                 wording.p_value(paired["p_holm"]),
             ]
         seconds = of_method["seconds_mean"]
         shown.add_row(Text(word), error, *compared, str(of_method["n"]), "-" if seconds is None else f"{seconds:.1f}")
     return shown
-
-
-def _with_half(mean: float | None, ci95: tuple[float, float] | None, sign: str = "") -> str:
-    if mean is None:
-        return "-"
-    return f"{mean:{sign}.2f}" + ("" if ci95 is None else f" ± {(ci95[1] - ci95[0]) / 2:.2f}")

@@ -77,7 +77,7 @@ class Run:
                 shutil.rmtree(self._beside("tmp"), ignore_errors=True)
                 try:
                     data = self.task.load()
-                    result = train(self.task, parse_method(self.method), self.seed, data)
+                    result = self.trained(data)
                 except Exception as error:
                     reason = str(error) if isinstance(error, FloatingPointError) else f"{type(error).__name__}: {error}"
                     self.record_failure(reason, traceback.format_exc())
@@ -86,6 +86,10 @@ class Run:
                 return None
         except filelock.Timeout:
             return "another process is training this run; start again when it has ended"
+
+    def trained(self, data: Data) -> Result:
+        """Do the training itself."""
+        return train(self.task, parse_method(self.method), self.seed, data)
 
     def record_failure(self, reason: str, trace: str | None = None) -> None:
         """Write the folder of a run that failed."""

@@ -51,7 +51,7 @@ def summarize(comparison: Comparison) -> dict[str, Any]:
         },
         "test_images": len(complete[0]["predictions"]) if complete else None,
         "settings": comparison.settings,
-        "environments": _distinct([run["env"] for run in complete]),
+        "environments": distinct([run["env"] for run in complete]),
         "failed": [
             {"method": run["method"], "seed": run["seed"], "reason": run["failed"]}
             for run in all_runs
@@ -117,5 +117,6 @@ def _is_moex_of(word: str, labels: str) -> bool:
     return name == "moex" and labels == "".join([inputs, plus, "labels", *options])
 
 
-def _distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Each once, in the order of their first appearance."""
     return [item for index, item in enumerate(items) if item not in items[:index]]

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from torchmoments.lab.config import Setting, SubjectConfig, TrainConfig
+from torchmoments.lab.config import Setting, TrainConfig
 from torchmoments.lab.data import load
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.models import Built, build
@@ -35,10 +35,12 @@ class Task:
         if self.train is None:
             if anew:
                 _load_once.cache_clear()
-            return _load_once(SubjectConfig(data=self.config.data, data_dir=self.config.data_dir))
+            return _load_once(
+                TrainConfig(data=self.config.data, data_dir=self.config.data_dir, evaluate=self.config.evaluate)
+            )
         from torchmoments.lab.data.own import from_objects
 
-        return from_objects(self.train, self.test)
+        return _judged_on(from_objects(self.train, self.test), self.config)
 
     def build(self, data: Data) -> Built:
         """The network; its initial weights come from torch's global random numbers."""
@@ -59,5 +61,9 @@ class Task:
 
 
 @lru_cache(maxsize=1)
-def _load_once(subject: SubjectConfig) -> Data:
-    return load(subject)
+def _load_once(config: TrainConfig) -> Data:
+    return _judged_on(load(config), config)
+
+
+def _judged_on(data: Data, config: TrainConfig) -> Data:
+    return data if config.evaluate == "test" else data.without_test()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch.optim import lr_scheduler
 
 import torchmoments as tm
 from torchmoments.lab.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
-from torchmoments.lab.config import Schedule
+from torchmoments.lab.config import Schedule, TrainConfig
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.device import make_fabric, own_random_numbers
 from torchmoments.lab.feed import Feed
@@ -108,6 +108,18 @@ def step(model: Any, site: tm.Site | None, x: Tensor, y: Tensor, groups: Tensor 
     return loss, tm.mixed_accuracy(output.detach(), y, plan)
 
 
+class Seeds(NamedTuple):
+    """The streams of random numbers that runs of one seed share."""
+
+    weights: int
+    order: int
+    augment: int
+
+
+def seeds_of(seed: int) -> Seeds:
+    return Seeds(*(int(s) for s in np.random.SeedSequence(seed).generate_state(3)))
+
+
 class Training:
     """The state of one run between two epochs."""
 
@@ -117,15 +129,15 @@ class Training:
         assert config.train_size is not None
         assert config.epochs is not None
         assert config.lr is not None
-        weights_seed, order_seed, augment_seed = (int(s) for s in np.random.SeedSequence(seed).generate_state(3))
-        torch.manual_seed(weights_seed)
+        seeds = seeds_of(seed)
+        torch.manual_seed(seeds.weights)
         built = task.build(data)
         self.config = config
         self.fabric = fabric
         self.feed = Feed(data, built.input, config, fabric.device)
         self.pool = self.feed.pool(data.subset(config.train_size, seed))
-        self.order = torch.Generator().manual_seed(order_seed)
-        self.augment = torch.Generator().manual_seed(augment_seed)
+        self.order = torch.Generator().manual_seed(seeds.order)
+        self.augment = torch.Generator().manual_seed(seeds.augment)
         self.method = method
         self.classes = len(data.classes)
         self.inputs = input_stream(seed, fabric.global_rank)
@@ -133,7 +145,7 @@ class Training:
         self.site = attach(self.module, method, self.feed.example(2), seed)
         if fabric.global_rank:
             # The ranks have different images, and should have different dropout.
-            torch.manual_seed(weights_seed + fabric.global_rank)
+            torch.manual_seed(seeds.weights + fabric.global_rank)
         optimizer = torch.optim.SGD(
             self.module.parameters(),
             config.lr,
@@ -142,7 +154,7 @@ class Training:
             weight_decay=config.weight_decay,
             fused=fabric.device.type in ("cpu", "cuda"),
         )
-        self.schedule = _schedule(config.schedule, config.epochs, optimizer)
+        self.schedule = make_schedule(config, config.epochs, optimizer)
         compiled: Any = torch.compile(self.module) if config.compile else self.module
         self.model, self.optimizer = fabric.setup(compiled, optimizer)
         self.total_epochs = config.epochs
@@ -351,9 +363,19 @@ def _check_method(model: nn.Module, method: Method, x: Tensor) -> None:
         raise ValueError(f"method {method.word!r}: {error}") from error
 
 
-def _schedule(name: Schedule, epochs: int, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+def make_schedule(config: TrainConfig, epochs: int, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
+    """The learning rate, once an epoch: W epochs of warm-up at lr * k / (W + 1), k = 1 .. W, then the schedule."""
+    warmup = config.warmup_epochs
+    if not warmup:
+        return _schedule(config.schedule, epochs, 0, optimizer)
+    growing = lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), total_iters=warmup)
+    then = _schedule(config.schedule, epochs, warmup, optimizer)
+    return lr_scheduler.SequentialLR(optimizer, [growing, then], [warmup])
+
+
+def _schedule(name: Schedule, epochs: int, after: int, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
     if name == "step":
-        return lr_scheduler.MultiStepLR(optimizer, [epochs // 2, epochs * 3 // 4], gamma=0.1)
+        return lr_scheduler.MultiStepLR(optimizer, [epochs // 2 - after, epochs * 3 // 4 - after], gamma=0.1)
     if name == "constant":
         return lr_scheduler.ConstantLR(optimizer, factor=1.0)
-    return lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    return lr_scheduler.CosineAnnealingLR(optimizer, epochs - after)

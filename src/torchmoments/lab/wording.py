@@ -24,6 +24,13 @@ def with_interval(mean: float | None, ci95: tuple[float, float] | None, sign: st
     return _signed(mean, sign) + ("" if ci95 is None else f" ({interval(ci95, sign)})")
 
 
+def plus_minus(mean: float | None, ci95: tuple[float, float] | None, sign: str = "") -> str:
+    """4.80 ± 0.36, where there is little room."""
+    if mean is None:
+        return "-"
+    return f"{mean:{sign}.2f}" + ("" if ci95 is None else f" ± {(ci95[1] - ci95[0]) / 2:.2f}")
+
+
 def interval(ci95: tuple[float, float] | None, sign: str = "") -> str:
     return NONE if ci95 is None else f"{_signed(ci95[0], sign)} to {_signed(ci95[1], sign)}"
 

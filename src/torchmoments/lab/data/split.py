@@ -2,12 +2,16 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+# Chosen once: the same validation images for every run, whatever its seed.
+_VALIDATION_SEED = 0
+_VALIDATION_SHARE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +28,26 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def take(self, index: np.ndarray) -> "Split":
+        """The images at these places, in this order."""
+        chosen = torch.from_numpy(index)
+        images = self.images[chosen] if isinstance(self.images, Tensor) else Part(self.images, index.tolist())
+        return Split(images, self.labels[chosen])
+
+
+class Part(Sequence[Any]):
+    """Some of the images, in another order."""
+
+    def __init__(self, images: Sequence[Any], index: Sequence[int]) -> None:
+        self.images = images
+        self.chosen = index
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, number: int) -> Any:  # type: ignore[override]
+        return self.images[self.chosen[number]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +94,26 @@ class Data:
                 f"got {size}. Write --train-size {min(max(size, classes), pool)}."
             )
         return torch.from_numpy(stratified(self.train.labels.numpy(), classes, size, seed))
+
+    def without_test(self) -> "Data":
+        """The training pool split again: a fifth of it, every class in its share, stands in for the test images.
+
+        The same images for every run. The test images themselves are not in what is returned.
+
+        Raises:
+            ValueError: a class has fewer than two training images.
+        """
+        labels = self.train.labels.numpy()
+        counts = np.bincount(labels, minlength=len(self.classes))
+        if counts.min() < 2:
+            raise ValueError(
+                f"evaluate='validation' needs two training images of each class; got {counts.min()} of class "
+                f"{self.classes[int(counts.argmin())]!r}. Write --evaluate test, or take more images."
+            )
+        size = max(len(self.classes), round(_VALIDATION_SHARE * len(labels)))
+        held_out = np.sort(stratified(labels, len(self.classes), size, _VALIDATION_SEED))
+        kept = np.setdiff1d(np.arange(len(labels)), held_out)
+        return replace(self, train=self.train.take(kept), test=self.train.take(held_out))
 
 
 def stratified(labels: np.ndarray, classes: int, size: int, seed: int) -> np.ndarray:

@@ -1,0 +1,134 @@
+"""Look at the moments of images in a network, and at their exchange; pictures and one page.
+
+OUT/moments-untrained.png, moments-trained.png     maps of mean and std, layer by layer
+OUT/exchange-untrained.png, exchange-trained.png   with two images: what the first becomes with moments of the second
+OUT/inspect.html                                   all of them, offline
+OUT/inspect.json                                   the request
+OUT/runs/none/seed0                                the training, where --train asked for one
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import torchmoments as tm
+from torchmoments.lab.data.split import Data
+from torchmoments.lab.figures import as_files
+from torchmoments.lab.files import read_json, write_bytes, write_json
+from torchmoments.lab.inspect import figures
+from torchmoments.lab.inspect.config import InspectConfig
+from torchmoments.lab.inspect.figures import Tile
+from torchmoments.lab.inspect.maps import as_colors, channel_first, images_of, layers, layers_to_draw
+from torchmoments.lab.inspect.page import page
+from torchmoments.lab.inspect.pictures import Frame, load_frame
+from torchmoments.lab.lock import refuse_other_settings, working_in
+from torchmoments.lab.models import Built
+from torchmoments.lab.models.place import default_place
+from torchmoments.lab.prepare import prepare
+from torchmoments.lab.probe.runs import PlainRun
+from torchmoments.lab.probe.views import Source
+from torchmoments.lab.runs import WEIGHTS
+from torchmoments.lab.task import Task
+from torchmoments.lab.train import seeds_of
+
+_RECORD, _PAGE = "inspect.json", "inspect.html"
+
+
+def inspect(config: InspectConfig) -> list[Path]:
+    """Draw, and write the pictures and the page to the folder; gives their paths, the page last.
+
+    Raises:
+        ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
+        RuntimeError: the training failed.
+    """
+    task, data = prepare(config, ("none",))
+    untrained = _build(replace(task, config=replace(task.config, weights=None, pretrained=False)), data, config.seed)
+    frame = load_frame(task.config, config.image, data, untrained.input)
+    names = layers_to_draw(untrained.module, frame.inputs, config.at)
+    # A layer without maps is refused before anything is written.
+    layers(untrained.module, frame.inputs, names)
+    with working_in(config.out, _RECORD, "inspect"):
+        run = PlainRun(config.out / "runs" / "none" / f"seed{config.seed}", task, "none", config.seed)
+        if config.train and run.is_complete():
+            refuse_other_settings(config.out, read_json(run.folder / "config.json"), run.settings())
+        write_json(config.out / _RECORD, {"images": list(config.image), "layers": names, "settings": task.settings()})
+        models = {"untrained": untrained.module}
+        if config.train or task.config.fine_tunes:
+            models["trained"] = _trained(run, data) if config.train else _build(task, data, config.seed).module
+        pictures: dict[str, bytes] = {}
+        for state, model in models.items():
+            pictures |= _pictures(config, frame, model, names, state)
+        for name, content in pictures.items():
+            write_bytes(config.out / f"{name}.png", content)
+        write_bytes(config.out / _PAGE, page(task.config, config.image, pictures).encode())
+    return [*(config.out / f"{name}.png" for name in pictures), config.out / _PAGE]
+
+
+def _build(task: Task, data: Data, seed: int) -> Built:
+    """The network in eval mode; its initial weights are those of a training with this seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds_of(seed).weights)
+        built = task.build(data)
+    built.module.eval()
+    return built
+
+
+def _trained(run: PlainRun, data: Data) -> nn.Module:
+    from safetensors.torch import load_file
+
+    reason = run.train()
+    if reason is not None:
+        raise RuntimeError(reason)
+    module = _build(run.task, data, run.seed).module
+    module.load_state_dict(load_file(run.folder / WEIGHTS))
+    return module
+
+
+def _pictures(config: InspectConfig, frame: Frame, model: nn.Module, names: list[str], state: str) -> dict[str, bytes]:
+    found = layers(model, frame.inputs, names)
+    drawn = {f"moments-{state}": as_files(lambda: figures.moment_maps(frame.pixels, found))["png"]}
+    if len(frame.pixels) > 1:
+        rows = _exchange(model, frame, _place(model, frame, names), config.invert)
+        drawn[f"exchange-{state}"] = as_files(lambda: figures.exchanged(rows))["png"]
+    return drawn
+
+
+def _place(model: nn.Module, frame: Frame, names: list[str]) -> str:
+    """The place after the stem where it is drawn, otherwise the first layer that is."""
+    try:
+        place = default_place(model, frame.inputs)
+    except ValueError:
+        return names[0]
+    return place if place in names else names[0]
+
+
+def _exchange(model: nn.Module, frame: Frame, place: str, invert: bool) -> list[tuple[str, list[Tile]]]:
+    """What A becomes with moments of B: of its pixels, of its features, and images that have such features."""
+    titles = ("A", "B", "A normalized (pono)", "A with B's pono", "A with B's in")
+    rows = []
+    pixels = frame.pixels[:2]
+    # One channel has no moments over channels.
+    if pixels.shape[1] > 1:
+        own, other, normalized, *worn = _worn(pixels)
+        shown = [own, other, figures.stretched(normalized), *worn]
+        rows.append(("pixels", [Tile(picture, title) for picture, title in zip(shown, titles, strict=True)]))
+    features = channel_first(model, frame.inputs[:2], place)
+    own, other, normalized, *worn = _worn(features)
+    colors = [*as_colors(torch.stack([own, other, *worn]), features), as_colors(normalized[None], normalized[None])[0]]
+    colors.insert(2, colors.pop())
+    heads = titles if not rows else [""] * len(titles)
+    rows.append((f"features\nat {place}", [Tile(c, head) for c, head in zip(colors, heads, strict=True)]))
+    if invert:
+        source = Source(model, place)
+        wanted = torch.stack([own, other, normalized, *worn])
+        found = images_of(lambda p: source.with_gradient(frame.to_inputs(p)), wanted, pixels.shape[1:])
+        rows.append(("images with\nsuch features", [Tile(picture) for picture in found]))
+    return rows
+
+
+def _worn(x: Tensor) -> list[Tensor]:
+    """[A, B, A normalized, A with the pono moments of B, A with the in moments of B], from x [2, C, H, W]."""
+    swap = torch.tensor([1, 0], device=x.device)
+    return [x[0], x[1], tm.normalize(x, "pono")[0][0], *(tm.exchange(x, swap, norm)[0] for norm in ("pono", "in"))]

@@ -1,0 +1,89 @@
+"""Train the runs of a probe, and report them.
+
+OUT/probe.json          the settings that all runs share
+OUT/runs/VIEW/seed3     see `runs`
+OUT/summary.json, table.md, probe.png, probe.svg     made of these, see `report`
+"""
+
+from typing import Any
+from urllib.parse import quote
+
+import torch
+
+from torchmoments.lab.comparison import write_record
+from torchmoments.lab.data.split import Data
+from torchmoments.lab.feed import Feed
+from torchmoments.lab.files import read_json
+from torchmoments.lab.lock import refuse_other_settings, working_in
+from torchmoments.lab.models.place import channel_dim_of
+from torchmoments.lab.pool import Progress, train_missing
+from torchmoments.lab.prepare import prepare
+from torchmoments.lab.probe import report
+from torchmoments.lab.probe.config import ProbeConfig
+from torchmoments.lab.probe.runs import PlainRun, ViewRun, view_words
+from torchmoments.lab.probe.views import Source, check_all_goes_through, view
+from torchmoments.lab.task import Task
+from torchmoments.modules import find_modules
+
+
+def probe(config: ProbeConfig, progress: Progress = lambda done, total: None) -> dict[str, Any]:
+    """Train what is missing in the folder, and report the norms that are asked for.
+
+    Args:
+        config: what to train, and where to keep it.
+        progress: called with the number of runs done, complete ones of earlier times included, and their total.
+
+    Returns:
+        What summary.json holds, see `report.summarize`.
+
+    Raises:
+        ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
+    """
+    task, data = prepare(config, ("none",))
+    place = _checked_place(config, task, data)
+    settings = task.settings() | {"at": place, "quick": config.quick, "trained": config.trained}
+    # The default place of a method is not what decides here.
+    settings.pop("place", None)
+    with working_in(config.out, "probe.json", "probe"):
+        before = read_json(config.out / "probe.json") or {"settings": settings}
+        refuse_other_settings(config.out, before["settings"], settings)
+        write_record(config.out / "probe.json", {"settings": settings})
+        seeds = range(config.seeds)
+        plain = [PlainRun.of_comparison(config.out, task, "none", seed) for seed in seeds] if config.trained else []
+        views = [
+            ViewRun(
+                folder=config.out / "runs" / quote(word, safe="=,") / f"seed{seed}",
+                task=task,
+                method=word,
+                seed=seed,
+                place=place,
+                plain=config.out / "runs" / "none" / f"seed{seed}" if config.trained else None,
+                quick=config.quick,
+            )
+            for seed in seeds
+            for word in view_words(config.norms)
+        ]
+        total = len(plain) + len(views)
+        train_missing(plain, config, config.workers, lambda done, _: progress(done, total))
+        ready = [run for run in views if run.plain is None or (run.plain / "predictions.npy").exists()]
+        train_missing(ready, config, config.workers, lambda done, _: progress(len(plain) + done, total))
+        return report.write(config, settings, [*plain, *views])
+
+
+def _checked_place(config: ProbeConfig, task: Task, data: Data) -> str:
+    """The place, after a few images have gone through all views there."""
+    found = config.at or dict(task.facts)["place"]
+    if found is None:
+        raise ValueError("the place after the stem was not found in this network. Write --at NAME.")
+    place = str(found)
+    with torch.random.fork_rng(devices=[]):
+        built = task.build(data)
+    module, x = built.module, Feed(data, built.input, task.config, torch.device("cpu")).example(4)
+    if list(find_modules(module, place)) != [place]:
+        raise ValueError(f"at needs the name of one module; got {place!r}. See `torchmoments places`.")
+    features = Source(module, place)(x)
+    check_all_goes_through(module, place, x)
+    channel_dim = channel_dim_of(module, x, [place]) or 1
+    for norm in config.norms:
+        view(features, "moments", norm, channel_dim)
+    return place

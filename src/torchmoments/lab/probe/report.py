@@ -1,0 +1,200 @@
+"""What a probe shows: summary.json, table.md, probe.png, probe.svg; and the terminal's table."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from torchmoments.lab import render, rows
+from torchmoments.lab.figures import ACCENT, INK, MUTED, WIDE, as_files
+from torchmoments.lab.files import as_csv, read_json, write_bytes, write_json
+from torchmoments.lab.page import Table
+from torchmoments.lab.probe.config import ProbeConfig
+from torchmoments.lab.runs import Run
+from torchmoments.lab.statistics import estimate, holm
+from torchmoments.lab.summary import distinct
+from torchmoments.lab.wording import p_value, plus_minus, with_interval
+
+Errors = dict[str, dict[int, float]]
+_PARTS = ("moments", "normalized", "features")
+
+
+def write(config: ProbeConfig, settings: dict[str, Any], runs: Sequence[Run]) -> dict[str, Any]:
+    """Read the runs, write the files to the folder, and give what summary.json holds."""
+    summary = summarize(config.norms, runs) | {"settings": settings}
+    summary["conclusion"] = sentences(summary, config.norms)
+    write_json(config.out / "summary.json", summary)
+    write_bytes(config.out / "table.md", render.table(table(summary, config.norms)).encode() + b"\n")
+    write_bytes(config.out / "seeds.csv", as_csv(_seed_rows(runs)))
+    for kind, content in as_files(lambda: figure(summary, config.norms)).items():
+        write_bytes(config.out / f"probe.{kind}", content)
+    return summary
+
+
+def summarize(norms: Sequence[str], runs: Sequence[Run]) -> dict[str, Any]:
+    """The statistics.
+
+    Returns:
+        NORM: {random, moments, normalized, features: {error_mean, error_ci95, n}} for each norm; errors in percent.
+            random is the error of always naming the most frequent class of the training images. moments and normalized
+            also have minus_features: {difference_mean, difference_ci95, p_value, p_holm, n}, paired by seed;
+            p_holm counts both for all norms
+        plain: the same of the network trained as usual; None where it was not trained
+        images, environments, failed: as in a comparison
+
+        What is undefined is None.
+    """
+    errors, failed, environments, images = _read(runs)
+    random = _chance(runs)
+    found: dict[str, Any] = {
+        norm: {
+            "random": _error(random),
+            **{part: _part(errors, part, norm) for part in _PARTS},
+        }
+        for norm in norms
+    }
+    compared = [found[norm][part]["minus_features"] for norm in norms for part in _PARTS[:2]]
+    for entry, adjusted in zip(compared, holm([entry["p_value"] for entry in compared]), strict=True):
+        entry["p_holm"] = adjusted
+    plain = errors.get("none")
+    return found | {
+        "plain": _error(plain) if plain else None,
+        "images": images,
+        "environments": environments,
+        "failed": failed,
+    }
+
+
+def table(summary: dict[str, Any], norms: Sequence[str]) -> Table:
+    """One row for each norm and what the rest of the network sees of the features."""
+    body = []
+    for norm in norms:
+        for part in ("random", *_PARTS):
+            entry = summary[norm][part]
+            minus = entry.get("minus_features")
+            compared = ["", ""]
+            if minus is not None:
+                compared = [
+                    plus_minus(minus["difference_mean"], minus["difference_ci95"], "+"),
+                    p_value(minus["p_holm"]),
+                ]
+            body.append(
+                [norm, _NAMES[part], plus_minus(entry["error_mean"], entry["error_ci95"]), *compared, str(entry["n"])]
+            )
+    where = f"at {summary['settings']['at']}" if "settings" in summary else ""
+    caption = f"Error on {summary['images'] or 0:,} images, mean over seeds ± 95% CI, {where}"
+    return Table(caption, ["norm", "what is seen", "error, %", "minus features, points", "p Holm", "n"], body)
+
+
+_NAMES = {
+    "random": "nothing (chance)",
+    "moments": "moments alone",
+    "normalized": "normalized alone",
+    "features": "features",
+}
+
+
+def sentences(summary: dict[str, Any], norms: Sequence[str]) -> list[str]:
+    """Both halves of the paper's claim, for each norm."""
+    said = []
+    for norm in norms:
+        entry = summary[norm]
+        moments, chance, normalized = entry["moments"], entry["random"], entry["normalized"].get("minus_features")
+        if moments["error_mean"] is None or chance["error_mean"] is None:
+            said.append(f"{norm}: no complete run.")
+            continue
+        # Seeds that all agree have no interval, and leave no doubt.
+        worst = moments["error_mean"] if moments["error_ci95"] is None else moments["error_ci95"][1]
+        known = moments["n"] > 1 and worst < chance["error_mean"]
+        said.append(
+            f"{norm}: with the moments alone the error is {moments['error_mean']:.1f}%, chance is "
+            f"{chance['error_mean']:.1f}%: {'they know the class' if known else 'not shown that they know the class'}."
+        )
+        if normalized is None or normalized["difference_mean"] is None:
+            continue
+        by = with_interval(normalized["difference_mean"], normalized["difference_ci95"], "+")
+        shown = normalized["p_holm"] is not None and normalized["p_holm"] < 0.05
+        worse = "lose" if normalized["difference_mean"] > 0 else "gain"
+        said.append(
+            f"{norm}: without their moments the features {worse if shown else 'are not shown to lose'} "
+            f"{'' if shown else 'anything: '}{by} points (p Holm {p_value(normalized['p_holm'])})."
+        )
+    said += [f"{run['method']} seed {run['seed']} failed: {run['reason']}." for run in summary["failed"]]
+    return said
+
+
+def figure(summary: dict[str, Any], norms: Sequence[str]) -> Figure:
+    """One row for each norm and part, on a logarithmic axis."""
+    entries = [(norm, part, summary[norm][part]) for norm in norms for part in ("random", *_PARTS)]
+    height = rows.HEAD + rows.ROW * len(entries) + rows.FOOT
+    drawn = Figure(figsize=(WIDE / 72, height / 72))
+    room = 0.34 * WIDE
+    axes = rows.strip(drawn, len(entries), height - rows.HEAD, room, zero=False)
+    axes.set_xscale("log")
+    for row, (norm, part, entry) in enumerate(entries):
+        rows.words(axes, row, [norm if part == "random" else "", _NAMES[part]], room, INK)
+        color = MUTED if part == "random" else ACCENT
+        rows.interval(axes, row, entry["error_mean"], entry["error_ci95"], color, sign="")
+    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("error, %; mean over seeds with 95% CI", color=MUTED)
+    return drawn
+
+
+def _part(errors: Errors, part: str, norm: str) -> dict[str, Any]:
+    features = errors.get("features", {})
+    if part == "features":
+        return _error(features)
+    own = errors.get(f"{part}:norm={norm}", {})
+    difference = estimate([error - features[seed] for seed, error in own.items() if seed in features])
+    minus = {
+        "difference_mean": difference.mean,
+        "difference_ci95": difference.ci95,
+        "p_value": difference.p_value,
+        "n": difference.n,
+    }
+    return _error(own) | {"minus_features": minus}
+
+
+def _error(errors: dict[int, float]) -> dict[str, Any]:
+    error = estimate(list(errors.values()))
+    return {"error_mean": error.mean, "error_ci95": error.ci95, "n": error.n}
+
+
+def _read(runs: Sequence[Run]) -> tuple[Errors, list[dict[str, Any]], list[dict[str, Any]], int | None]:
+    errors: Errors = {}
+    failed, environments = [], []
+    images = None
+    for run in runs:
+        summary = read_json(run.folder / "summary.json")
+        if summary is None:
+            continue
+        if "failed" in summary:
+            failed.append({"method": run.method, "seed": run.seed, "reason": summary["failed"]})
+            continue
+        errors.setdefault(run.method, {})[run.seed] = summary["error"]
+        environments.append(read_json(run.folder / "env.json"))
+        images = images or len(np.load(run.folder / "predictions.npy"))
+    return errors, failed, distinct(environments), images
+
+
+def _seed_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """One row a run: what it saw, and its error."""
+    errors, *_ = _read(runs)
+    return [{"sees": word, "seed": seed, "error": error} for word, of in errors.items() for seed, error in of.items()]
+
+
+def _chance(runs: Sequence[Run]) -> dict[int, float]:
+    """{seed: error of always naming the most frequent class of that seed's training images}."""
+    data = runs[0].task.load()
+    labels = data.train.labels.numpy()
+    found = {}
+    for run in runs:
+        size = run.task.config.train_size
+        assert size is not None
+        if run.seed not in found:
+            counts = np.bincount(labels[data.subset(size, run.seed).numpy()], minlength=len(data.classes))
+            found[run.seed] = 100 * float(np.mean(data.test.labels.numpy() != counts.argmax()))
+    return found

@@ -1,0 +1,118 @@
+"""The command: its files, and what it refuses."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from torchmoments.cli import main
+
+TINY = ["inspect", "--width", "4", "--epochs", "1", "--train-size", "50"]
+
+
+def call(capsys, *flags):
+    code = main([*TINY, *flags])
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for name, mode, shape in (("a.png", "RGB", (40, 52, 3)), ("b.jpg", "L", (60, 48))):
+        Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8), mode).save(folder / name)
+    return [str(folder / "a.png"), str(folder / "b.jpg")]
+
+
+def test_files_of_any_size_and_mode_become_pictures_and_one_page(tmp_path, capsys, photographs):
+    out = tmp_path / "out"
+    flags = ["--model", "torchvision/resnet18", "--image-size", "64", "--out", str(out)]
+    code, said, complaint = call(capsys, "--image", *photographs, *flags)
+    assert (code, complaint) == (0, "")
+    assert [path.rpartition("/")[2] for path in said.split()] == [
+        "moments-untrained.png",
+        "exchange-untrained.png",
+        "inspect.html",
+    ]
+    with Image.open(out / "moments-untrained.png") as picture:
+        assert min(picture.size) > 500
+    page = (out / "inspect.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert not re.search(r"<script|src=\"(?!data:)|href=", page)
+
+
+def test_names_of_images_are_escaped(tmp_path, capsys, photographs):
+    name = str(tmp_path / "<b>&.png")
+    Image.open(photographs[0]).save(name)
+    assert call(capsys, "--image", name, "--image-size", "16", "--out", str(tmp_path / "out"))[0] == 0
+    page = (tmp_path / "out" / "inspect.html").read_text()
+    assert "&lt;b&gt;&amp;.png" in page
+    assert "<b>" not in page
+
+
+def test_training_first_draws_both_networks_and_keeps_the_weights(tmp_path, capsys):
+    out = tmp_path / "out"
+    flags = ["--train", "--invert", "--image", "data:0", "data:1", "--out", str(out)]
+    assert call(capsys, *flags)[0] == 0
+    pictures = {path.stem: path.read_bytes() for path in out.glob("*.png")}
+    assert set(pictures) == {
+        f"{kind}-{state}" for kind in ("moments", "exchange") for state in ("untrained", "trained")
+    }
+    assert pictures["moments-trained"] != pictures["moments-untrained"]
+    weights = next(out.glob("runs/none/seed0/weights.safetensors"))
+    before = weights.stat().st_mtime_ns
+    assert call(capsys, *flags)[0] == 0
+    assert weights.stat().st_mtime_ns == before
+    code, _, complaint = call(capsys, *flags, "--epochs", "2")
+    assert code == 2
+    assert "epochs 1; got epochs 2" in complaint
+
+
+def test_weights_from_a_file_are_the_trained_network(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert call(capsys, "--train", "--image", "data:0", "--out", str(out))[0] == 0
+    weights = next(out.glob("runs/none/seed0/weights.safetensors"))
+    other = tmp_path / "other"
+    flags = ["--weights", str(weights), "--image", "data:0", "--out", str(other)]
+    assert call(capsys, *flags)[0] == 0
+    for name in ("moments-untrained.png", "moments-trained.png"):
+        assert (out / name).read_bytes() == (other / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--image", "chnia"], "Nearest: 'china'"),
+        (["--image"], "one image or more"),
+        (["--image", "data:360"], "data:0 to data:359"),
+        (["--image", "data:x"], "data:0 to data:359"),
+        (["--at", "fc"], "[B, C, *positions]"),
+        (["--at", "layer9"], "Nearest: 'layer"),
+        (["--model", "timm/resnet19"], "resnet1"),
+        (["--epochs", "0"], "epochs needs at least 1"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_writes_nothing(tmp_path, capsys, flags, sentence):
+    code, said, complaint = call(capsys, "--out", str(tmp_path / "out"), *flags)
+    assert code == 2
+    assert sentence in complaint
+    assert complaint.count("\n") == 1
+    assert said == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_image_is_refused(tmp_path, capsys):
+    (tmp_path / "notes.txt").write_text("mine")
+    code, _, complaint = call(capsys, "--image", str(tmp_path / "notes.txt"), "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert "can be read as an image" in complaint
+
+
+def test_a_failed_training_is_told_with_exit_code_1(tmp_path, capsys):
+    flags = ["--train", "--lr", "1e30", "--epochs", "20", "--image", "data:0", "--out", str(tmp_path / "out")]
+    code, _, complaint = call(capsys, *flags)
+    assert code == 1
+    assert "the training failed: the loss needs to stay finite" in complaint

@@ -1,0 +1,142 @@
+"""A probe's folder and summary, on trainings of a second."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from torchmoments.cli import main
+from torchmoments.lab.probe import runs
+from torchmoments.lab.probe.config import ProbeConfig
+from torchmoments.lab.probe.probe import probe
+
+PARTS = ("moments", "normalized", "features")
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return ProbeConfig(train_size=50, epochs=2, width=4, seeds=2, workers=1, norms=("pono",), out=tmp_path / "probe")
+
+
+def times(out):
+    return {path: path.stat().st_mtime_ns for path in out.glob("runs/*/seed*/summary.json")}
+
+
+def error(out, word, seed):
+    return json.loads((out / f"runs/{word}/seed{seed}/summary.json").read_text())["error"]
+
+
+def test_summary_has_the_promised_names_and_the_numbers_of_the_runs(tiny):
+    returned = probe(tiny)
+    summary = json.loads((tiny.out / "summary.json").read_text())
+    assert summary == json.loads(json.dumps(returned))
+    assert set(summary["pono"]) == {"random", *PARTS}
+    for part in PARTS:
+        word = part if part == "features" else f"{part}%3Anorm=pono"
+        errors = [error(tiny.out, word, seed) for seed in (0, 1)]
+        assert summary["pono"][part]["error_mean"] == pytest.approx(np.mean(errors))
+        assert summary["pono"][part]["n"] == 2
+    minus = np.subtract(
+        [error(tiny.out, "moments%3Anorm=pono", s) for s in (0, 1)], [error(tiny.out, "features", s) for s in (0, 1)]
+    )
+    assert summary["pono"]["moments"]["minus_features"]["difference_mean"] == pytest.approx(np.mean(minus))
+    assert (tiny.out / "probe.png").stat().st_size > 5000
+    assert "moments alone" in (tiny.out / "table.md").read_text()
+    assert len((tiny.out / "seeds.csv").read_text().splitlines()) == 1 + 2 * 4
+
+
+def test_chance_is_the_error_of_always_naming_the_most_frequent_class(tiny):
+    summary = probe(tiny)
+    targets = np.load(tiny.out / "runs/features/seed0/predictions.npy")["target"]
+    errors = [100 * np.mean(targets != c) for c in range(10)]
+    assert min(errors) <= summary["pono"]["random"]["error_mean"] <= max(errors)
+
+
+def test_the_features_are_those_of_the_plain_training(tiny, monkeypatch):
+    sources = {}
+
+    class Watched(runs.Source):
+        def __init__(self, model, place):
+            super().__init__(model, place)
+            sources.setdefault(place, []).append(model.state_dict())
+
+    monkeypatch.setattr(runs, "Source", Watched)
+    probe(replace(tiny, seeds=1))
+    trained = load_file(tiny.out / "runs/none/seed0/weights.safetensors")
+    assert len(sources["stem"]) == 3
+    for weights in sources["stem"]:
+        assert all(torch.equal(weights[name], trained[name]) for name in trained)
+
+
+def test_whole_features_serve_about_as_well_as_in_the_network_that_they_are_from(tiny):
+    summary = probe(replace(tiny, seeds=1, epochs=20, train_size=200))
+    assert abs(summary["pono"]["features"]["error_mean"] - summary["plain"]["error_mean"]) < 10
+
+
+def test_norms_and_seeds_may_be_added_and_complete_runs_are_left_alone(tiny):
+    probe(replace(tiny, seeds=1))
+    before = times(tiny.out)
+    progress = []
+    probe(replace(tiny, norms=("pono", "in")), lambda done, total: progress.append((done, total)))
+    after = times(tiny.out)
+    assert {path: after[path] for path in before} == before
+    assert len(after) == 2 * (1 + 1 + 2 + 2)
+    assert progress[-1] == (12, 12)
+
+
+def test_without_training_no_plain_run_is_made(tiny):
+    summary = probe(replace(tiny, trained=False, seeds=1))
+    assert summary["plain"] is None
+    assert not (tiny.out / "runs/none").exists()
+
+
+def test_a_quick_probe_fits_a_head(tiny):
+    summary = probe(replace(tiny, quick=True, trained=False, train_size=300, norms=("pono", "in", "gn2")))
+    for norm in ("pono", "in", "gn2"):
+        assert summary[norm]["moments"]["error_mean"] < 60
+    assert summary["pono"]["features"]["error_mean"] < 30
+
+
+def test_another_place_changes_the_features(tiny):
+    summary = probe(replace(tiny, seeds=1, at="layer2", quick=True, trained=False))
+    assert summary["settings"]["at"] == "layer2"
+    with pytest.raises(ValueError, match="at layer2; got at layer1"):
+        probe(replace(tiny, seeds=1, at="layer1", quick=True, trained=False))
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--norms", "bn"], "nothing to exchange"),
+        (["--norms", "pno"], "norm needs one of"),
+        (["--norms", "gn3"], "3 divides"),
+        (["--norms", "pono", "pono"], "each norm once"),
+        (["--norms"], "at least one norm"),
+        (["--at", "layer5"], "Nearest: 'layer"),
+        (["--at", "layer*"], "one module"),
+        (["--at", "layer1.conv1"], "everything goes through"),
+        (["--at", "fc"], "features [B, C, *positions]"),
+        (["--seeds", "0"], "seeds needs at least 1"),
+        (["--metric", "auroc"], "probe counts errors"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_writes_nothing(tmp_path, capsys, flags, sentence):
+    code = main(
+        ["probe", "--train-size", "50", "--epochs", "1", "--width", "4", "--out", str(tmp_path / "out"), *flags]
+    )
+    told = capsys.readouterr()
+    assert code == 2
+    assert sentence in told.err
+    assert told.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_prints_its_table(tmp_path, capsys):
+    flags = ["--train-size", "50", "--epochs", "1", "--width", "4", "--seeds", "1", "--norms", "pono"]
+    code = main(["probe", *flags, "--workers", "1", "--out", str(tmp_path / "out")])
+    told = capsys.readouterr()
+    assert (code, told.err) == (0, "")
+    assert "moments alone" in told.out

@@ -1,0 +1,85 @@
+"""Effects and interactions, against an oracle that goes seed by seed and cell by cell."""
+
+import itertools
+import statistics
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from torchmoments.lab.sweep.effects import effects, name_of
+from torchmoments.lab.sweep.grid import Axis
+
+AXES = [
+    Axis("lam", ("0.9", "1"), "option"),
+    Axis("norm", ("pono", "in", "ln"), "option"),
+    Axis("grad", ("both", "none"), "option"),
+]
+
+
+@pytest.fixture
+def errors():
+    return np.random.default_rng(0).normal(5, 1, size=(6, 2, 3, 2))
+
+
+def mean_where(of_seed, **fixed):
+    """The mean error of one seed over all cells with these values."""
+    chosen = []
+    for places in itertools.product(*(range(len(axis.values)) for axis in AXES)):
+        values = {axis.name: axis.values[place] for axis, place in zip(AXES, places, strict=True)}
+        if all(values[name] == value for name, value in fixed.items()):
+            chosen.append(float(of_seed[places]))
+    return statistics.fmean(chosen)
+
+
+def t_interval(values):
+    mean, spread = statistics.fmean(values), statistics.stdev(values)
+    half = stats.t.ppf(0.975, len(values) - 1) * spread / len(values) ** 0.5
+    return mean, (mean - half, mean + half)
+
+
+def test_a_main_effect_is_the_difference_of_means_over_all_other_axes(errors):
+    found = {tuple(entry["axes"]): entry for entry in effects(errors, AXES)}
+    for axis in (AXES[0], AXES[2]):
+        first, second = axis.values
+        contrasts = [mean_where(s, **{axis.name: second}) - mean_where(s, **{axis.name: first}) for s in errors]
+        mean, ci95 = t_interval(contrasts)
+        entry = found[(axis.name,)]
+        assert entry["effect_mean"] == pytest.approx(mean)
+        assert entry["effect_ci95"] == pytest.approx(ci95)
+        assert entry["n"] == 6
+        assert entry["p_value"] == pytest.approx(stats.ttest_1samp(contrasts, 0).pvalue)
+
+
+def test_an_interaction_is_the_change_of_one_effect_when_the_other_is_switched(errors):
+    contrasts = []
+    for of_seed in errors:
+        late = mean_where(of_seed, lam="1", grad="none") - mean_where(of_seed, lam="0.9", grad="none")
+        early = mean_where(of_seed, lam="1", grad="both") - mean_where(of_seed, lam="0.9", grad="both")
+        contrasts.append(late - early)
+    mean, ci95 = t_interval(contrasts)
+    (entry,) = [entry for entry in effects(errors, AXES) if len(entry["axes"]) == 2]
+    assert entry["axes"] == ["lam", "grad"]
+    assert entry["effect_mean"] == pytest.approx(mean)
+    assert entry["effect_ci95"] == pytest.approx(ci95)
+
+
+def test_additive_axes_have_their_effects_and_no_interaction():
+    seeds = np.random.default_rng(1).normal(5, 1, size=(5, 1, 1))
+    errors = seeds + np.array([0.0, -1.0])[None, :, None] + np.array([0.0, 0.25])[None, None, :]
+    found = effects(errors, [AXES[0], AXES[2]])
+    assert [entry["effect_mean"] for entry in found] == pytest.approx([-1.0, 0.25, 0.0])
+
+
+def test_axes_with_three_values_have_no_effect_of_their_own(errors):
+    assert [entry["axes"] for entry in effects(errors, AXES)] == [["lam"], ["grad"], ["lam", "grad"]]
+
+
+def test_holm_counts_all_effects(errors):
+    found = effects(errors, AXES)
+    smallest = min(found, key=lambda entry: entry["p_value"])
+    assert smallest["p_holm"] == pytest.approx(min(1.0, 3 * smallest["p_value"]))
+
+
+def test_effects_are_named_by_their_values(errors):
+    assert [name_of(entry) for entry in effects(errors, AXES)] == ["lam: 0.9 → 1", "grad: both → none", "lam x grad"]

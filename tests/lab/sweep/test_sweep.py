@@ -1,0 +1,197 @@
+"""A sweep's folder and what its summary says, on trainings of a second."""
+
+import csv
+import json
+from dataclasses import replace
+
+import filelock
+import numpy as np
+import pytest
+
+from torchmoments.cli import main
+from torchmoments.lab.sweep.config import SweepConfig
+from torchmoments.lab.sweep.sweep import steps_an_epoch, sweep
+from torchmoments.lab.task import Task
+from torchmoments.lab.train import batches
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    return SweepConfig(train_size=50, epochs=2, width=4, grid=("p=0.5/1",), seeds=2, workers=1, out=tmp_path / "sweep")
+
+
+def summaries(out):
+    return {path: path.stat().st_mtime_ns for path in out.glob("*/runs/*/seed*/summary.json")}
+
+
+def error(out, word, seed):
+    (path,) = out.glob(f"*/runs/{word}/seed{seed}/summary.json")
+    return json.loads(path.read_text())["error"]
+
+
+def test_the_numbers_are_those_of_the_runs_paired_by_seed(tiny):
+    returned = sweep(replace(tiny, controls=("labels",)))
+    summary = json.loads((tiny.out / "summary.json").read_text())
+    assert summary == json.loads(json.dumps(returned))
+    words = ["moex:p=0.5", "moex:p=1"]
+    assert [(cell["values"], cell["method"]) for cell in summary["cells"]] == [({"p": w[7:]}, w) for w in words]
+    for cell in summary["cells"]:
+        errors = [error(tiny.out, cell["method"].replace(":", "%3A"), seed) for seed in (0, 1)]
+        plain = [error(tiny.out, "none", seed) for seed in (0, 1)]
+        assert cell["error_mean"] == pytest.approx(np.mean(errors))
+        assert cell["difference_mean"] == pytest.approx(np.mean(np.subtract(errors, plain)))
+        assert cell["n"] == 2
+    assert summary["references"][0]["error_mean"] == pytest.approx(np.mean(plain))
+    assert [control["method"] for control in summary["controls"]] == ["labels"]
+    with (tiny.out / "seeds.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8
+    assert {(row["method_word"], row["p"]) for row in rows} == {
+        ("none", ""), ("labels", ""), ("moex:p=0.5", "0.5"), ("moex:p=1", "1"),
+    }  # fmt: skip
+    assert float(rows[0]["error"]) == plain[0]
+    assert (tiny.out / "sweep.png").stat().st_size > 5000
+    assert "minus none" in (tiny.out / "table.md").read_text()
+
+
+def test_the_lowest_mean_error_is_the_best(tiny):
+    summary = sweep(tiny)
+    lowest = min(summary["cells"], key=lambda cell: cell["error_mean"])
+    assert summary["best"]["values"] == lowest["values"]
+    assert "torchmoments compare --methods none moex:p=" in summary["conclusion"][1]
+
+
+def test_it_is_judged_on_training_images_and_the_test_images_are_not_there(tiny):
+    sweep(replace(tiny, seeds=1))
+    held_out = Task(tiny).load()
+    (path, *others) = sorted(tiny.out.glob("*/runs/*/seed0/predictions.npy"))
+    targets = np.load(path)["target"]
+    assert len(targets) == 287
+    assert np.array_equal(targets, held_out.test.labels.numpy())
+    assert all(np.array_equal(np.load(other)["target"], targets) for other in others)
+
+
+def test_with_evaluate_test_it_is_judged_on_the_test_images(tiny):
+    summary = sweep(replace(tiny, seeds=1, evaluate="test"))
+    assert summary["images"] == 360
+    assert not any("looks better" in sentence for sentence in summary["conclusion"])
+
+
+def test_complete_runs_are_left_alone_and_values_axes_and_seeds_may_be_added(tiny):
+    sweep(tiny)
+    before = summaries(tiny.out)
+    progress = []
+    wider = replace(tiny, grid=("lam=0.9/0.5", "p=0.5/1"), seeds=2)
+    summary = sweep(wider, lambda done, total: progress.append((done, total)))
+    assert progress[0] == (6, 10)
+    after = summaries(tiny.out)
+    assert {path: after[path] for path in before} == before
+    # lam=0.9 is the default: the runs of the first sweep, under their old word.
+    assert summary["cells"][0]["error_mean"] == pytest.approx(
+        np.mean([error(tiny.out, "moex%3Ap=0.5", seed) for seed in (0, 1)])
+    )
+    assert len(json.loads((tiny.out / "sweep.json").read_text())["requests"]) == 2
+    again = []
+    sweep(wider, lambda done, total: again.append((done, total)))
+    assert again == [(10, 10)]
+    assert summaries(tiny.out) == after
+
+
+def test_a_cell_that_equals_the_reference_is_trained_once(tiny):
+    summary = sweep(replace(tiny, reference="moex", grid=("lam=0.9/0.5",), seeds=1))
+    assert len(summaries(tiny.out)) == 2
+    assert [cell["difference_mean"] == 0 for cell in summary["cells"]] == [True, False]
+
+
+def test_training_settings_are_paired_with_the_reference_of_their_own(tiny):
+    summary = sweep(replace(tiny, grid=("train_size=50/100", "method=moex"), steps=4))
+    assert [entry["settings"] for entry in summary["references"]] == [{"train_size": "50"}, {"train_size": "100"}]
+    assert [cell["values"]["train_size"] for cell in summary["cells"]] == ["50", "100"]
+    for cell, plain in zip(summary["cells"], summary["references"], strict=True):
+        assert cell["difference_mean"] == pytest.approx(cell["error_mean"] - plain["error_mean"])
+    assert summary["best"] is None
+    epochs = [
+        json.loads((tiny.out / f"train_size={size}" / "comparison.json").read_text())["settings"]["epochs"]
+        for size in (50, 100)
+    ]
+    assert epochs == [4, 2]
+
+
+@pytest.mark.parametrize("size", [1, 2, 49, 50, 51, 52, 99, 100, 101, 149])
+def test_steps_an_epoch_are_those_of_training(tiny, size):
+    import torch
+
+    made = batches(size, 50, torch.Generator())
+    assert steps_an_epoch(replace(tiny, train_size=size, batch_size=50)) == len(made)
+
+
+def test_other_settings_are_refused(tiny):
+    sweep(replace(tiny, seeds=1))
+    with pytest.raises(ValueError, match="holds runs with epochs 2; got epochs 3"):
+        sweep(replace(tiny, epochs=3))
+    with pytest.raises(ValueError, match="evaluate validation, images .*; got evaluate test"):
+        sweep(replace(tiny, evaluate="test"))
+
+
+def test_a_folder_of_something_else_or_in_use_is_refused(tiny):
+    tiny.out.mkdir()
+    with filelock.FileLock(tiny.out / ".lock"), pytest.raises(ValueError, match="another `torchmoments sweep`"):
+        sweep(tiny)
+    (tiny.out / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="or one of `torchmoments sweep`"):
+        sweep(tiny)
+
+
+def test_one_seed_has_no_interval(tiny):
+    summary = sweep(replace(tiny, seeds=1))
+    assert summary["cells"][0]["difference_ci95"] is None
+    assert summary["effects"][0]["effect_ci95"] is None
+
+
+def test_when_every_run_fails_the_summary_still_stands(tiny):
+    summary = sweep(replace(tiny, lr=1e30, epochs=30, seeds=1))
+    assert len(summary["failed"]) == 3
+    assert summary["best"] is None
+    assert summary["cells"][0]["error_mean"] is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--grid", "lam"], "grid needs axes NAME=VALUE/VALUE"),
+        (["--grid"], "at least one axis"),
+        (["--grid", "lam=0.5/1.5"], "lam needs a number from 0 to 1; got 1.5"),
+        (["--grid", "lamb=0.5"], "Nearest: 'lam'"),
+        (["--grid", "at=stem/layer5"], "layer5"),
+        (["--grid", "train_size=50/5000"], "to 1150 images; got 5000"),
+        (["--grid", "width=4/wide"], "width needs a number; got 'wide'"),
+        (["--grid", "metric=error"], "unknown option, 'metric'"),
+        (["--method", "meox"], "Nearest: 'moex'"),
+        (["--reference", "nothing"], "known methods"),
+        (["--controls", "label"], "Nearest: 'labels'"),
+        (["--evaluate", "test", "--train-size", "1438"], "to 1437 images; got 1438"),
+        (["--steps", "0"], "steps needs at least 1"),
+        (["--seeds", "0"], "seeds needs at least 1"),
+    ],
+)
+def test_a_wrong_request_is_one_sentence_and_writes_nothing(tmp_path, capsys, flags, sentence):
+    code = main(
+        ["sweep", "--train-size", "50", "--epochs", "1", "--width", "4", "--out", str(tmp_path / "out"), *flags]
+    )
+    told = capsys.readouterr()
+    assert code == 2
+    assert sentence in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_prints_its_tables_and_a_failed_run_is_exit_code_1(tmp_path, capsys):
+    flags = ["--train-size", "50", "--width", "4", "--seeds", "2", "--workers", "1", "--grid", "p=0.5/1"]
+    code = main(["sweep", *flags, "--epochs", "1", "--out", str(tmp_path / "out")])
+    told = capsys.readouterr()
+    assert (code, told.err) == (0, "")
+    assert "minus none" in told.out
+    assert "p: 0.5 → 1" in told.out
+    assert main(["sweep", *flags, "--epochs", "30", "--lr", "1e30", "--out", str(tmp_path / "failed")]) == 1
+    assert "seed 0 failed: the loss needs to stay finite" in " ".join(capsys.readouterr().out.split())
