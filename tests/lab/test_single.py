@@ -44,7 +44,9 @@ def stopped_after(epoch, monkeypatch, run):
             run()
 
 
-def test_a_stopped_run_goes_on_to_the_same_result_bit_for_bit(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize("method", ["moex", "cutmix+moex"])
+def test_a_stopped_run_goes_on_to_the_same_result_bit_for_bit(tiny, tmp_path, monkeypatch, method):
+    tiny = replace(tiny, method=method)
     whole = replace(tiny, out=tmp_path / "whole")
     train_once(whole)
     stopped_after(2, monkeypatch, lambda: train_once(tiny))
