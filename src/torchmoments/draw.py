@@ -86,6 +86,7 @@ class Plan:
         self.batch_size = batch_size
         self._terms = list(terms)
         # What happened to the plan, for the checks that features and labels were mixed together.
+        self.was_in_use = False
         self.was_used = False
         self.met_eval_mode = False
         self.labels_were_mixed = False

@@ -227,6 +227,8 @@ class _Using:
 
     def __enter__(self) -> Plan | None:
         self.before.append(self.site._armed.arm(self.plan, self.site.model))
+        if self.plan is not None and not torch.compiler.is_compiling():
+            self.plan.was_in_use = True
         return self.plan
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -235,6 +237,7 @@ class _Using:
             self._check_that_places_ran(ran | self.site._armed.compiled)
             # A compiled forward could not say it itself.
             self.plan.was_used |= self.site.model.training
+            self.plan.met_eval_mode |= not self.site.model.training
 
     def _check_that_places_ran(self, ran: set[str]) -> None:
         assert self.plan is not None

@@ -136,10 +136,12 @@ def _check_features_were_mixed(plan: Plan) -> None:
             "labels can be mixed only where features were; this plan met the model in eval mode, which leaves features "
             "plain. Draw while the model is in the mode it runs in: site.draw gives None in eval."
         )
-    warnings.warn(
-        "the labels of a plan are mixed whose features no model mixed. Run the model inside `with site.using(plan):`.",
-        stacklevel=4,
-    )
+    # Inside its block a compiled forward has not said yet that it ran; the end of the block checks that.
+    if not plan.was_in_use:
+        warnings.warn(
+            "the labels of a plan are mixed whose features no model mixed. Run the model inside `with site.using(plan):`.",
+            stacklevel=4,
+        )
 
 
 def _permuted(target: Any, permutation: Tensor | None) -> Any:
