@@ -1,5 +1,6 @@
 """The figure of a sweep: lines over a numeric axis, a heat map of two axes, or rows with their intervals."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from torchmoments.lab import rows
-from torchmoments.lab.figures import ACCENT, INK, LINE, MUTED, WIDE
+from torchmoments.lab.figures import ACCENT, INK, LETTER, LINE, MUTED, WIDE
 from torchmoments.lab.sweep.effects import name_of
 
 # Okabe and Ito's: blue for better, vermilion for worse, and the others for more lines.
@@ -111,7 +112,7 @@ def _rows(summary: dict[str, Any], width: float) -> Figure:
     entries = [*summary["controls"], *summary["cells"]]
     labels = [list(e["values"].values()) if "values" in e else [e["method"]] for e in entries]
     effects = summary["effects"] if len(summary["cells"]) > 2 else []
-    room = min(0.5 * width, 58.0 * max(len(names), 2))
+    room = min(0.56 * width, _room([names, *labels, *([name_of(effect)] for effect in effects)]))
     parts = [part for part in (len(entries), len(effects)) if part]
     height = sum(rows.HEAD + rows.ROW * part + rows.FOOT for part in parts)
     figure = Figure(figsize=(width / 72, height / 72))
@@ -129,6 +130,11 @@ def _rows(summary: dict[str, Any], width: float) -> Figure:
             rows.interval(below, row, effect["effect_mean"], effect["effect_ci95"], _WORSE)
         below.set_xlabel("effects and interactions, points, averaged over the other axes", color=MUTED)
     return figure
+
+
+def _room(labels: Sequence[Sequence[str]]) -> float:
+    """Points that the words beside the rows need; each row shares them equally among its words."""
+    return max(len(row) * (max(map(len, row)) + 2) * LETTER for row in labels)
 
 
 def _panel(width: float, height: float, bottom: float = 40, top: float = 24, left: float = 48) -> tuple[Figure, Axes]:
