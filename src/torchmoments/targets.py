@@ -139,7 +139,8 @@ def _check_features_were_mixed(plan: Plan) -> None:
     # Inside its block a compiled forward has not said yet that it ran; the end of the block checks that.
     if not plan.was_in_use:
         warnings.warn(
-            "the labels of a plan are mixed whose features no model mixed. Run the model inside `with site.using(plan):`.",
+            "the labels of a plan are mixed whose features no model mixed. "
+            "Run the model inside `with site.using(plan):`.",
             stacklevel=4,
         )
 
