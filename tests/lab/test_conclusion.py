@@ -29,6 +29,12 @@ def test_a_gain_is_told_with_its_interval_and_adjusted_p():
     )
 
 
+def test_what_the_headline_says_is_not_said_again():
+    said = sentences(summary(paired={"labels": entry(-0.5, 0.6, 0.4), "moex": entry(-1.0, 0.25, 0.00001)}))
+    assert sum(sentence.startswith("moex lowers the error of none") for sentence in said) == 1
+    assert sum(sentence.startswith("labels: no difference to none shown") for sentence in said) == 1
+
+
 def test_a_loss_is_told_as_a_loss():
     said = sentences(summary(paired={"moex": entry(0.8, 0.2, 0.01)}, beyond_labels={}))
     assert said[0].startswith("moex raises the error of none by 0.80 points (95% CI 0.60 to 1.00; p = 0.0100)")

@@ -16,7 +16,8 @@ def sentences(summary: dict[str, Any]) -> list[str]:
     said = [headline(summary)]
     # With more, the table says it better.
     if 1 < len(paired) <= _FEW:
-        said += [_of_method(word, entry, summary) for word, entry in paired.items()]
+        each = [_of_method(word, entry, summary) for word, entry in paired.items()]
+        said += [sentence for sentence in each if not said[0].startswith(sentence.removesuffix("."))]
     said += of_labels(summary)
     said += coverage(summary)
     if len(summary["environments"]) > 1:
