@@ -20,7 +20,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 RUNS = ROOT / "runs" / "studies"
-KEPT = ("summary.json", "table.md", "cells.csv", "seeds.csv", "sweep.png", "sweep.svg", "probe.png", "probe.svg")
+FIGURES = ("sweep", "probe", "differences")
+KEPT = (
+    *("summary.json", "table.md", "cells.csv", "seeds.csv", "report.md", "report.html", "curves.png"),
+    *(f"{figure}.{kind}" for figure in FIGURES for kind in ("png", "svg")),
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,22 @@ class Study:
 
 
 STUDIES = [
+    Study(
+        "methods-digits",
+        8,
+        "Every method on digits",
+        "Each at the places and with the options of its source. `labels` is the label mixing of MoEx with the features "
+        "left alone.",
+        "compare --data digits --methods none labels moex mixstyle efdmix dsu crossnorm padain mixup cutmix cutmix+moex "
+        "--seeds 20",
+    ),
+    Study(
+        "moex-fashion",
+        20,
+        "MoEx on Fashion-MNIST",
+        "1,000 training images, no augmentation.",
+        "compare --data fashion-mnist --train-size 1000 --width 32 --epochs 60 --methods none labels moex --seeds 8",
+    ),
     Study(
         "switches-digits",
         8,
@@ -142,7 +162,15 @@ def run(study: Study) -> int:
         for name in KEPT:
             if (out / name).exists():
                 shutil.copyfile(out / name, RESULTS / study.name / name)
+        if (out / "report.md").exists():
+            (RESULTS / study.name / "table.md").write_text(_table_of((out / "report.md").read_text()))
     return code
+
+
+def _table_of(report: str) -> str:
+    """The results of a comparison's report.md, without its heading and what explains them."""
+    lines = report.partition("## Results\n")[2].partition("\n## ")[0].splitlines()
+    return "\n".join(line for line in lines if line.startswith("|")) + "\n"
 
 
 def _data_folder(command: str) -> list[str]:
@@ -169,7 +197,7 @@ def page() -> None:
 def _section(study: Study) -> str:
     folder = RESULTS / study.name
     summary = json.loads((folder / "summary.json").read_text())
-    figure = next(name for name in ("sweep", "probe") if (folder / f"{name}.svg").exists())
+    figure = next(name for name in FIGURES if (folder / f"{name}.svg").exists())
     findings = folder / "findings.md"
     said = [findings.read_text().strip()] if findings.exists() else []
     parts = [
@@ -194,7 +222,7 @@ def _made_with(study: Study, summary: dict) -> str:
     shown = [f"{settings[name]} {words}".strip() for name, words in _SETTINGS.items() if settings.get(name) is not None]
     files = ", ".join(
         f"[{name}](../results/{study.name}/{name})"
-        for name in ("summary.json", "cells.csv", "seeds.csv")
+        for name in ("report.md", "summary.json", "cells.csv", "seeds.csv")
         if (RESULTS / study.name / name).exists()
     )
     return f"{', '.join(shown)}. {used}. {files}."

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import tyro
 
-from torchmoments.lab.methods import parse_method
+from torchmoments.lab.config import CompareConfig
+from torchmoments.lab.methods import parse_method, parse_methods
 from torchmoments.lab.probe.config import ProbeConfig
 from torchmoments.lab.sweep.config import SweepConfig
 from torchmoments.lab.sweep.grid import cells, parse_grid
@@ -34,8 +35,10 @@ def load():
 @pytest.mark.parametrize("study", load(), ids=lambda study: study.name)
 def test_the_command_of_a_study_is_one_that_runs(study):
     kind, *words = shlex.split(study.command)
-    config = tyro.cli({"sweep": SweepConfig, "probe": ProbeConfig}[kind], args=words)
+    config = tyro.cli({"sweep": SweepConfig, "probe": ProbeConfig, "compare": CompareConfig}[kind], args=words)
     config.check()
+    if kind == "compare":
+        parse_methods(config.methods)
     if kind == "sweep":
         assert len(cells(parse_grid(config.grid), config.method)) > 1
         for word in (config.reference, *config.controls):
