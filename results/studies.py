@@ -45,8 +45,8 @@ STUDIES = [
         "Every method on digits",
         "Each at the places and with the options of its source. `labels` is the label mixing of MoEx with the features "
         "left alone.",
-        "compare --data digits --methods none labels moex mixstyle efdmix dsu crossnorm padain mixup cutmix cutmix+moex "
-        "--seeds 20",
+        "compare --data digits --methods none labels moex mixstyle efdmix dsu crossnorm padain mixup cutmix "
+        "cutmix+moex --seeds 20",
     ),
     Study(
         "moex-fashion",
