@@ -289,13 +289,15 @@ def test_a_place_that_did_not_run_is_an_error():
         pass
 
 
-def test_a_model_that_was_compiled_and_run_before_attaching_is_an_error():
-    model = net()
+def test_a_model_that_was_compiled_and_run_before_attaching_is_compiled_again():
+    model, twin = net(), net()
     compiled = torch.compile(model, backend="eager")
     compiled(X)
-    site = tm.attach(model, tm.MoEx(p=1), at="stem")
-    with pytest.raises(RuntimeError, match="did not run"), site.mixing(8):
-        compiled(X)
+    twin(X)
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+    alike = tm.attach(twin, tm.MoEx(p=1), at="stem", seed=0)
+    with site.mixing(8), alike.mixing(8):
+        torch.testing.assert_close(compiled(X), twin(X))
 
 
 def test_a_plan_for_another_batch_size_is_an_error():
@@ -494,3 +496,79 @@ def test_a_compiled_training_step_takes_the_plan_as_an_argument():
         loss = step(X, Y, plan)
         with site.using(plan):
             torch.testing.assert_close(loss, tm.mixed_loss(F.cross_entropy, model(X), Y, plan))
+
+
+@pytest.mark.parametrize("how", ["torch.compile", "model.compile"])
+def test_a_plain_model_compiled_before_or_between_does_not_take_the_place_of_the_attached_one(how):
+    torch._dynamo.reset()
+    counter = CompileCounter()
+
+    def compiled(model):
+        if how == "torch.compile":
+            return torch.compile(model, fullgraph=True, backend=counter)
+        model.compile(fullgraph=True, backend=counter)
+        return model
+
+    compiled(net())(X)
+    model, twin = net(), net()
+    site = tm.attach(model, tm.MoEx(p=1), at="layer1", seed=0)
+    alike = tm.attach(twin, tm.MoEx(p=1), at="layer1", seed=0)
+    model = compiled(model)
+    for _ in range(3):
+        with site.mixing(8) as plan:
+            output = model(X)
+            tm.mixed_loss(F.cross_entropy, output, Y, plan)
+        with alike.mixing(8) as plan:
+            expected = twin(X)
+            tm.mixed_loss(F.cross_entropy, expected, Y, plan)
+        torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
+        other = net()
+        torch.testing.assert_close(compiled(copy.deepcopy(other))(X), other(X), rtol=1e-4, atol=1e-4)
+    assert counter.frame_count == 2
+
+
+def test_detaching_leaves_nothing_on_the_model():
+    model = net()
+    before = set(vars(model.stem))
+    first = tm.attach(model, tm.MoEx(p=1), at="stem")
+    second = tm.attach(model, tm.MixStyle(p=1), at="stem")
+    first.detach()
+    assert "forward" in vars(model.stem)
+    second.detach()
+    assert set(vars(model.stem)) == before
+    model.stem.forward = theirs = lambda x: x
+    tm.attach(model, tm.MoEx(p=1), at="stem").detach()
+    assert model.stem.forward is theirs
+
+
+def test_sites_without_seeds_draw_apart_at_different_places():
+    model = net()
+    first, second = tm.attach(model, tm.MoEx(p=1), at="stem"), tm.attach(model, tm.MoEx(p=1), at="layer1")
+    assert not torch.equal(first.draw(64).draws["stem"].partner, second.draw(64).draws["layer1"].partner)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"mixer": tm.MoEx}, r"mixer needs a mixer.*got the class MoEx. Use attach\(model, MoEx\(p=0.5\)"),
+        ({"mixer": "moex"}, "got 'moex'"),
+        ({"at": 3}, "at needs the name of a module or several; got 3"),
+        ({"prefix_tokens": "1"}, "prefix_tokens needs a number"),
+        ({"schedule": 0.1}, "schedule needs a function"),
+        ({"schedule": tm.WarmUp}, "schedule needs a function"),
+        ({"seed": "a"}, "seed needs a whole number"),
+    ],
+)
+def test_what_can_never_work_is_refused_at_once(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        tm.attach(net(), **{"mixer": tm.MoEx(), "at": "stem"} | arguments)
+
+
+def test_using_needs_a_plan_and_loading_a_state():
+    site = tm.attach(net(), tm.MoEx(p=1), at="stem")
+    with pytest.raises(ValueError, match=r"plan of site.draw, or None; got a Draw"):
+        site.using(tm.Draw(torch.arange(8)))
+    with pytest.raises(ValueError, match="site's state has a 'generator'"):
+        site.load_state_dict({})
+    with pytest.raises(ValueError, match=r"got a tensor \[8, 1, 6, 6\]. Use len\(x\)"):
+        site.draw(X)

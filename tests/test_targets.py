@@ -1,5 +1,7 @@
 """Loss, targets and accuracy of mixed samples, against the labels written out one sample at a time."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -183,3 +185,38 @@ def test_accuracy_is_weighted_by_labels():
 def test_wrong_targets_are_told_what_to_write(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+class Named(NamedTuple):
+    classes: torch.Tensor
+    value: torch.Tensor
+
+
+def test_named_tuples_of_targets_stay_what_they_are():
+    def criterion(output, target):
+        return F.cross_entropy(output, target.classes) + F.mse_loss(output[:, 0], target.value)
+
+    value = torch.arange(4.0)
+    expected = 0.7 * criterion(OUTPUT, Named(CLASSES, value)) + 0.3 * criterion(
+        OUTPUT, Named(CLASSES[PARTNER], value[PARTNER])
+    )
+    torch.testing.assert_close(tm.mixed_loss(criterion, OUTPUT, Named(CLASSES, value), draw()), expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: tm.mixed_loss(lambda o, t: {"loss": 1}, OUTPUT, CLASSES), "it returned a dict"),
+        (lambda: tm.mixed_loss(F.cross_entropy, OUTPUT, CLASSES, "plan"), "got a str"),
+        (lambda: tm.Draw(PARTNER, label_weight=3.0), "label_weight needs a number from 0 to 1"),
+        (lambda: tm.Draw([1, 0]), "partner needs one int64 index.*got list"),
+        (lambda: tm.Draw(PARTNER.float()), r"got torch.float32 \[4\]"),
+    ],
+)
+def test_what_is_no_plan_and_no_loss_is_refused(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
+
+
+def test_a_whole_number_keeps_labels_too():
+    assert len(tm.Draw(PARTNER, label_weight=1).terms) == 1

@@ -35,6 +35,11 @@ class Draw:
     moment_weight: float | Tensor = 0.0
     label_weight: float | Tensor = 1.0
 
+    def __post_init__(self) -> None:
+        # A compiler makes draws of draws that were checked.
+        if not torch.compiler.is_compiling():
+            _check_draw(self)
+
     # Not a field: torch 2.6 compiles anew for every value of a field of a frozen dataclass, and places idle in turn.
     idle: ClassVar[bool] = False
 
@@ -45,7 +50,7 @@ class Draw:
     @property
     def terms(self) -> list[Term]:
         """The labels of this draw: [(permutation or None for the own label, weight)]."""
-        if self.idle or (isinstance(self.label_weight, float) and self.label_weight == 1.0):
+        if self.idle or (not isinstance(self.label_weight, Tensor) and self.label_weight == 1):
             return [(None, 1.0)]
         permutation = self.partner
         if self.mixed is not None:
@@ -150,4 +155,16 @@ def child_generators(generator: torch.Generator | None, number: int) -> list[tor
 
 def check_batch_size(batch_size: Any) -> None:
     if type(batch_size) is not int or batch_size < 0:
-        raise ValueError(f"batch_size needs a whole number of samples; got {batch_size!r}. Use len(x).")
+        got = f"a tensor {list(batch_size.shape)}" if isinstance(batch_size, Tensor) else repr(batch_size)
+        raise ValueError(f"batch_size needs a whole number of samples; got {got}. Use len(x).")
+
+
+def _check_draw(draw: Draw) -> None:
+    partner = draw.partner
+    if not isinstance(partner, Tensor) or partner.dtype != torch.int64 or partner.ndim != 1:
+        got = f"{partner.dtype} {list(partner.shape)}" if isinstance(partner, Tensor) else type(partner).__name__
+        raise ValueError(f"partner needs one int64 index for each sample, shape [B]; got {got}. Use torch.randperm(B).")
+    for name in ("moment_weight", "label_weight"):
+        weight = getattr(draw, name)
+        if not isinstance(weight, Tensor) and not 0 <= weight <= 1:
+            raise ValueError(f"{name} needs a number from 0 to 1, or a tensor [B]; got {weight!r}.")

@@ -71,7 +71,11 @@ def find_modules(model: nn.Module, at: str | Sequence[str]) -> dict[str, nn.Modu
     Raises:
         ValueError: nothing has that name; the nearest is suggested.
     """
-    wanted = [at] if isinstance(at, str) else list(at)
+    wanted = [at] if isinstance(at, str) else list(at) if isinstance(at, Sequence) else [at]
+    if not all(isinstance(name, str) for name in wanted):
+        raise ValueError(
+            f"at needs the name of a module or several; got {at!r}. All names: torchmoments.places(model)."
+        )
     if not wanted:
         raise ValueError("at needs the name of a module or several; got none. All names: torchmoments.places(model).")
     named = {name: module for name, module in model.named_modules(remove_duplicate=False) if name}

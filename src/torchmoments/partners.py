@@ -110,8 +110,9 @@ def _ids(groups: Groups, batch_size: int) -> Tensor:
         _, ids = torch.unique(groups.cpu(), return_inverse=True)
         return cast(Tensor, ids)
     if isinstance(groups, str) or len(groups) != batch_size:
+        got = f"the one word {groups!r}" if isinstance(groups, str) else len(groups)
         raise ValueError(
-            f"groups need one label for each of the {batch_size} samples; got {len(groups)}. "
+            f"groups need one label for each of the {batch_size} samples; got {got}. "
             "Use the labels of the batch that goes through the model."
         )
     known = {label: number for number, label in enumerate(dict.fromkeys(groups))}

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -81,10 +82,7 @@ class Site:
         schedule: Schedule | None,
         seed: int | None,
     ) -> None:
-        if side not in ("output", "input"):
-            raise ValueError(f'side needs "output" or "input"; got {side!r}.')
-        if prefix_tokens is not None and prefix_tokens < 0:
-            raise ValueError(f"prefix_tokens needs a number of tokens, 0 or more; got {prefix_tokens}.")
+        _check_arguments(mixer, side, prefix_tokens, schedule, seed)
         found = find_modules(model, at)
         _check_not_compiled(model, list(found))
         if prefix_tokens is None:
@@ -96,9 +94,10 @@ class Site:
         self._progress: float | None = None
         self._armed = Armed()
         self._last_plan: Plan | None = None
-        self._generator = torch.Generator().manual_seed(_seed_of_rank(seed))
+        self._generator = torch.Generator().manual_seed(_seed_of_rank(seed, self.places))
         self._handles = []
         for name, module in found.items():
+            _show_to_compilers(module)
             tap = _Tap(name, mixer, Layout(name, channel_dim, prefix_tokens), output, self._armed)
             if side == "output":
                 self._handles.append(module.register_forward_hook(tap.on_output))
@@ -184,8 +183,13 @@ class Site:
         """`with site.using(plan):` runs forwards with a plan; None runs them plain. Nests, and restores on leaving.
 
         Raises:
-            RuntimeError: on leaving, a place that the plan mixes did not run.
+            ValueError: `plan` is no plan.
+        RuntimeError: on leaving, a place that the plan mixes did not run.
         """
+        if plan is not None and not isinstance(plan, Plan):
+            raise ValueError(
+                f"using needs a plan of site.draw, or None; got a {type(plan).__name__}. Use site.draw(len(x))."
+            )
         return _Using(self, plan)
 
     @contextmanager
@@ -200,13 +204,21 @@ class Site:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        for place in self.places:
+            _hide_from_compilers(self.model.get_submodule(place))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state of the site's random numbers, for resuming."""
         return {"generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on with the random numbers where `state_dict` was taken."""
+        """Go on with the random numbers where `state_dict` was taken.
+
+        Raises:
+            ValueError: it is not the state of a site.
+        """
+        if "generator" not in state:
+            raise ValueError(f"a site's state has a 'generator'; got {sorted(state)}. Use what site.state_dict() gave.")
         self._generator.set_state(state["generator"].cpu())
 
     def _warn_of_forgotten_labels(self) -> None:
@@ -294,8 +306,44 @@ class _Tap:
         return self.layout.apply(lambda view: self.mixer(view, draw), x)
 
 
-def _seed_of_rank(seed: int | None) -> int:
-    base = torch.initial_seed() if seed is None else seed
+def _check_arguments(mixer: Any, side: Any, prefix_tokens: int | None, schedule: Any, seed: int | None) -> None:
+    if not isinstance(mixer, Mixer):
+        got = f"the class {mixer.__name__}" if isinstance(mixer, type) else repr(mixer)
+        raise ValueError(f"mixer needs a mixer, such as MoEx(); got {got}. Use attach(model, MoEx(p=0.5), at=...).")
+    if side not in ("output", "input"):
+        raise ValueError(f'side needs "output" or "input"; got {side!r}.')
+    if prefix_tokens is not None and (type(prefix_tokens) is not int or prefix_tokens < 0):
+        raise ValueError(f"prefix_tokens needs a number of tokens, 0 or more; got {prefix_tokens!r}.")
+    if schedule is not None and (isinstance(schedule, type) or not callable(schedule)):
+        raise ValueError(
+            f"schedule needs a function (mixer, progress) -> mixer; got {schedule!r}. Use WarmUp(0.1) or OffAtEnd(0.1)."
+        )
+    if seed is not None and type(seed) is not int:
+        raise ValueError(f"seed needs a whole number, or None; got {seed!r}.")
+
+
+def _show_to_compilers(module: nn.Module) -> None:
+    """Give the module a `forward` of its own, which is its class's.
+
+    torch.compile shares what it compiled between models of one class. Whether a module has hooks is not among the
+    questions it asks first; whether `forward` is the module's own is. Without this, the code of a plain model that was
+    compiled earlier would run in place of this one.
+    """
+    if "forward" not in vars(module):
+        module.forward = module.forward
+
+
+def _hide_from_compilers(module: nn.Module) -> None:
+    hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+    own = vars(module).get("forward")
+    is_ours = getattr(own, "__func__", None) is type(module).forward and getattr(own, "__self__", None) is module
+    if is_ours and not any(isinstance(getattr(hook, "__self__", None), _Tap) for hook in hooks):
+        del module.forward
+
+
+def _seed_of_rank(seed: int | None, places: Sequence[str]) -> int:
+    # Several sites of one model without seeds have to differ.
+    base = torch.initial_seed() + zlib.crc32("/".join(places).encode()) if seed is None else seed
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         rank = torch.distributed.get_rank()
     else:

@@ -40,6 +40,11 @@ def mixed_loss(criterion: Criterion, output: Any, target: Any, *plans: Plan | Dr
     total: Tensor | None = None
     for permutation, weight in terms:
         loss = criterion(output, _permuted(target, permutation))
+        if not isinstance(loss, Tensor):
+            raise ValueError(
+                f"the criterion needs to return a tensor; it returned a {type(loss).__name__}. "
+                "Use mixed_loss for each part, or a function that adds them up."
+            )
         if len(terms) > 1:
             loss = _weighted(loss, weight)
         total = loss if total is None else total + loss
@@ -122,6 +127,8 @@ def _terms(plans: tuple[Plan | Draw | None, ...]) -> list[Term]:
     for plan in plans:
         if plan is None:
             continue
+        if not isinstance(plan, (Plan, Draw)):
+            raise ValueError(f"labels follow plans of site.draw, or draws; got a {type(plan).__name__}.")
         if isinstance(plan, Plan):
             _check_features_were_mixed(plan)
         terms = compose(terms, plan.terms)
@@ -151,7 +158,8 @@ def _permuted(target: Any, permutation: Tensor | None) -> Any:
     if isinstance(target, dict):
         return {key: _permuted(part, permutation) for key, part in target.items()}
     if isinstance(target, (tuple, list)):
-        return type(target)(_permuted(part, permutation) for part in target)
+        parts = [_permuted(part, permutation) for part in target]
+        return type(target)(*parts) if hasattr(target, "_fields") else type(target)(parts)
     return target[permutation]
 
 
