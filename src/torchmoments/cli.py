@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from torchmoments.lab.bench.config import Op, Step
     from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
     from torchmoments.lab.inspect.config import InspectConfig
-    from torchmoments.lab.page import Table
     from torchmoments.lab.probe.config import ProbeConfig
+    from torchmoments.lab.report.page import Table
     from torchmoments.lab.sweep.config import SweepConfig
 
 
@@ -142,7 +142,7 @@ def _resumable(out: Path, work: Callable[[Callable[[int, int], None]], dict[str,
 
 
 def _report(config: "ReportConfig") -> int:
-    from torchmoments.lab.report import write
+    from torchmoments.lab.report.report import write
 
     _show(write(config.out, needs_complete=True), config.out)
     return 0
@@ -151,7 +151,7 @@ def _report(config: "ReportConfig") -> int:
 def _show(summary: dict[str, Any], out: Path) -> None:
     from rich.console import Console
 
-    from torchmoments.lab.report import table
+    from torchmoments.lab.report.report import table
 
     output = Console()
     output.print(table(summary))

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from torchmoments.lab import report
 from torchmoments.lab.command import arguments
 from torchmoments.lab.config import CompareConfig, nearest
 from torchmoments.lab.files import read_json, write_json
@@ -19,6 +18,7 @@ from torchmoments.lab.lock import refuse_other_settings, working_in
 from torchmoments.lab.methods import parse_methods
 from torchmoments.lab.pool import Progress, train_missing
 from torchmoments.lab.prepare import Notice, prepare, silent
+from torchmoments.lab.report import report
 from torchmoments.lab.runs import Run
 from torchmoments.lab.task import Task
 

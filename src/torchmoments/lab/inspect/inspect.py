@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 import torchmoments as tm
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.figures import as_files
 from torchmoments.lab.files import read_json, write_bytes, write_json
 from torchmoments.lab.inspect import figures
 from torchmoments.lab.inspect.config import InspectConfig
@@ -29,6 +28,7 @@ from torchmoments.lab.models.place import default_place
 from torchmoments.lab.prepare import prepare
 from torchmoments.lab.probe.runs import PlainRun
 from torchmoments.lab.probe.views import Source
+from torchmoments.lab.report.figures import as_files
 from torchmoments.lab.runs import WEIGHTS
 from torchmoments.lab.task import Task
 from torchmoments.lab.train import seeds_of

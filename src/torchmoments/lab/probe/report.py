@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from torchmoments.lab import render, rows
-from torchmoments.lab.figures import ACCENT, INK, MUTED, WIDE, as_files
 from torchmoments.lab.files import as_csv, read_json, write_bytes, write_json
-from torchmoments.lab.page import Table
 from torchmoments.lab.probe.config import ProbeConfig
+from torchmoments.lab.report import render, rows
+from torchmoments.lab.report.figures import ACCENT, INK, MUTED, WIDE, as_files
+from torchmoments.lab.report.page import Table
+from torchmoments.lab.report.summary import distinct
+from torchmoments.lab.report.wording import p_value, plus_minus, with_interval
 from torchmoments.lab.runs import Run
 from torchmoments.lab.statistics import estimate, holm
-from torchmoments.lab.summary import distinct
-from torchmoments.lab.wording import p_value, plus_minus, with_interval
 
 Errors = dict[str, dict[int, float]]
 _PARTS = ("moments", "normalized", "features")

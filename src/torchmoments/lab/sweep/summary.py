@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from torchmoments.lab.reading import Comparison
+from torchmoments.lab.report.reading import Comparison
+from torchmoments.lab.report.summary import distinct
 from torchmoments.lab.statistics import estimate, holm
-from torchmoments.lab.summary import distinct
 from torchmoments.lab.sweep.effects import effects
 from torchmoments.lab.sweep.grid import Axis, Cell, Values
 

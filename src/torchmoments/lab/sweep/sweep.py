@@ -16,7 +16,7 @@ from torchmoments.lab.files import read_json
 from torchmoments.lab.lock import working_in
 from torchmoments.lab.pool import Progress, train_missing
 from torchmoments.lab.prepare import prepare
-from torchmoments.lab.reading import Runs, read_comparison
+from torchmoments.lab.report.reading import Runs, read_comparison
 from torchmoments.lab.sweep import report
 from torchmoments.lab.sweep.config import SweepConfig
 from torchmoments.lab.sweep.grid import Axis, Cell, Values, cells, distinct, parse_grid, with_settings

@@ -10,7 +10,7 @@ import numpy as np
 
 from torchmoments.lab import metrics
 from torchmoments.lab.config import Metric
-from torchmoments.lab.reading import Comparison, Runs
+from torchmoments.lab.report.reading import Comparison, Runs
 from torchmoments.lab.statistics import estimate, holm, interval_with_images
 
 # With fewer, which images happen to be in the test set matters as much as the seeds.

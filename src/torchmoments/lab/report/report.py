@@ -7,11 +7,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from torchmoments.lab import conclusion, contents, render, wording
 from torchmoments.lab.files import write_bytes, write_json
-from torchmoments.lab.page import Picture
-from torchmoments.lab.reading import read_comparison
-from torchmoments.lab.summary import summarize
+from torchmoments.lab.report import conclusion, contents, render, wording
+from torchmoments.lab.report.page import Picture
+from torchmoments.lab.report.reading import read_comparison
+from torchmoments.lab.report.summary import summarize
 
 
 def write(out: Path, *, needs_complete: bool = False) -> dict[str, Any]:

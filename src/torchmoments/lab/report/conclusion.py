@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torchmoments.lab.metrics import NAMES
-from torchmoments.lab.wording import p_value
+from torchmoments.lab.report.wording import p_value
 
 _LEVEL = 0.05
 _FEW = 3
