@@ -20,7 +20,7 @@ from torchmoments.lab.pool import Progress, train_missing
 from torchmoments.lab.prepare import Notice, prepare, silent
 from torchmoments.lab.report import report
 from torchmoments.lab.runs import Run
-from torchmoments.lab.task import Task
+from torchmoments.lab.training.task import Task
 
 RECORD = "comparison.json"
 

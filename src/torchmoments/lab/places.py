@@ -9,9 +9,9 @@ from rich.text import Text
 
 import torchmoments as tm
 from torchmoments.lab.config import PlacesConfig, TrainConfig
-from torchmoments.lab.feed import Feed
 from torchmoments.lab.models.place import default_place
-from torchmoments.lab.task import Task
+from torchmoments.lab.training.feed import Feed
+from torchmoments.lab.training.task import Task
 
 
 def list_places(config: PlacesConfig) -> Iterator[Table | Text]:

@@ -23,13 +23,13 @@ import torch
 
 from torchmoments.lab.config import Setting
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.device import check_device
 from torchmoments.lab.files import read_json, write_json
 from torchmoments.lab.machine import cpu_name, version_of
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.metrics import score
-from torchmoments.lab.task import Task
-from torchmoments.lab.train import Result, train
+from torchmoments.lab.training.device import check_device
+from torchmoments.lab.training.task import Task
+from torchmoments.lab.training.train import Result, train
 
 # Longer than a worker outlives its parent.
 _LOCK_SECONDS = 10

@@ -11,8 +11,8 @@ import pytest
 from torchmoments.cli import main
 from torchmoments.lab.sweep.config import SweepConfig
 from torchmoments.lab.sweep.sweep import steps_an_epoch, sweep
-from torchmoments.lab.task import Task
-from torchmoments.lab.train import batches
+from torchmoments.lab.training.task import Task
+from torchmoments.lab.training.train import batches
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ from torchmoments.lab.probe.runs import PlainRun
 from torchmoments.lab.probe.views import Source
 from torchmoments.lab.report.figures import as_files
 from torchmoments.lab.runs import WEIGHTS
-from torchmoments.lab.task import Task
-from torchmoments.lab.train import seeds_of
+from torchmoments.lab.training.task import Task
+from torchmoments.lab.training.train import seeds_of
 
 _RECORD, _PAGE = "inspect.json", "inspect.html"
 

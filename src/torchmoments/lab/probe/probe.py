@@ -12,7 +12,6 @@ import torch
 
 from torchmoments.lab.comparison import write_record
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.feed import Feed
 from torchmoments.lab.files import read_json
 from torchmoments.lab.lock import refuse_other_settings, working_in
 from torchmoments.lab.models.place import channel_dim_of
@@ -22,7 +21,8 @@ from torchmoments.lab.probe import report
 from torchmoments.lab.probe.config import ProbeConfig
 from torchmoments.lab.probe.runs import PlainRun, ViewRun, view_words
 from torchmoments.lab.probe.views import Source, check_all_goes_through, view
-from torchmoments.lab.task import Task
+from torchmoments.lab.training.feed import Feed
+from torchmoments.lab.training.task import Task
 from torchmoments.modules import find_modules
 
 

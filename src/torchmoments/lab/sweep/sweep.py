@@ -21,7 +21,7 @@ from torchmoments.lab.sweep import report
 from torchmoments.lab.sweep.config import SweepConfig
 from torchmoments.lab.sweep.grid import Axis, Cell, Values, cells, distinct, parse_grid, with_settings
 from torchmoments.lab.sweep.summary import Outcome, Sweep
-from torchmoments.lab.task import Task
+from torchmoments.lab.training.task import Task
 
 
 def sweep(config: SweepConfig, progress: Progress = lambda done, total: None) -> dict[str, Any]:
