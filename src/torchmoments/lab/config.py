@@ -179,6 +179,9 @@ class ReportConfig:
     out: Path
     """Folder of a comparison, the --out of a compare."""
 
+    def check(self) -> None:
+        """What is wrong with the folder shows when it is read."""
+
 
 @dataclass(frozen=True)
 class SingleConfig(TrainConfig):
