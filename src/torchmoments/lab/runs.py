@@ -46,8 +46,9 @@ class Run:
     seed: int
 
     @classmethod
-    def of_comparison(cls, out: Path, task: Task, method: str, seed: int) -> Self:
-        return cls(out / "runs" / quote(method, safe="=,") / f"seed{seed}", task, method, seed)
+    def of_comparison(cls, out: Path, task: Task, method: str, seed: int, **more: Any) -> Self:
+        """A run in its place in a folder of many; `more` is what a kind of run has besides."""
+        return cls(out / "runs" / quote(method, safe="=,") / f"seed{seed}", task, method, seed, **more)
 
     def __str__(self) -> str:
         return f"{self.method} seed {self.seed}"

@@ -50,7 +50,7 @@ def inspect(config: InspectConfig) -> list[Path]:
     # A layer without maps is refused before anything is written.
     layers(untrained.module, frame.inputs, names)
     with working_in(config.out, _RECORD, "inspect"):
-        run = PlainRun(config.out / "runs" / "none" / f"seed{config.seed}", task, "none", config.seed)
+        run = PlainRun.of_comparison(config.out, task, "none", config.seed)
         if config.train and run.is_complete():
             refuse_other_settings(config.out, read_json(run.folder / "config.json"), run.settings())
         write_json(config.out / _RECORD, {"images": list(config.image), "layers": names, "settings": task.settings()})

@@ -6,7 +6,6 @@ OUT/summary.json, table.md, probe.png, probe.svg     made of these, see `report`
 """
 
 from typing import Any
-from urllib.parse import quote
 
 import torch
 
@@ -51,13 +50,13 @@ def probe(config: ProbeConfig, progress: Progress = lambda done, total: None) ->
         seeds = range(config.seeds)
         plain = [PlainRun.of_comparison(config.out, task, "none", seed) for seed in seeds] if config.trained else []
         views = [
-            ViewRun(
-                folder=config.out / "runs" / quote(word, safe="=,") / f"seed{seed}",
-                task=task,
-                method=word,
-                seed=seed,
+            ViewRun.of_comparison(
+                config.out,
+                task,
+                word,
+                seed,
                 place=place,
-                plain=config.out / "runs" / "none" / f"seed{seed}" if config.trained else None,
+                plain=plain[seed].folder if config.trained else None,
                 quick=config.quick,
             )
             for seed in seeds
