@@ -43,7 +43,7 @@ def compare(
         make_model, train, test: objects in place of the names in `config`, see `torchmoments.lab.compare`.
 
     Returns:
-        What summary.json holds, see `report.summarize`. Runs that failed stand under "failed".
+        What summary.json holds, see `report.summary`. Runs that failed stand under "failed".
 
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.

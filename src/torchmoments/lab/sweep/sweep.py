@@ -1,7 +1,7 @@
 """Train a grid: one comparison for each combination of training settings, in one folder.
 
 OUT/sweep.json                     the request, and the requests before it
-OUT/train_size=100,width=8/        a comparison, see `compare`; OUT/comparison/ where no axis is a training setting
+OUT/train_size=100,width=8/        a comparison, see `comparison`; OUT/comparison/ where no axis is a training setting
 OUT/summary.json, table.md, cells.csv, seeds.csv, sweep.png, sweep.svg     made of these, see `report`
 """
 
