@@ -1,8 +1,41 @@
-"""Where there is no GPU, Triton's kernels run under its interpreter. It has to be said before Triton is imported."""
+"""What tests share. Without a GPU, Triton's kernels run under its interpreter: said before Triton is imported."""
 
 import os
 
+import pytest
 import torch
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture
+def call(capsys):
+    """Runs the command line; gives (exit code, stdout, stderr)."""
+
+    def called(*words):
+        from torchmoments.cli import main
+
+        try:
+            code = main(words)
+        except SystemExit as end:
+            code = end.code
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return called
+
+
+@pytest.fixture
+def refused(call, tmp_path):
+    """Runs a wrong request; gives its complaint, after checks that it is one sentence and that nothing was written."""
+
+    def complaint_of(command, *flags):
+        code, said, complaint = call(command, "--out", str(tmp_path / "out"), *flags)
+        assert code == 2
+        assert complaint.count("\n") == 1
+        assert said == ""
+        assert list(tmp_path.iterdir()) == []
+        return complaint
+
+    return complaint_of

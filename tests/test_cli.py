@@ -7,19 +7,7 @@ import sys
 
 import pytest
 
-from torchmoments.cli import main
-
 TINY = ["compare", "--train-size", "50", "--epochs", "1", "--width", "4", "--seeds", "1", "--workers", "1"]
-
-
-def call(capsys, arguments):
-    """(exit code, stdout, stderr)"""
-    try:
-        code = main(arguments)
-    except SystemExit as end:
-        code = end.code
-    told = capsys.readouterr()
-    return code, told.out, told.err
 
 
 @pytest.mark.parametrize(
@@ -67,13 +55,8 @@ def call(capsys, arguments):
         (["--device", "cpu", "--precision", "16-mixed"], "precision 16-mixed needs a GPU"),
     ],
 )
-def test_a_wrong_request_is_one_sentence_and_writes_nothing(tmp_path, capsys, flags, sentence):
-    code, said, complaint = call(capsys, [*TINY, "--out", str(tmp_path / "out"), *flags])
-    assert code == 2
-    assert sentence in complaint
-    assert complaint.count("\n") == 1
-    assert said == ""
-    assert list(tmp_path.iterdir()) == []
+def test_a_wrong_request_is_one_sentence_and_writes_nothing(refused, flags, sentence):
+    assert sentence in refused(*TINY, *flags)
 
 
 @pytest.mark.parametrize(
@@ -86,30 +69,23 @@ def test_a_wrong_request_is_one_sentence_and_writes_nothing(tmp_path, capsys, fl
         (["--batch-size", "3", "--devices", "2"], "batch_size needs 2 images for each of 2 devices; got 3"),
     ],
 )
-def test_a_wrong_request_to_train_is_one_sentence_and_writes_nothing(tmp_path, capsys, flags, sentence):
-    code, said, complaint = call(capsys, ["train", "--out", str(tmp_path / "out"), *flags])
-    assert code == 2
-    assert sentence in complaint
-    assert complaint.count("\n") == 1
-    assert said == ""
-    assert list(tmp_path.iterdir()) == []
+def test_a_wrong_request_to_train_is_one_sentence_and_writes_nothing(refused, flags, sentence):
+    assert sentence in refused("train", *flags)
 
 
-def test_train_says_what_came_of_it(tmp_path, capsys):
+def test_train_says_what_came_of_it(tmp_path, call):
     flags = ["--train-size", "40", "--epochs", "1", "--width", "4", "--out", str(tmp_path / "out")]
-    code, said, complaint = call(capsys, ["train", *flags])
+    code, said, complaint = call("train", *flags)
     assert (code, complaint) == (0, "")
     assert "Features are mixed after 'stem' of small" in said
     assert "% after 1 epochs" in said
-    code, said, complaint = call(
-        capsys, ["train", *flags[:-1], str(tmp_path / "hot"), "--lr", "1e30", "--epochs", "30"]
-    )
+    code, said, complaint = call("train", *flags[:-1], str(tmp_path / "hot"), "--lr", "1e30", "--epochs", "30")
     assert code == 1
     assert complaint.startswith("moex seed 0 failed: the loss needs to stay finite")
 
 
-def test_places_lists_names_in_order_with_shapes_and_the_default(capsys):
-    code, said, _ = call(capsys, ["places", "--model", "torchvision/resnet18", "--image-size", "64", "--depth", "1"])
+def test_places_lists_names_in_order_with_shapes_and_the_default(call):
+    code, said, _ = call("places", "--model", "torchvision/resnet18", "--image-size", "64", "--depth", "1")
     assert code == 0
     names = [line.split()[1 if line.startswith("*") else 0] for line in said.splitlines()[2:11]]
     assert names == ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool"]
@@ -119,39 +95,39 @@ def test_places_lists_names_in_order_with_shapes_and_the_default(capsys):
 
 
 @pytest.mark.parametrize("flags", [["--epochs", "many"], ["--epoch", "3"], ["--lr"]])
-def test_a_wrong_flag_is_refused_without_a_traceback(tmp_path, capsys, flags):
-    code, said, complaint = call(capsys, [*TINY, "--out", str(tmp_path / "out"), *flags])
+def test_a_wrong_flag_is_refused_without_a_traceback(tmp_path, call, flags):
+    code, said, complaint = call(*TINY, "--out", str(tmp_path / "out"), *flags)
     assert code == 2
     assert "Traceback" not in said + complaint
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_out_that_is_a_file_is_refused(tmp_path, capsys):
+def test_an_out_that_is_a_file_is_refused(tmp_path, call):
     (tmp_path / "file").write_text("mine")
     for out in ("file", "file/below"):
-        code, _, complaint = call(capsys, [*TINY, "--out", str(tmp_path / out)])
+        code, _, complaint = call(*TINY, "--out", str(tmp_path / out))
         assert code == 2
         assert "out needs a folder" in complaint
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_an_out_that_cannot_be_written_is_refused(capsys):
-    code, _, complaint = call(capsys, [*TINY, "--out", "/proc/torchmoments"])
+def test_an_out_that_cannot_be_written_is_refused(call):
+    code, _, complaint = call(*TINY, "--out", "/proc/torchmoments")
     assert code == 2
     assert "out needs a folder that can be written" in complaint
 
 
-def test_a_folder_with_other_files_is_refused(tmp_path, capsys):
+def test_a_folder_with_other_files_is_refused(tmp_path, call):
     (tmp_path / "thesis.txt").write_text("mine")
-    code, _, complaint = call(capsys, [*TINY, "--out", str(tmp_path)])
+    code, _, complaint = call(*TINY, "--out", str(tmp_path))
     assert code == 2
     assert "which holds other files" in complaint
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_comparison_prints_its_table_and_conclusion_without_control_codes(tmp_path, capsys):
+def test_a_comparison_prints_its_table_and_conclusion_without_control_codes(tmp_path, call):
     out = tmp_path / "out"
-    code, said, complaint = call(capsys, [*TINY, "--methods", "none", "moex:p=1,at=stem/layer1", "--out", str(out)])
+    code, said, complaint = call(*TINY, "--methods", "none", "moex:p=1,at=stem/layer1", "--out", str(out))
     assert code == 0
     assert "\x1b" not in said + complaint
     assert complaint == ""
@@ -160,25 +136,25 @@ def test_a_comparison_prints_its_table_and_conclusion_without_control_codes(tmp_
     assert list(json.loads((out / "summary.json").read_text())["methods"]) == ["none", "moex:p=1,at=stem/layer1"]
 
 
-def test_failed_runs_are_named_and_the_exit_code_is_1(tmp_path, capsys):
+def test_failed_runs_are_named_and_the_exit_code_is_1(tmp_path, call):
     flags = ["--epochs", "30", "--lr", "1e30", "--methods", "none", "moex", "--out", str(tmp_path / "out")]
-    code, said, complaint = call(capsys, [*TINY, *flags])
+    code, said, complaint = call(*TINY, *flags)
     assert code == 1
     assert "moex seed 0 failed: the loss needs to stay finite" in " ".join(said.split())
     assert "Traceback" not in said + complaint
 
 
-def test_ctrl_c_before_the_first_run_is_130(tmp_path, capsys, monkeypatch):
+def test_ctrl_c_before_the_first_run_is_130(tmp_path, call, monkeypatch):
     def interrupt(self):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("torchmoments.lab.config.CompareConfig.check", interrupt)
-    code, _, complaint = call(capsys, [*TINY, "--out", str(tmp_path / "out")])
+    code, _, complaint = call(*TINY, "--out", str(tmp_path / "out"))
     assert (code, complaint) == (130, "Stopped before the first run.\n")
 
 
 @pytest.mark.parametrize("missing", ["tyro", "rich", "joblib", "sklearn", "matplotlib", "jinja2"])
-def test_without_the_lab_the_command_says_how_to_install_it(tmp_path, capsys, monkeypatch, missing):
+def test_without_the_lab_the_command_says_how_to_install_it(tmp_path, call, monkeypatch, missing):
     for name in list(sys.modules):
         if name.startswith("torchmoments.lab") or name.partition(".")[0] == missing:
             monkeypatch.delitem(sys.modules, name)
@@ -189,7 +165,7 @@ def test_without_the_lab_the_command_says_how_to_install_it(tmp_path, capsys, mo
                 raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
-    code, _, complaint = call(capsys, [*TINY, "--out", str(tmp_path / "out")])
+    code, _, complaint = call(*TINY, "--out", str(tmp_path / "out"))
     assert code == 2
     assert complaint == "The command line needs the lab. Install it with: pip install 'torchmoments[lab]'\n"
 

@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from torchmoments.lab.bench.config import Op, Step
     from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
     from torchmoments.lab.inspect.config import InspectConfig
-    from torchmoments.lab.page import Table
     from torchmoments.lab.probe.config import ProbeConfig
     from torchmoments.lab.sweep.config import SweepConfig
+
+
+Progress = Callable[[int, int], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,37 +33,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from torchmoments.lab.recipes import with_recipe
         from torchmoments.lab.sweep.config import SweepConfig
 
-        commands: dict[str, Callable[..., Any]] = {
-            "compare": CompareConfig,
-            "sweep": SweepConfig,
-            "probe": ProbeConfig,
-            "inspect": InspectConfig,
-            "train": SingleConfig,
-            "places": PlacesConfig,
-            "report": ReportConfig,
-            "bench": bench,
+        commands: dict[str, tuple[Callable[..., Any], Callable[[Any], int]]] = {
+            "compare": (CompareConfig, _compare),
+            "sweep": (SweepConfig, _sweep),
+            "probe": (ProbeConfig, _probe),
+            "inspect": (InspectConfig, _inspect),
+            "train": (SingleConfig, _train),
+            "places": (PlacesConfig, _places),
+            "report": (ReportConfig, _report),
+            "bench": (bench, _bench),
         }
         config: Any = tyro.extras.subcommand_cli_from_dict(
-            commands,
+            {name: settings for name, (settings, _) in commands.items()},
             prog="torchmoments",
             description="Moment Exchange and its relatives, tried on real data.",
             args=with_recipe(sys.argv[1:] if arguments is None else arguments),
             config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
         )
-        if not isinstance(config, ReportConfig):
-            # The checks that need no PyTorch, before its seconds of import.
-            config.check()
-        answers: dict[type, Callable[[Any], int]] = {
-            CompareConfig: _compare,
-            SweepConfig: _sweep,
-            ProbeConfig: _probe,
-            InspectConfig: _inspect,
-            SingleConfig: _train,
-            PlacesConfig: _places,
-            ReportConfig: _report,
-            Op: _bench,
-            Step: _bench,
-        }
+        # The checks that need no PyTorch, before its seconds of import.
+        config.check()
+        answers = dict(commands.values()) | {Op: _bench, Step: _bench}
         return answers[type(config)](config)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "torchmoments":
@@ -84,35 +75,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _compare(config: "CompareConfig") -> int:
-    from rich.console import Console
-
     from torchmoments.lab.comparison import compare
+    from torchmoments.lab.report.terminal import of_comparison
 
-    output = Console()
-
-    def notice(said: str) -> None:
-        output.print(said, markup=False, highlight=False)
-
-    summary = _resumable(config.out, lambda progress: compare(config, progress, notice))
-    _show(summary, config.out)
+    summary = _resumable(config.out, lambda progress: compare(config, progress, _print))
+    _print(*of_comparison(summary), "", config.out / "report.html")
     return 1 if summary["failed"] else 0
 
 
 def _sweep(config: "SweepConfig") -> int:
+    from torchmoments.lab.report.terminal import of_tables
     from torchmoments.lab.sweep.report import tables
     from torchmoments.lab.sweep.sweep import sweep
 
     summary = _resumable(config.out, lambda progress: sweep(config, progress))
-    _print(tables(summary), summary["conclusion"], config.out / "sweep.png")
+    _print(*of_tables(tables(summary)), *summary["conclusion"], "", config.out / "sweep.png")
     return 1 if summary["failed"] else 0
 
 
 def _probe(config: "ProbeConfig") -> int:
     from torchmoments.lab.probe.probe import probe
     from torchmoments.lab.probe.report import table
+    from torchmoments.lab.report.terminal import of_tables
 
     summary = _resumable(config.out, lambda progress: probe(config, progress))
-    _print([table(summary, config.norms)], summary["conclusion"], config.out / "probe.png")
+    _print(*of_tables([table(summary, config.norms)]), *summary["conclusion"], "", config.out / "probe.png")
     return 1 if summary["failed"] else 0
 
 
@@ -120,16 +107,66 @@ def _inspect(config: "InspectConfig") -> int:
     from torchmoments.lab.inspect.inspect import inspect
 
     try:
-        paths = inspect(config)
+        _print(*inspect(config))
     except RuntimeError as error:
         _complain(f"the training failed: {error}")
         return 1
-    for path in paths:
-        print(path)
     return 0
 
 
-def _resumable(out: Path, work: Callable[[Callable[[int, int], None]], dict[str, Any]]) -> dict[str, Any]:
+def _train(config: "SingleConfig") -> int:
+    from torchmoments.lab.prepare import silent
+    from torchmoments.lab.single import is_first_rank, train_once
+
+    first = is_first_rank()
+    try:
+        with _progress("epochs", quiet=not first) as progress:
+            summary = train_once(config, progress, _print if first else silent)
+    except KeyboardInterrupt:
+        _stop_at_once(f"Stopped. What {config.out} holds is kept; the same command goes on from its last whole epoch.")
+    except FloatingPointError as error:
+        _complain(f"{config.method} seed {config.seed} failed: {error}")
+        return 1
+    if first:
+        judged, spent = f"{summary['metric']} {summary['error']:.2f}%", f"{summary['seconds']:.1f} s"
+        _print(
+            f"{judged} after {summary['epochs']} epochs, {spent} of training.",
+            f"Written to {config.out}: weights.safetensors, summary.json, metrics.csv",
+        )
+    return 0
+
+
+def _places(config: "PlacesConfig") -> int:
+    from torchmoments.lab.places import list_places
+
+    _print(*list_places(config))
+    return 0
+
+
+def _report(config: "ReportConfig") -> int:
+    from torchmoments.lab.report.report import write
+    from torchmoments.lab.report.terminal import of_comparison
+
+    summary = write(config.out, needs_complete=True)
+    _print(*of_comparison(summary), "", config.out / "report.html")
+    return 0
+
+
+def _bench(config: "Op | Step") -> int:
+    from torchmoments.lab.bench import run
+    from torchmoments.lab.bench.table import line
+
+    try:
+        for row in run(config):
+            _print(line(row), whole=True)
+    except (ImportError, RuntimeError) as error:
+        _complain(str(error))
+        return 2 if isinstance(error, ImportError) else 1
+    _print(f"Written to {config.out} and .png", whole=True)
+    return 0
+
+
+def _resumable(out: Path, work: Callable[[Progress], dict[str, Any]]) -> dict[str, Any]:
     """Do the work under a progress bar; Ctrl-C ends the process, and says what is kept."""
     from torchmoments.lab.comparison import count_complete
 
@@ -141,99 +178,21 @@ def _resumable(out: Path, work: Callable[[Callable[[int, int], None]], dict[str,
         _stop_at_once(f"Stopped. {kept} complete runs are kept in {out}; the same command goes on from there.")
 
 
-def _report(config: "ReportConfig") -> int:
-    from torchmoments.lab.report import write
+def _print(*parts: Any, whole: bool = False) -> None:
+    """Print tables and sentences, one below the other.
 
-    _show(write(config.out, needs_complete=True), config.out)
-    return 0
-
-
-def _show(summary: dict[str, Any], out: Path) -> None:
+    Sentences are wrapped to the terminal, unless they are to stay `whole`; paths never are, so that they can be copied.
+    """
     from rich.console import Console
-
-    from torchmoments.lab.report import table
 
     output = Console()
-    output.print(table(summary))
-    output.print()
-    output.print("± is the 95% CI over seeds. s/run is rough: runs share the machine.", style="dim", highlight=False)
-    output.print()
-    for sentence in summary["conclusion"]:
-        output.print(sentence, markup=False, highlight=False)
-    output.print(f"\n{out / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _print(tables: "list[Table]", sentences: list[str], written: Path) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as Shown
-    from rich.text import Text
-
-    output = Console()
-    for table in tables:
-        shown = Shown(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-        for heading in table.headings:
-            shown.add_column(Text(heading), overflow="fold")
-        for row in table.rows:
-            shown.add_row(*map(Text, row))
-        output.print(Text(table.caption), style="dim")
-        output.print(shown)
-        output.print()
-    for sentence in sentences:
-        output.print(sentence, markup=False, highlight=False)
-    output.print(f"\n{written}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _train(config: "SingleConfig") -> int:
-    from rich.console import Console
-
-    from torchmoments.lab.single import is_first_rank, train_once
-
-    output = Console(quiet=not is_first_rank())
-    try:
-        with _progress("epochs", quiet=not is_first_rank()) as progress:
-            summary = train_once(config, progress, lambda said: output.print(said, markup=False, highlight=False))
-    except KeyboardInterrupt:
-        _stop_at_once(f"Stopped. What {config.out} holds is kept; the same command goes on from its last whole epoch.")
-    except FloatingPointError as error:
-        _complain(f"{config.method} seed {config.seed} failed: {error}")
-        return 1
-    said = f"{summary['metric']} {summary['error']:.2f}% after {summary['epochs']} epochs, {summary['seconds']:.1f} s"
-    output.print(
-        f"{said} of training.\nWritten to {config.out}: weights.safetensors, summary.json, metrics.csv", highlight=False
-    )
-    return 0
-
-
-def _places(config: "PlacesConfig") -> int:
-    from rich.console import Console
-
-    from torchmoments.lab.places import list_places
-
-    for part in list_places(config):
-        Console().print(part, highlight=False)
-    return 0
-
-
-def _bench(config: "Op | Step") -> int:
-    from rich.console import Console
-
-    from torchmoments.lab.bench import run
-    from torchmoments.lab.bench.table import line
-
-    output = Console()
-    try:
-        for row in run(config):
-            output.print(line(row), markup=False, highlight=False, soft_wrap=True)
-    except (ImportError, RuntimeError) as error:
-        _complain(str(error))
-        return 2 if isinstance(error, ImportError) else 1
-    output.print(f"Written to {config.out} and .png", markup=False, highlight=False, soft_wrap=True)
-    return 0
+    for part in parts:
+        shown = str(part) if isinstance(part, Path) else part
+        output.print(shown, markup=False, highlight=False, soft_wrap=whole or isinstance(part, Path))
 
 
 @contextmanager
-def _progress(unit: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+def _progress(unit: str, quiet: bool = False) -> Iterator[Progress]:
     """A bar on the terminal, told (done, total); nothing where standard error is none."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from torchmoments.lab import single
-from torchmoments.lab import train as training
 from torchmoments.lab.config import SingleConfig, TrainConfig
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.runs import Run
 from torchmoments.lab.single import train_once
-from torchmoments.lab.task import Task
+from torchmoments.lab.training import train as training
+from torchmoments.lab.training.task import Task
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_two_devices_mix_by_their_own_draws_and_go_on_after_a_stop(tmp_path):
         MODEL
         + """
 import os
-from torchmoments.lab import train
+from torchmoments.lab.training import train
 step, keep = train.step, train.Training.keep
 def watched(model, site, x, y, groups=None):
     loss = step(model, site, x, y, groups)

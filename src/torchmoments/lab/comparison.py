@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from torchmoments.lab import report
 from torchmoments.lab.command import arguments
 from torchmoments.lab.config import CompareConfig, nearest
 from torchmoments.lab.files import read_json, write_json
@@ -19,8 +18,9 @@ from torchmoments.lab.lock import refuse_other_settings, working_in
 from torchmoments.lab.methods import parse_methods
 from torchmoments.lab.pool import Progress, train_missing
 from torchmoments.lab.prepare import Notice, prepare, silent
+from torchmoments.lab.report import report
 from torchmoments.lab.runs import Run
-from torchmoments.lab.task import Task
+from torchmoments.lab.training.task import Task
 
 RECORD = "comparison.json"
 
@@ -43,7 +43,7 @@ def compare(
         make_model, train, test: objects in place of the names in `config`, see `torchmoments.lab.compare`.
 
     Returns:
-        What summary.json holds, see `report.summarize`. Runs that failed stand under "failed".
+        What summary.json holds, see `report.summary`. Runs that failed stand under "failed".
 
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.

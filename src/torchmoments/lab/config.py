@@ -45,8 +45,7 @@ class SubjectConfig:
     def check(self) -> None:
         """Raise ValueError for a value that no data set, model or method could accept."""
         at_least(1, "width", self.width, "channel")
-        if self.image_size is not None:
-            at_least(4, "image_size", self.image_size, "pixels")
+        at_least(4, "image_size", self.image_size, "pixels")
         if self.pretrained and self.weights is not None:
             raise ValueError("weights come from --weights or from --pretrained; got both. Leave one out.")
         if self.pretrained and self.model.partition("/")[0] not in ("timm", "torchvision", "pytorchcv"):
@@ -99,10 +98,8 @@ class TrainConfig(SubjectConfig):
 
     def check(self) -> None:
         super().check()
-        if self.train_size is not None:
-            at_least(1, "train_size", self.train_size, "training image")
-        if self.epochs is not None:
-            at_least(1, "epochs", self.epochs, "epoch")
+        at_least(1, "train_size", self.train_size, "training image")
+        at_least(1, "epochs", self.epochs, "epoch")
         at_least(2, "batch_size", self.batch_size, "images, for BatchNorm and for a partner")
         at_least(0, "warmup_epochs", self.warmup_epochs, "epochs")
         if self.epochs is not None and self.warmup_epochs >= self.epochs:
@@ -166,8 +163,7 @@ class CompareConfig(TrainConfig):
     def check(self) -> None:
         super().check()
         at_least(1, "seeds", self.seeds, "seed")
-        if self.workers is not None:
-            at_least(1, "workers", self.workers, "worker")
+        at_least(1, "workers", self.workers, "worker")
         if not self.methods:
             raise ValueError("methods needs at least one method; got none at all. Write --methods none moex.")
 
@@ -178,6 +174,9 @@ class ReportConfig:
 
     out: Path
     """Folder of a comparison, the --out of a compare."""
+
+    def check(self) -> None:
+        """What is wrong with the folder shows when it is read."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +235,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return found + f"All: {', '.join(known)}." if len(known) <= 20 else found.strip() or "None is like it."
 
 
-def at_least(least: int, name: str, value: int, unit: str) -> None:
-    if value < least:
+def at_least(least: int, name: str, value: int | None, unit: str) -> None:
+    """Raise ValueError unless the value is large enough, or None: left open."""
+    if value is not None and value < least:
         flag = name.replace("_", "-")
         raise ValueError(f"{name} needs at least {least} {unit}; got {value}. Write --{flag} {least} or more.")

@@ -49,7 +49,7 @@ class Method:
     Args:
         word: as typed.
         mixer: of the features; None: they stay.
-        at: the places it is attached to; None for those of its source, see `stages`.
+        at: the places it is attached to; None for those of its source, see `models.stages`.
         inputs: of the images, before the network; None: they stay.
     """
 

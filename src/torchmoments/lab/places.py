@@ -3,15 +3,15 @@
 from collections.abc import Iterator
 
 import torch
-from rich import box
 from rich.table import Table
 from rich.text import Text
 
 import torchmoments as tm
 from torchmoments.lab.config import PlacesConfig, TrainConfig
-from torchmoments.lab.feed import Feed
 from torchmoments.lab.models.place import default_place
-from torchmoments.lab.task import Task
+from torchmoments.lab.report.terminal import empty
+from torchmoments.lab.training.feed import Feed
+from torchmoments.lab.training.task import Task
 
 
 def list_places(config: PlacesConfig) -> Iterator[Table | Text]:
@@ -39,7 +39,7 @@ def list_places(config: PlacesConfig) -> Iterator[Table | Text]:
         default, said = None, str(error)
     else:
         said = f"'{default}' is where a method goes that does not say at=: after the stem, before the first stage."
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = empty()
     for heading in ("", "name", "shape", "kind", "calls"):
         table.add_column(heading, justify="right" if heading == "calls" else "left", overflow="fold")
     for place in found:

@@ -19,7 +19,7 @@ from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
 
 from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.device import all_devices
+from torchmoments.lab.training.device import all_devices
 
 
 class Job(Protocol):

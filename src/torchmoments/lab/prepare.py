@@ -6,10 +6,10 @@ from typing import Any
 
 from torchmoments.lab.config import TrainConfig
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.device import check_device
 from torchmoments.lab.methods import check_different, parse_methods
-from torchmoments.lab.task import Task
-from torchmoments.lab.train import check
+from torchmoments.lab.training.device import check_device
+from torchmoments.lab.training.task import Task
+from torchmoments.lab.training.train import check
 
 Notice = Callable[[str], None]
 

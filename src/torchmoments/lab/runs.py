@@ -23,13 +23,13 @@ import torch
 
 from torchmoments.lab.config import Setting
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.device import check_device
 from torchmoments.lab.files import read_json, write_json
 from torchmoments.lab.machine import cpu_name, version_of
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.metrics import score
-from torchmoments.lab.task import Task
-from torchmoments.lab.train import Result, train
+from torchmoments.lab.training.device import check_device
+from torchmoments.lab.training.task import Task
+from torchmoments.lab.training.train import Result, train
 
 # Longer than a worker outlives its parent.
 _LOCK_SECONDS = 10
@@ -46,8 +46,9 @@ class Run:
     seed: int
 
     @classmethod
-    def of_comparison(cls, out: Path, task: Task, method: str, seed: int) -> Self:
-        return cls(out / "runs" / quote(method, safe="=,") / f"seed{seed}", task, method, seed)
+    def of_comparison(cls, out: Path, task: Task, method: str, seed: int, **more: Any) -> Self:
+        """A run in its place in a folder of many; `more` is what a kind of run has besides."""
+        return cls(out / "runs" / quote(method, safe="=,") / f"seed{seed}", task, method, seed, **more)
 
     def __str__(self) -> str:
         return f"{self.method} seed {self.seed}"

@@ -13,16 +13,16 @@ from typing import Any
 
 import filelock
 
-from torchmoments.lab.checkpoint import Checkpoint
 from torchmoments.lab.config import SingleConfig
-from torchmoments.lab.device import make_fabric
 from torchmoments.lab.files import read_json
 from torchmoments.lab.lock import hold, refuse_other_settings
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.metrics import NAMES
 from torchmoments.lab.prepare import Notice, prepare, silent
 from torchmoments.lab.runs import Run
-from torchmoments.lab.train import train
+from torchmoments.lab.training.checkpoint import Checkpoint
+from torchmoments.lab.training.device import make_fabric
+from torchmoments.lab.training.train import train
 
 Progress = Callable[[int, int], None]
 CHECKPOINT = "checkpoint.pt"

@@ -3,8 +3,9 @@
 Where an interval or a p is undefined (one seed, or no spread at all), it is None.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,10 @@ class Estimate:
     ci95: Interval | None
     p_value: float | None
     n: int
+
+    def named(self, what: str) -> dict[str, Any]:
+        """The mean and its interval under the names that a summary.json has: WHAT_mean, WHAT_ci95."""
+        return {f"{what}_mean": self.mean, f"{what}_ci95": self.ci95}
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -86,6 +91,13 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
         largest = max(largest, min(1.0, (len(known) - rank) * p))
         adjusted[index] = largest
     return adjusted
+
+
+def add_holm(entries: Iterable[dict[str, Any]]) -> None:
+    """Give each entry of a summary "p_holm": its "p_value", adjusted for all of them."""
+    entries = list(entries)
+    for entry, adjusted in zip(entries, holm([entry["p_value"] for entry in entries]), strict=True):
+        entry["p_holm"] = adjusted
 
 
 def _interval(mean: float, standard_error: float, n: int) -> Interval:

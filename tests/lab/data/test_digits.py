@@ -5,8 +5,8 @@ import torch
 from torchmoments.lab.config import TrainConfig
 from torchmoments.lab.data import load
 from torchmoments.lab.data.split import stratified
-from torchmoments.lab.feed import Feed
 from torchmoments.lab.models import Input
+from torchmoments.lab.training.feed import Feed
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from PIL import Image
 from torchmoments.lab.config import TrainConfig
 from torchmoments.lab.data import load
 from torchmoments.lab.data.folder import check_files, read_image
-from torchmoments.lab.feed import Feed
 from torchmoments.lab.models import Input
+from torchmoments.lab.training.feed import Feed
 
 
 def fill(folder, number, shade=128):

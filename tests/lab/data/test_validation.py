@@ -8,7 +8,7 @@ import torch
 
 from torchmoments.lab.config import TrainConfig
 from torchmoments.lab.data.split import Data, Split
-from torchmoments.lab.task import Task
+from torchmoments.lab.training.task import Task
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from torch import nn
 
 from torchmoments.lab.config import SubjectConfig, TrainConfig
 from torchmoments.lab.models import build
-from torchmoments.lab.task import Task
-from torchmoments.lab.train import check
+from torchmoments.lab.training.task import Task
+from torchmoments.lab.training.train import check
 
 
 def made(classes=7, make_model=None, **settings):

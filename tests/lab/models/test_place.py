@@ -9,7 +9,7 @@ from torchmoments.lab.config import SubjectConfig
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.models import build
 from torchmoments.lab.models.place import channel_dim_of, default_place
-from torchmoments.lab.train import attach
+from torchmoments.lab.training.train import attach
 
 PLACES = {
     "small": "stem",

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from torchmoments.cli import main
 from torchmoments.lab.probe import runs
 from torchmoments.lab.probe.config import ProbeConfig
 from torchmoments.lab.probe.probe import probe
@@ -123,20 +122,12 @@ def test_another_place_changes_the_features(tiny):
         (["--metric", "auroc"], "probe counts errors"),
     ],
 )
-def test_a_wrong_request_is_one_sentence_and_writes_nothing(tmp_path, capsys, flags, sentence):
-    code = main(
-        ["probe", "--train-size", "50", "--epochs", "1", "--width", "4", "--out", str(tmp_path / "out"), *flags]
-    )
-    told = capsys.readouterr()
-    assert code == 2
-    assert sentence in told.err
-    assert told.err.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
+def test_a_wrong_request_is_one_sentence_and_writes_nothing(refused, flags, sentence):
+    assert sentence in refused("probe", "--train-size", "50", "--epochs", "1", "--width", "4", *flags)
 
 
-def test_the_command_prints_its_table(tmp_path, capsys):
+def test_the_command_prints_its_table(tmp_path, call):
     flags = ["--train-size", "50", "--epochs", "1", "--width", "4", "--seeds", "1", "--norms", "pono"]
-    code = main(["probe", *flags, "--workers", "1", "--out", str(tmp_path / "out")])
-    told = capsys.readouterr()
-    assert (code, told.err) == (0, "")
-    assert "moments alone" in told.out
+    code, said, complaint = call("probe", *flags, "--workers", "1", "--out", str(tmp_path / "out"))
+    assert (code, complaint) == (0, "")
+    assert "moments alone" in said

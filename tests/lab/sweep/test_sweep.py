@@ -8,11 +8,10 @@ import filelock
 import numpy as np
 import pytest
 
-from torchmoments.cli import main
 from torchmoments.lab.sweep.config import SweepConfig
 from torchmoments.lab.sweep.sweep import steps_an_epoch, sweep
-from torchmoments.lab.task import Task
-from torchmoments.lab.train import batches
+from torchmoments.lab.training.task import Task
+from torchmoments.lab.training.train import batches
 
 
 @pytest.fixture
@@ -174,24 +173,16 @@ def test_when_every_run_fails_the_summary_still_stands(tiny):
         (["--seeds", "0"], "seeds needs at least 1"),
     ],
 )
-def test_a_wrong_request_is_one_sentence_and_writes_nothing(tmp_path, capsys, flags, sentence):
-    code = main(
-        ["sweep", "--train-size", "50", "--epochs", "1", "--width", "4", "--out", str(tmp_path / "out"), *flags]
-    )
-    told = capsys.readouterr()
-    assert code == 2
-    assert sentence in told.err
-    assert told.err.count("\n") == 1
-    assert told.out == ""
-    assert list(tmp_path.iterdir()) == []
+def test_a_wrong_request_is_one_sentence_and_writes_nothing(refused, flags, sentence):
+    assert sentence in refused("sweep", "--train-size", "50", "--epochs", "1", "--width", "4", *flags)
 
 
-def test_the_command_prints_its_tables_and_a_failed_run_is_exit_code_1(tmp_path, capsys):
+def test_the_command_prints_its_tables_and_a_failed_run_is_exit_code_1(tmp_path, call):
     flags = ["--train-size", "50", "--width", "4", "--seeds", "2", "--workers", "1", "--grid", "p=0.5/1"]
-    code = main(["sweep", *flags, "--epochs", "1", "--out", str(tmp_path / "out")])
-    told = capsys.readouterr()
-    assert (code, told.err) == (0, "")
-    assert "minus none" in told.out
-    assert "p: 0.5 → 1" in told.out
-    assert main(["sweep", *flags, "--epochs", "30", "--lr", "1e30", "--out", str(tmp_path / "failed")]) == 1
-    assert "seed 0 failed: the loss needs to stay finite" in " ".join(capsys.readouterr().out.split())
+    code, said, complaint = call("sweep", *flags, "--epochs", "1", "--out", str(tmp_path / "out"))
+    assert (code, complaint) == (0, "")
+    assert "minus none" in said
+    assert "p: 0.5 → 1" in said
+    code, said, _ = call("sweep", *flags, "--epochs", "30", "--lr", "1e30", "--out", str(tmp_path / "failed"))
+    assert code == 1
+    assert "seed 0 failed: the loss needs to stay finite" in " ".join(said.split())

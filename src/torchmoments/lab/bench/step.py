@@ -24,7 +24,7 @@ from torchmoments.lab.config import SubjectConfig
 from torchmoments.lab.methods import Method, parse_methods
 from torchmoments.lab.models import Input, build
 from torchmoments.lab.models.place import default_place
-from torchmoments.lab.stages import usual_places
+from torchmoments.lab.models.stages import usual_places
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 

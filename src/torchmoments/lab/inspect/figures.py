@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from torchmoments.lab.figures import INK, MUTED
 from torchmoments.lab.inspect.maps import Layer
+from torchmoments.lab.report.figures import INK, MUTED
 
 # Points.
 _TILE, _GAP, _LABEL, _HEAD = 92.0, 6.0, 42.0, 20.0

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 import torchmoments as tm
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.figures import as_files
 from torchmoments.lab.files import read_json, write_bytes, write_json
 from torchmoments.lab.inspect import figures
 from torchmoments.lab.inspect.config import InspectConfig
@@ -29,9 +28,10 @@ from torchmoments.lab.models.place import default_place
 from torchmoments.lab.prepare import prepare
 from torchmoments.lab.probe.runs import PlainRun
 from torchmoments.lab.probe.views import Source
+from torchmoments.lab.report.figures import as_files
 from torchmoments.lab.runs import WEIGHTS
-from torchmoments.lab.task import Task
-from torchmoments.lab.train import seeds_of
+from torchmoments.lab.training.task import Task
+from torchmoments.lab.training.train import seeds_of
 
 _RECORD, _PAGE = "inspect.json", "inspect.html"
 
@@ -50,7 +50,7 @@ def inspect(config: InspectConfig) -> list[Path]:
     # A layer without maps is refused before anything is written.
     layers(untrained.module, frame.inputs, names)
     with working_in(config.out, _RECORD, "inspect"):
-        run = PlainRun(config.out / "runs" / "none" / f"seed{config.seed}", task, "none", config.seed)
+        run = PlainRun.of_comparison(config.out, task, "none", config.seed)
         if config.train and run.is_complete():
             refuse_other_settings(config.out, read_json(run.folder / "config.json"), run.settings())
         write_json(config.out / _RECORD, {"images": list(config.image), "layers": names, "settings": task.settings()})

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping, Sequence
 
 from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.render import template
+from torchmoments.lab.report.render import template
 
 _WORDS = {
     "moments": (
@@ -40,4 +40,4 @@ def page(config: TrainConfig, images: Sequence[str], pictures: Mapping[str, byte
                 "source": "data:image/png;base64," + base64.b64encode(content).decode(),
             }
         )
-    return template("inspect.html").render(model=config.model, images=images, sections=sections)
+    return template("inspect", "inspect.html").render(model=config.model, images=images, sections=sections)

@@ -34,8 +34,7 @@ class ProbeConfig(TrainConfig):
     def check(self) -> None:
         super().check()
         at_least(1, "seeds", self.seeds, "seed")
-        if self.workers is not None:
-            at_least(1, "workers", self.workers, "worker")
+        at_least(1, "workers", self.workers, "worker")
         if not self.norms:
             raise ValueError("norms needs at least one norm; got none. Write --norms pono in.")
         if len(set(self.norms)) < len(self.norms):

@@ -6,13 +6,11 @@ OUT/summary.json, table.md, probe.png, probe.svg     made of these, see `report`
 """
 
 from typing import Any
-from urllib.parse import quote
 
 import torch
 
 from torchmoments.lab.comparison import write_record
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.feed import Feed
 from torchmoments.lab.files import read_json
 from torchmoments.lab.lock import refuse_other_settings, working_in
 from torchmoments.lab.models.place import channel_dim_of
@@ -22,7 +20,8 @@ from torchmoments.lab.probe import report
 from torchmoments.lab.probe.config import ProbeConfig
 from torchmoments.lab.probe.runs import PlainRun, ViewRun, view_words
 from torchmoments.lab.probe.views import Source, check_all_goes_through, view
-from torchmoments.lab.task import Task
+from torchmoments.lab.training.feed import Feed
+from torchmoments.lab.training.task import Task
 from torchmoments.modules import find_modules
 
 
@@ -51,13 +50,13 @@ def probe(config: ProbeConfig, progress: Progress = lambda done, total: None) ->
         seeds = range(config.seeds)
         plain = [PlainRun.of_comparison(config.out, task, "none", seed) for seed in seeds] if config.trained else []
         views = [
-            ViewRun(
-                folder=config.out / "runs" / quote(word, safe="=,") / f"seed{seed}",
-                task=task,
-                method=word,
-                seed=seed,
+            ViewRun.of_comparison(
+                config.out,
+                task,
+                word,
+                seed,
                 place=place,
-                plain=config.out / "runs" / "none" / f"seed{seed}" if config.trained else None,
+                plain=plain[seed].folder if config.trained else None,
                 quick=config.quick,
             )
             for seed in seeds

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from torchmoments.lab import render, rows
-from torchmoments.lab.figures import ACCENT, INK, MUTED, WIDE, as_files
 from torchmoments.lab.files import as_csv, read_json, write_bytes, write_json
-from torchmoments.lab.page import Table
 from torchmoments.lab.probe.config import ProbeConfig
+from torchmoments.lab.report import render, rows
+from torchmoments.lab.report.figures import ACCENT, INK, MUTED, WIDE, as_files
+from torchmoments.lab.report.page import Table
+from torchmoments.lab.report.summary import distinct
+from torchmoments.lab.report.wording import failed, p_value, plus_minus, with_interval
 from torchmoments.lab.runs import Run
-from torchmoments.lab.statistics import estimate, holm
-from torchmoments.lab.summary import distinct
-from torchmoments.lab.wording import p_value, plus_minus, with_interval
+from torchmoments.lab.statistics import add_holm, estimate
 
 Errors = dict[str, dict[int, float]]
 _PARTS = ("moments", "normalized", "features")
@@ -45,7 +45,7 @@ def summarize(norms: Sequence[str], runs: Sequence[Run]) -> dict[str, Any]:
 
         What is undefined is None.
     """
-    errors, failed, environments, images = _read(runs)
+    errors, failures, environments, images = _read(runs)
     random = _chance(runs)
     found: dict[str, Any] = {
         norm: {
@@ -54,15 +54,13 @@ def summarize(norms: Sequence[str], runs: Sequence[Run]) -> dict[str, Any]:
         }
         for norm in norms
     }
-    compared = [found[norm][part]["minus_features"] for norm in norms for part in _PARTS[:2]]
-    for entry, adjusted in zip(compared, holm([entry["p_value"] for entry in compared]), strict=True):
-        entry["p_holm"] = adjusted
+    add_holm(found[norm][part]["minus_features"] for norm in norms for part in _PARTS[:2])
     plain = errors.get("none")
     return found | {
         "plain": _error(plain) if plain else None,
         "images": images,
         "environments": environments,
-        "failed": failed,
+        "failed": failures,
     }
 
 
@@ -120,7 +118,7 @@ def sentences(summary: dict[str, Any], norms: Sequence[str]) -> list[str]:
             f"{norm}: without their moments the features {worse if shown else 'are not shown to lose'} "
             f"{'' if shown else 'anything: '}{by} points (p Holm {p_value(normalized['p_holm'])})."
         )
-    said += [f"{run['method']} seed {run['seed']} failed: {run['reason']}." for run in summary["failed"]]
+    said += map(failed, summary["failed"])
     return said
 
 
@@ -150,8 +148,7 @@ def _part(errors: Errors, part: str, norm: str) -> dict[str, Any]:
     own = errors.get(f"{part}:norm={norm}", {})
     difference = estimate([error - features[seed] for seed, error in own.items() if seed in features])
     minus = {
-        "difference_mean": difference.mean,
-        "difference_ci95": difference.ci95,
+        **difference.named("difference"),
         "p_value": difference.p_value,
         "n": difference.n,
     }
@@ -160,24 +157,24 @@ def _part(errors: Errors, part: str, norm: str) -> dict[str, Any]:
 
 def _error(errors: dict[int, float]) -> dict[str, Any]:
     error = estimate(list(errors.values()))
-    return {"error_mean": error.mean, "error_ci95": error.ci95, "n": error.n}
+    return {**error.named("error"), "n": error.n}
 
 
 def _read(runs: Sequence[Run]) -> tuple[Errors, list[dict[str, Any]], list[dict[str, Any]], int | None]:
     errors: Errors = {}
-    failed, environments = [], []
+    failures, environments = [], []
     images = None
     for run in runs:
         summary = read_json(run.folder / "summary.json")
         if summary is None:
             continue
         if "failed" in summary:
-            failed.append({"method": run.method, "seed": run.seed, "reason": summary["failed"]})
+            failures.append({"method": run.method, "seed": run.seed, "reason": summary["failed"]})
             continue
         errors.setdefault(run.method, {})[run.seed] = summary["error"]
         environments.append(read_json(run.folder / "env.json"))
         images = images or len(np.load(run.folder / "predictions.npy"))
-    return errors, failed, distinct(environments), images
+    return errors, failures, distinct(environments), images
 
 
 def _seed_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:

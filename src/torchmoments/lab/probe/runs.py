@@ -16,16 +16,16 @@ from torch import Tensor
 
 from torchmoments.lab.config import Setting
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.device import check_device
-from torchmoments.lab.feed import Feed
 from torchmoments.lab.methods import Method
 from torchmoments.lab.models import Built
 from torchmoments.lab.models.place import channel_dim_of
 from torchmoments.lab.probe.head import fit_head, pooled
 from torchmoments.lab.probe.views import FromPlace, Source, view
 from torchmoments.lab.runs import WEIGHTS, Run
-from torchmoments.lab.task import Task
-from torchmoments.lab.train import Result, seeds_of, train
+from torchmoments.lab.training.device import check_device
+from torchmoments.lab.training.feed import Feed
+from torchmoments.lab.training.task import Task
+from torchmoments.lab.training.train import Result, seeds_of, train
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,7 @@ class SweepConfig(TrainConfig):
     def check(self) -> None:
         super().check()
         at_least(1, "seeds", self.seeds, "seed")
-        if self.steps is not None:
-            at_least(1, "steps", self.steps, "step")
-        if self.workers is not None:
-            at_least(1, "workers", self.workers, "worker")
+        at_least(1, "steps", self.steps, "step")
+        at_least(1, "workers", self.workers, "worker")
         if not self.grid:
             raise ValueError("grid needs at least one axis; got none. Write --grid lam=0.5/0.7/0.9, for example.")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from torchmoments.lab.statistics import estimate, holm
+from torchmoments.lab.statistics import add_holm, estimate
 from torchmoments.lab.sweep.grid import Axis
 
 
@@ -40,14 +40,12 @@ def effects(errors: np.ndarray, axes: Sequence[Axis]) -> list[dict[str, Any]]:
                 "axes": [axes[number].name for number in chosen],
                 "from": [axes[number].values[0] for number in chosen],
                 "to": [axes[number].values[1] for number in chosen],
-                "effect_mean": contrast.mean,
-                "effect_ci95": contrast.ci95,
+                **contrast.named("effect"),
                 "p_value": contrast.p_value,
                 "n": contrast.n,
             }
         )
-    for entry, adjusted in zip(found, holm([entry["p_value"] for entry in found]), strict=True):
-        entry["p_holm"] = adjusted
+    add_holm(found)
     return found
 
 

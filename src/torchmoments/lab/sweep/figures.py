@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from torchmoments.lab import rows
-from torchmoments.lab.figures import ACCENT, INK, LETTER, LINE, MUTED, WIDE
+from torchmoments.lab.report import rows
+from torchmoments.lab.report.figures import ACCENT, INK, LETTER, LINE, MUTED, WIDE
 from torchmoments.lab.sweep.effects import name_of
 
 # Okabe and Ito's: blue for better, vermilion for worse, and the others for more lines.

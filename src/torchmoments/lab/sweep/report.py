@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from torchmoments.lab import render
-from torchmoments.lab.figures import as_files
 from torchmoments.lab.files import as_csv, write_bytes, write_json
-from torchmoments.lab.page import Table
+from torchmoments.lab.report import render
+from torchmoments.lab.report.figures import as_files
+from torchmoments.lab.report.page import Table
+from torchmoments.lab.report.wording import failed, p_value, plus_minus
 from torchmoments.lab.sweep import figures
 from torchmoments.lab.sweep.effects import name_of
 from torchmoments.lab.sweep.summary import Sweep, summarize
-from torchmoments.lab.wording import p_value, plus_minus
 
 
 def write(out: Path, sweep: Sweep) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def sentences(summary: dict[str, Any]) -> list[str]:
             )
     if summary["environments"][1:]:
         said.append(f"The runs come from {len(summary['environments'])} environments, see env.json in their folders.")
-    said += [f"{run['method']} seed {run['seed']} failed: {run['reason']}." for run in summary["failed"]]
+    said += map(failed, summary["failed"])
     return said
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from torchmoments.lab.reading import Comparison
-from torchmoments.lab.statistics import estimate, holm
-from torchmoments.lab.summary import distinct
+from torchmoments.lab.report.reading import Comparison
+from torchmoments.lab.report.summary import distinct, failures
+from torchmoments.lab.statistics import add_holm, estimate, holm
 from torchmoments.lab.sweep.effects import effects
 from torchmoments.lab.sweep.grid import Axis, Cell, Values
 
@@ -60,8 +60,7 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
         What is undefined is None.
     """
     compared = [_entry(outcome, sweep.reference_of(outcome)) for outcome in sweep.outcomes]
-    for entry, adjusted in zip(compared, holm([entry["p_value"] for entry in compared]), strict=True):
-        entry["p_holm"] = adjusted
+    add_holm(compared)
     in_grid = [outcome.cell is not None for outcome in sweep.outcomes]
     return {
         "axes": {axis.name: list(axis.values) for axis in sweep.axes},
@@ -75,24 +74,23 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _about(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _about(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """What the runs have in common, and those that failed."""
     complete = [run for run in runs if "failed" not in run]
     settings = [{k: v for k, v in run["config"].items() if k not in ("method", "seed")} for run in complete]
     shared = {k: v for k, v in settings[0].items() if all(s.get(k) == v for s in settings)} if settings else {}
-    failed = [run for run in runs if "failed" in run]
     return {
         "images": len(complete[0]["predictions"]) if complete else None,
         "settings": shared,
         "environments": distinct([run["env"] for run in complete]),
         "seconds": sum(run["seconds"] for run in complete),
-        "failed": [{"method": run["method"], "seed": run["seed"], "reason": run["failed"]} for run in failed],
+        "failed": failures(runs),
     }
 
 
 def _error(errors: Errors) -> dict[str, Any]:
     error = estimate(list(errors.values()))
-    return {"error_mean": error.mean, "error_ci95": error.ci95, "n": error.n}
+    return {**error.named("error"), "n": error.n}
 
 
 def _entry(outcome: Outcome, reference: Errors) -> dict[str, Any]:
@@ -102,8 +100,7 @@ def _entry(outcome: Outcome, reference: Errors) -> dict[str, Any]:
         **place,
         "method": outcome.word,
         **_error(outcome.errors),
-        "difference_mean": difference.mean,
-        "difference_ci95": difference.ci95,
+        **difference.named("difference"),
         "p_value": difference.p_value,
     }
 

@@ -1,7 +1,7 @@
 """Train a grid: one comparison for each combination of training settings, in one folder.
 
 OUT/sweep.json                     the request, and the requests before it
-OUT/train_size=100,width=8/        a comparison, see `compare`; OUT/comparison/ where no axis is a training setting
+OUT/train_size=100,width=8/        a comparison, see `comparison`; OUT/comparison/ where no axis is a training setting
 OUT/summary.json, table.md, cells.csv, seeds.csv, sweep.png, sweep.svg     made of these, see `report`
 """
 
@@ -16,12 +16,12 @@ from torchmoments.lab.files import read_json
 from torchmoments.lab.lock import working_in
 from torchmoments.lab.pool import Progress, train_missing
 from torchmoments.lab.prepare import prepare
-from torchmoments.lab.reading import Runs, read_comparison
+from torchmoments.lab.report.reading import Runs, read_comparison
 from torchmoments.lab.sweep import report
 from torchmoments.lab.sweep.config import SweepConfig
 from torchmoments.lab.sweep.grid import Axis, Cell, Values, cells, distinct, parse_grid, with_settings
 from torchmoments.lab.sweep.summary import Outcome, Sweep
-from torchmoments.lab.task import Task
+from torchmoments.lab.training.task import Task
 
 
 def sweep(config: SweepConfig, progress: Progress = lambda done, total: None) -> dict[str, Any]:

@@ -18,13 +18,13 @@ from markdown_it import MarkdownIt
 from scipy import stats
 
 from torchmoments.cli import main
-from torchmoments.lab import contents, report
 from torchmoments.lab.command import arguments
 from torchmoments.lab.comparison import compare
 from torchmoments.lab.config import CompareConfig
-from torchmoments.lab.reading import read_comparison
-from torchmoments.lab.summary import summarize
-from torchmoments.lab.wording import NONE
+from torchmoments.lab.report import contents, report
+from torchmoments.lab.report.reading import read_comparison
+from torchmoments.lab.report.summary import summarize
+from torchmoments.lab.report.wording import NONE
 
 WRITTEN = ["curves.png", "curves.svg", "differences.png", "differences.svg", "report.html", "report.md", "summary.json"]
 NASTY = """<script>alert("1")</script> | a `b` *c* _d_ $x^2$ [l](http://e) & 'q' \\ # <!-- ~~s~~ <http://x> </svg>"""

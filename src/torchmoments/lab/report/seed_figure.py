@@ -7,8 +7,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from torchmoments.lab.figures import ACCENT, BOLD_LETTER, EDGE, INK, LETTER, LINE, MUTED, TEXT_LINE, WIDE, wrapped
-from torchmoments.lab.wording import with_interval
+from torchmoments.lab.report.figures import (
+    ACCENT,
+    BOLD_LETTER,
+    EDGE,
+    INK,
+    LETTER,
+    LINE,
+    MUTED,
+    TEXT_LINE,
+    WIDE,
+    wrapped,
+)
+from torchmoments.lab.report.wording import with_interval
 
 _DOT = 5.5
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from torchmoments.lab.figures import ACCENT, BOLD_LETTER, EDGE, INK, LINE, MUTED, SIZE, TEXT_LINE, WIDE, wrapped
+from torchmoments.lab.report.figures import ACCENT, BOLD_LETTER, EDGE, INK, LINE, MUTED, SIZE, TEXT_LINE, WIDE, wrapped
 from torchmoments.lab.statistics import pointwise
 
 # Room left of a panel for its numbers, and right of it.

@@ -9,8 +9,8 @@ from PIL import Image
 from torchmoments.lab.config import TrainConfig
 from torchmoments.lab.data.own import from_objects
 from torchmoments.lab.data.split import Data, Split
-from torchmoments.lab.feed import Feed, pad_crop_flip
 from torchmoments.lab.models import Input
+from torchmoments.lab.training.feed import Feed, pad_crop_flip
 
 CPU = torch.device("cpu")
 

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 import torchmoments as tm
-from torchmoments.lab.stages import stages, usual_places
+from torchmoments.lab.models.stages import stages, usual_places
 
 models = pytest.importorskip("torchvision.models")
 STAGES = ("layer1", "layer2", "layer3", "layer4")

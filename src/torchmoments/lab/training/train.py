@@ -19,16 +19,16 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 import torchmoments as tm
-from torchmoments.lab.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
 from torchmoments.lab.config import Schedule, TrainConfig
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.device import make_fabric, own_random_numbers
-from torchmoments.lab.feed import Feed
 from torchmoments.lab.inputs import input_stream
 from torchmoments.lab.methods import Method
 from torchmoments.lab.models.place import channel_dim_of, default_place
-from torchmoments.lab.stages import usual_places
-from torchmoments.lab.task import Task
+from torchmoments.lab.models.stages import usual_places
+from torchmoments.lab.training.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
+from torchmoments.lab.training.device import make_fabric, own_random_numbers
+from torchmoments.lab.training.feed import Feed
+from torchmoments.lab.training.task import Task
 
 
 @dataclass(frozen=True)

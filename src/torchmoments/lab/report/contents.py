@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from torchmoments.lab import conclusion, provenance, wording
-from torchmoments.lab.curve_figure import Curves, curves
-from torchmoments.lab.figures import draw
-from torchmoments.lab.page import Block, Page, Picture, Section, Table, Text
-from torchmoments.lab.reading import CURVES, Comparison
-from torchmoments.lab.seed_figure import Row, differences
-from torchmoments.lab.summary import FEW_IMAGES, seed_differences
+from torchmoments.lab.report import conclusion, provenance, wording
+from torchmoments.lab.report.curve_figure import Curves, curves
+from torchmoments.lab.report.figures import draw
+from torchmoments.lab.report.page import Block, Page, Picture, Section, Table, Text
+from torchmoments.lab.report.reading import CURVES, Comparison
+from torchmoments.lab.report.seed_figure import Row, differences
+from torchmoments.lab.report.summary import FEW_IMAGES, seed_differences
 
 _CURVES = {"loss": "training loss", "accuracy": "training accuracy, %"}
 

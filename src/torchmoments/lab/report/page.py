@@ -6,7 +6,7 @@ All text is as the user and the statistics have it; whoever renders a page escap
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torchmoments.lab.figures import Drawing
+from torchmoments.lab.report.figures import Drawing
 
 
 @dataclass(frozen=True)

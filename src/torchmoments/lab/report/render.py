@@ -7,12 +7,12 @@ from typing import assert_never
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from torchmoments.lab.page import Block, Command, Page, Picture, Table, Text
+from torchmoments.lab.report.page import Block, Command, Page, Picture, Table, Text
 
 
 def html(page: Page) -> str:
     """One file that needs no other and no network, and runs no script."""
-    return template("report.html").render(page=page, inline=Markup, pieces=_pieces)
+    return template("report", "report.html").render(page=page, inline=Markup, pieces=_pieces)
 
 
 def markdown(page: Page) -> str:
@@ -62,10 +62,10 @@ def table(table: Table) -> str:
 
 
 @lru_cache
-def template(name: str) -> Template:
-    """A page whose words are escaped."""
+def template(part: str, name: str) -> Template:
+    """A page whose words are escaped, from the `templates` of a part of the lab."""
     environment = Environment(
-        loader=PackageLoader("torchmoments.lab"),
+        loader=PackageLoader(f"torchmoments.lab.{part}"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

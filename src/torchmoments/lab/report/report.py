@@ -1,17 +1,13 @@
-"""What a comparison shows, made from its folder alone: summary.json, the report, its figures, the terminal's table."""
+"""What a comparison shows, made from its folder alone: summary.json, the report and its figures."""
 
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
-
-from torchmoments.lab import conclusion, contents, render, wording
 from torchmoments.lab.files import write_bytes, write_json
-from torchmoments.lab.page import Picture
-from torchmoments.lab.reading import read_comparison
-from torchmoments.lab.summary import summarize
+from torchmoments.lab.report import conclusion, contents, render
+from torchmoments.lab.report.page import Picture
+from torchmoments.lab.report.reading import read_comparison
+from torchmoments.lab.report.summary import summarize
 
 
 def write(out: Path, *, needs_complete: bool = False) -> dict[str, Any]:
@@ -51,31 +47,3 @@ def write(out: Path, *, needs_complete: bool = False) -> dict[str, Any]:
             f"report needs a folder that can be written; got '{out}' ({error.strerror}). Copy it to one."
         ) from error
     return summary
-
-
-def table(summary: dict[str, Any]) -> Table:
-    """The terminal's table: error, paired difference, p, Holm-adjusted p, number of seeds, seconds."""
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    shown.add_column("method", overflow="fold")
-    for heading in (
-        f"{conclusion.metric_name(summary)} %",
-        f"minus {summary['reference']}",
-        "p",
-        "p Holm",
-        "n",
-        "s/run",
-    ):
-        shown.add_column(Text(heading), justify="right", no_wrap=True)
-    for word, of_method in summary["methods"].items():
-        paired = summary["paired"].get(word)
-        error = wording.plus_minus(of_method["error_mean"], of_method["error_ci95"])
-        compared = ["", "", ""]
-        if paired is not None:
-            compared = [
-                wording.plus_minus(paired["difference_mean"], paired["difference_ci95"], sign="+"),
-                wording.p_value(paired["p_value"]),
-                wording.p_value(paired["p_holm"]),
-            ]
-        seconds = of_method["seconds_mean"]
-        shown.add_row(Text(word), error, *compared, str(of_method["n"]), "-" if seconds is None else f"{seconds:.1f}")
-    return shown

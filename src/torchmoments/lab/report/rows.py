@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from torchmoments.lab.figures import LINE, MUTED
+from torchmoments.lab.report.figures import LINE, MUTED
 
 # Points: a row, the space above the first one, and that below the last one for the axis.
 ROW, HEAD, FOOT = 15.0, 24.0, 36.0

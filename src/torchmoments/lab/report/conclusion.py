@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torchmoments.lab.metrics import NAMES
-from torchmoments.lab.wording import p_value
+from torchmoments.lab.report.wording import failed, p_value
 
 _LEVEL = 0.05
 _FEW = 3
@@ -22,7 +22,7 @@ def sentences(summary: dict[str, Any]) -> list[str]:
     said += coverage(summary)
     if len(summary["environments"]) > 1:
         said.append(f"The runs come from {len(summary['environments'])} environments, see env.json in their folders.")
-    said += [f"{run['method']} seed {run['seed']} failed: {run['reason']}." for run in summary["failed"]]
+    said += map(failed, summary["failed"])
     return said
 
 

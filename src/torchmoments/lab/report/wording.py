@@ -1,6 +1,7 @@
 """Numbers as a report writes them."""
 
 import re
+from typing import Any
 
 NONE = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
@@ -44,6 +45,11 @@ def seconds(number: float | None) -> str:
 
 def seeds(n: int) -> str:
     return "1 seed" if n == 1 else f"{n} seeds"
+
+
+def failed(run: dict[str, Any]) -> str:
+    """What a run of a summary's "failed" is told as."""
+    return f"{run['method']} seed {run['seed']} failed: {run['reason']}."
 
 
 def spans(numbers: list[int]) -> str:

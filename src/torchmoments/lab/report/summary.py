@@ -10,8 +10,8 @@ import numpy as np
 
 from torchmoments.lab import metrics
 from torchmoments.lab.config import Metric
-from torchmoments.lab.reading import Comparison, Runs
-from torchmoments.lab.statistics import estimate, holm, interval_with_images
+from torchmoments.lab.report.reading import Comparison, Runs
+from torchmoments.lab.statistics import add_holm, estimate, interval_with_images
 
 # With fewer, which images happen to be in the test set matters as much as the seeds.
 FEW_IMAGES = 1000
@@ -36,8 +36,7 @@ def summarize(comparison: Comparison) -> dict[str, Any]:
     all_runs = [run for of_method in runs.values() for run in of_method.values()]
     complete = [run for run in all_runs if "predictions" in run]
     paired = {word: _paired(runs, word, reference, metric) for word in others}
-    for entry, adjusted in zip(paired.values(), holm([entry["p_value"] for entry in paired.values()]), strict=True):
-        entry["p_holm"] = adjusted
+    add_holm(paired.values())
     return {
         "reference": reference,
         "metric": metric,
@@ -52,11 +51,7 @@ def summarize(comparison: Comparison) -> dict[str, Any]:
         "test_images": len(complete[0]["predictions"]) if complete else None,
         "settings": comparison.settings,
         "environments": distinct([run["env"] for run in complete]),
-        "failed": [
-            {"method": run["method"], "seed": run["seed"], "reason": run["failed"]}
-            for run in all_runs
-            if "failed" in run
-        ],
+        "failed": failures(all_runs),
         "missing": comparison.missing(),
     }
 
@@ -70,14 +65,13 @@ def _method(of_method: list[dict[str, Any]]) -> dict[str, Any]:
     complete = [run for run in of_method if "predictions" in run]
     error = estimate([run["error"] for run in complete])
     seconds = float(np.mean([run["seconds"] for run in complete])) if complete else None
-    return {"error_mean": error.mean, "error_ci95": error.ci95, "n": error.n, "seconds_mean": seconds}
+    return {**error.named("error"), "n": error.n, "seconds_mean": seconds}
 
 
 def _paired(runs: Runs, word: str, reference: str, metric: Metric) -> dict[str, Any]:
     difference = estimate(list(seed_differences(runs, word, reference).values()))
     entry = {
-        "difference_mean": difference.mean,
-        "difference_ci95": difference.ci95,
+        **difference.named("difference"),
         "p_value": difference.p_value,
         "n": difference.n,
         **_slowdown(runs, word, reference),
@@ -115,6 +109,12 @@ def _is_moex_of(word: str, labels: str) -> bool:
     inputs, plus, features = word.rpartition("+")
     name, *options = features.partition(":")
     return name == "moex" and labels == "".join([inputs, plus, "labels", *options])
+
+
+def failures(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs that failed, and why: [{method, seed, reason}]."""
+    failed = [run for run in runs if "failed" in run]
+    return [{"method": run["method"], "seed": run["seed"], "reason": run["failed"]} for run in failed]
 
 
 def distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,9 +4,9 @@ import shlex
 from collections import Counter
 from typing import Any
 
-from torchmoments.lab.page import Block, Command, Section, Table, Text
-from torchmoments.lab.reading import Comparison
-from torchmoments.lab.wording import NONE
+from torchmoments.lab.report.page import Block, Command, Section, Table, Text
+from torchmoments.lab.report.reading import Comparison
+from torchmoments.lab.report.wording import NONE
 
 
 def section(comparison: Comparison) -> Section:

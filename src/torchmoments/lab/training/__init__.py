@@ -1,0 +1,1 @@
+"""One training: `task` (data and network), `feed` (batches), `device`, `train` (epochs), `checkpoint`."""
