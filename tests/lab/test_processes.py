@@ -33,7 +33,12 @@ def children(pid):
 
 
 def workers(pid):
-    return [child for child in children(pid) if b"popen_loky" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    """Copies of the process; it has another child that looks after semaphores."""
+    return [child for child in children(pid) if command_of(child) == command_of(pid)]
+
+
+def command_of(pid):
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def is_alive(pid):

@@ -3,8 +3,10 @@
 A worker that dies takes only its own run with it, and a worker ends by itself when its parent is gone.
 """
 
+import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -15,6 +17,7 @@ from contextlib import contextmanager
 from pickle import PicklingError
 from typing import Protocol, Self
 
+import torch
 from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
 
@@ -87,7 +90,7 @@ def train_all(runs: Sequence[Job], workers: int, finished: Finished) -> None:
 def _train_until_a_worker_dies(waiting: deque[Job], workers: int, finished: Finished) -> list[Job]:
     """Take runs from `waiting` until it is empty; the runs that were training when a worker died, [] if none did."""
     training: dict[Future[str | None], Job] = {}
-    pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(workers, context=_context(), initializer=_start_worker, initargs=(os.getpid(),))
     try:
         while waiting or training:
             # Never more than there are workers: what is submitted is what is training.
@@ -117,6 +120,17 @@ def _train_until_a_worker_dies(waiting: deque[Job], workers: int, finished: Fini
             pool.shutdown(wait=True, kill_workers=True)
 
 
+def _context() -> multiprocessing.context.BaseContext | None:
+    """How a worker starts: as a copy of this process where that is safe, since importing PyTorch takes longer than a
+    small run; otherwise anew, as joblib does it.
+
+    A copy has no threads but its own, so what others had begun is lost to it: autograd and CUDA refuse to work in a
+    copy of a process in which they have worked.
+    """
+    fresh = torch.autograd._get_sequence_nr() == 0 and not torch.cuda.is_initialized()
+    return multiprocessing.get_context("fork") if sys.platform == "linux" and fresh else None
+
+
 @contextmanager
 def _interrupt_held_back() -> Iterator[None]:
     """Ctrl-C waits until the block ends. Processes started in it never see one: the parent answers, and kills them."""
@@ -133,6 +147,8 @@ def _interrupt_held_back() -> Iterator[None]:
 def _start_worker(parent: int) -> None:
     """In a worker: leave Ctrl-C to the parent, and end when the parent has ended, however that happened."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A copy has to start with one: it does not have the threads that the original's kernels count on.
+    torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
