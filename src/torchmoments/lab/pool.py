@@ -20,6 +20,7 @@ from typing import Protocol, Self
 import torch
 from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
+from torch.autograd import _get_sequence_nr  # type: ignore[attr-defined]
 
 from torchmoments.lab.config import TrainConfig
 from torchmoments.lab.device import all_devices
@@ -127,7 +128,7 @@ def _context() -> multiprocessing.context.BaseContext | None:
     A copy has no threads but its own, so what others had begun is lost to it: autograd and CUDA refuse to work in a
     copy of a process in which they have worked.
     """
-    fresh = torch.autograd._get_sequence_nr() == 0 and not torch.cuda.is_initialized()
+    fresh = _get_sequence_nr() == 0 and not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return multiprocessing.get_context("fork") if sys.platform == "linux" and fresh else None
 
 

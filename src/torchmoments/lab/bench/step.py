@@ -124,7 +124,8 @@ class Ours:
     def __init__(self, model: nn.Module, method: Method, places: Sequence[str], classes: int) -> None:
         inputs = method.inputs
         self.inputs = replace(inputs, p=1.0) if isinstance(inputs, InputMixing) else inputs
-        self.site = method.mixer and tm.attach(model, method.mixer.with_p(1.0), at=places, seed=0)
+        mixer = method.mixer
+        self.site = None if mixer is None else tm.attach(model, mixer.with_p(1.0), at=places, seed=0)
         self.pairs_classes = method.pairs_classes
         self.classes = classes
         self.generator = torch.Generator().manual_seed(0)
