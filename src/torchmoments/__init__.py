@@ -4,6 +4,7 @@ The public names are those of `torchmoments.public`. They are loaded at the firs
 because PyTorch takes seconds to import and `torchmoments --help` does not need it.
 """
 
+import functools
 import importlib
 import importlib.util
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from torchmoments.public import *  # noqa: F403
 
 
+# Kept, because a loop asks at every step, and looking for a module takes longer than mixing the labels.
+@functools.cache
 def __getattr__(name: str) -> object:
     # A module of the package that is asked for first, before its import has made it an attribute.
     if importlib.util.find_spec(f"{__name__}.{name}") is not None:

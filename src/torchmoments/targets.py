@@ -115,10 +115,12 @@ def mixed_accuracy(output: Tensor, target: Tensor, *plans: Plan | Draw | None) -
         )
     terms = _terms(plans)
     _check_batch_size(classes, terms)
-    total = torch.zeros((), device=output.device)
+    total: Tensor | None = None
     for permutation, weight in terms:
         hits = (predicted == _permuted(classes, permutation)).float()
-        total = total + _weighted(hits, weight).mean()
+        accuracy = hits.mean() if len(terms) == 1 else _weighted(hits, weight).mean()
+        total = accuracy if total is None else total + accuracy
+    assert total is not None
     return total
 
 

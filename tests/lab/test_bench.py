@@ -95,6 +95,24 @@ def test_step_gives_ratios_to_plain(tmp_path):
     assert (tmp_path / "step.png").stat().st_size > 5000
 
 
+def test_step_mixes_the_images_too_where_the_method_does(tmp_path, monkeypatch):
+    pytest.importorskip("torchvision")
+    seen = {}
+
+    def watched(criterion, output, target, *plans):
+        seen[target.shape] = plans
+        return right(criterion, output, target, *plans)
+
+    right = tm.mixed_loss
+    monkeypatch.setattr(tm, "mixed_loss", watched, raising=False)
+    words = ("cutmix+moex:p=0.1", "mixup:p=0.1", "smooth", "moex:partner=same-group")
+    config = Step(**{**TINY_STEP, "others": ()}, methods=words, out=tmp_path / "step.csv")
+    assert [row["contestant"] for row in run(config)] == ["plain", *words]
+    # Soft labels of 8 images, and a plan for the features; class indices for the method without images.
+    assert set(seen) == {(8, 10), (8,)}
+    assert all(plan is not None for plans in seen.values() for plan in plans)
+
+
 def test_a_step_that_does_not_train_is_not_timed(tmp_path, monkeypatch):
     monkeypatch.setattr(step.Plain, "__call__", lambda self, model, x, y: model(x).sum() * 0)
     monkeypatch.setattr(torch.optim.SGD, "step", lambda self: None)

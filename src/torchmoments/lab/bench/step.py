@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from torchmoments.lab.bench.clock import cache_bytes, device_of, interleaved, pe
 from torchmoments.lab.bench.config import Step
 from torchmoments.lab.bench.rows import Row, machine
 from torchmoments.lab.config import SubjectConfig
+from torchmoments.lab.inputs import InputMixing
 from torchmoments.lab.methods import Method, parse_methods
 from torchmoments.lab.models import Input, build
 from torchmoments.lab.models.place import default_place
@@ -117,14 +119,24 @@ class Plain:
 
 
 class Ours:
-    """A method at p = 1, attached to a model."""
+    """A method as in training, but always mixed: p = 1 of the images and of the features."""
 
-    def __init__(self, model: nn.Module, method: Method, places: Sequence[str]) -> None:
-        assert method.mixer is not None
-        self.site = tm.attach(model, method.mixer.with_p(1.0), at=places, seed=0)
+    def __init__(self, model: nn.Module, method: Method, places: Sequence[str], classes: int) -> None:
+        inputs = method.inputs
+        self.inputs = replace(inputs, p=1.0) if isinstance(inputs, InputMixing) else inputs
+        mixer = method.mixer
+        self.site = None if mixer is None else tm.attach(model, mixer.with_p(1.0), at=places, seed=0)
+        self.pairs_classes = method.pairs_classes
+        self.classes = classes
+        self.generator = torch.Generator().manual_seed(0)
 
     def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        with self.site.mixing(len(x)) as plan:
+        groups = y if self.pairs_classes else None
+        if self.inputs is not None:
+            x, y = self.inputs(x, y, self.classes, self.generator)
+        if self.site is None:
+            return F.cross_entropy(model(x), y)
+        with self.site.mixing(len(x), groups=groups) as plan:
             assert plan is not None
             return tm.mixed_loss(F.cross_entropy, model(x), y, plan)
 
@@ -167,12 +179,14 @@ def _images_and_trainers(config: Step, device: torch.device) -> tuple["_Images",
     images = _Images(config, built.input, device)
     trainers: dict[str, Trainer] = {}
     for method in parse_methods(config.methods):
-        if method.mixer is None or method.inputs is not None:
+        if method.mixer is None and method.inputs is None:
             continue
         mixed = copy.deepcopy(model)
-        places = method.at or usual_places(method.mixer, mixed) or (default_place(mixed, images[0][0][:2]),)
+        places: Sequence[str] = ()
+        if method.mixer is not None:
+            places = method.at or usual_places(method.mixer, mixed) or (default_place(mixed, images[0][0][:2]),)
         # Attach before compiling.
-        trainers[method.word] = Trainer(mixed, Ours(mixed, method, places), config, device)
+        trainers[method.word] = Trainer(mixed, Ours(mixed, method, places, config.classes), config, device)
     plain = Trainer(model, Plain(), config, device)
     for name in config.others:
         package, _, kind = name.partition("-")

@@ -4,7 +4,6 @@ Runs of one seed are paired: the same training images, initial weights, order of
 whatever the method. Each has its own stream of random numbers, and the site's is separate from all of them.
 """
 
-import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -28,6 +27,7 @@ from torchmoments.lab.models.stages import usual_places
 from torchmoments.lab.training.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
 from torchmoments.lab.training.device import make_fabric, own_random_numbers
 from torchmoments.lab.training.feed import Feed
+from torchmoments.lab.training.tally import NotFiniteError, Tally
 from torchmoments.lab.training.task import Task
 
 
@@ -168,38 +168,40 @@ class Training:
         return self.epoch >= self.total_epochs
 
     def run_epoch(self) -> None:
-        fabric, config = self.fabric, self.config
         start = time.perf_counter()
         self.epoch += 1
+        tally = Tally()
+        try:
+            self._run_steps(tally)
+            tally.read()
+        except NotFiniteError as bad:
+            raise FloatingPointError(
+                f"the loss needs to stay finite; it became {bad.value} at step {self.steps + bad.step} (epoch "
+                f"{self.epoch} of {self.total_epochs}). Try a smaller learning rate than {self.config.lr:g}."
+            ) from None
+        self.steps += tally.steps
+        loss, accuracy = sum_over_ranks(self.fabric, [tally.loss, tally.accuracy])
+        lr, images = float(self.schedule.get_last_lr()[0]), len(self.pool)
+        self.epochs.append(asdict(Epoch(self.epoch, loss / images, 100 * accuracy / images, lr)))
+        self.schedule.step()
+        self.seconds += time.perf_counter() - start
+
+    def _run_steps(self, tally: Tally) -> None:
+        fabric = self.fabric
         self.model.train()
-        loss_sum = accuracy_sum = 0.0
-        split = batches(len(self.pool), config.batch_size, self.order, at_least=2 * fabric.world_size)
+        split = batches(len(self.pool), self.config.batch_size, self.order, at_least=2 * fabric.world_size)
         feed = self.feed.training(self.pool, split, self.augment, fabric.global_rank, fabric.world_size)
         for index, (x, y) in zip(split, feed, strict=True):
-            self.steps += 1
             groups = y if self.method.pairs_classes else None
             if self.method.inputs is not None:
                 x, y = self.method.inputs(x, y, self.classes, self.inputs)
             loss, accuracy = step(self.model, self.site, x, y, groups)
-            # One wait for the device.
-            value, hits = torch.stack([loss.detach(), accuracy]).tolist()
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"the loss needs to stay finite; it became {value} at step {self.steps} (epoch {self.epoch} of "
-                    f"{self.total_epochs}). Try a smaller learning rate than {config.lr:g}."
-                )
             self.optimizer.zero_grad()
             # DDP averages over the ranks, whose shares of a batch may differ by one image.
             share = len(x) * fabric.world_size / len(index)
             fabric.backward(loss if share == 1 else loss * share)
             self.optimizer.step()
-            loss_sum += len(x) * value
-            accuracy_sum += len(x) * hits
-        loss_sum, accuracy_sum = sum_over_ranks(fabric, [loss_sum, accuracy_sum])
-        lr, images = float(self.schedule.get_last_lr()[0]), len(self.pool)
-        self.epochs.append(asdict(Epoch(self.epoch, loss_sum / images, 100 * accuracy_sum / images, lr)))
-        self.schedule.step()
-        self.seconds += time.perf_counter() - start
+            tally.add(loss, accuracy, len(x))
 
     def result(self) -> Result:
         weights = {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
@@ -283,7 +285,8 @@ def check(task: Task, methods: list[Method], data: Data) -> tuple[str | None, st
     Raises:
         ValueError: the network cannot be built or does not fit the data, or a method does not fit the network.
     """
-    with torch.random.fork_rng(devices=[]):
+    # Without gradients also because a process in which autograd has run cannot be copied for workers, see `pool`.
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         built = task.build(data)
         feed = Feed(data, built.input, task.config, torch.device("cpu"))
         x = feed.example(4)

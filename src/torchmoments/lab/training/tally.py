@@ -1,0 +1,62 @@
+"""Loss and accuracy of the steps of an epoch, read from the device many at a time: reading waits for it."""
+
+import math
+
+import torch
+from torch import Tensor
+
+# A run that has diverged goes on for at most so many steps.
+_READ_EVERY = 100
+
+
+class Tally:
+    """Sums over the images of an epoch.
+
+    Attributes:
+        loss, accuracy: the sums, of the steps that were read.
+        steps: their number.
+    """
+
+    def __init__(self) -> None:
+        self.loss = self.accuracy = 0.0
+        self.steps = 0
+        self._losses: list[Tensor] = []
+        self._accuracies: list[Tensor] = []
+        self._images: list[int] = []
+
+    def add(self, loss: Tensor, accuracy: Tensor, images: int) -> None:
+        """Count one step; every so many are read.
+
+        Args:
+            loss, accuracy: scalars, means over the images of the step.
+
+        Raises:
+            NotFiniteError: the loss of a step is not finite.
+        """
+        self._losses.append(loss.detach())
+        self._accuracies.append(accuracy)
+        self._images.append(images)
+        if len(self._images) == _READ_EVERY:
+            self.read()
+
+    def read(self) -> None:
+        """Add what was counted to the sums; raises as `add` does."""
+        if not self._images:
+            return
+        read = torch.stack([torch.stack(self._losses), torch.stack(self._accuracies)]).tolist()
+        for loss, accuracy, images in zip(*read, self._images, strict=True):
+            self.steps += 1
+            if not math.isfinite(loss):
+                raise NotFiniteError(self.steps, loss)
+            self.loss += images * loss
+            self.accuracy += images * accuracy
+        self._losses, self._accuracies, self._images = [], [], []
+
+
+class NotFiniteError(ArithmeticError):
+    """The loss became `value` at this step of the epoch, counted from 1."""
+
+    def __init__(self, step: int, value: float) -> None:
+        super().__init__(step, value)
+        self.step = step
+        self.value = value
