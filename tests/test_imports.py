@@ -115,3 +115,7 @@ def test_every_public_name_is_there():
         assert getattr(tm, name).__doc__
     with pytest.raises(AttributeError, match="no 'bogus'"):
         tm.bogus  # noqa: B018
+
+
+def test_a_star_import_brings_the_public_names():
+    assert "timm" not in loaded_by("from torchmoments import *; MoEx, attach, mixed_loss")

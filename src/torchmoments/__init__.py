@@ -20,6 +20,8 @@ def __getattr__(name: str) -> object:
     if importlib.util.find_spec(f"{__name__}.{name}") is not None:
         return importlib.import_module(f"{__name__}.{name}")
     public = importlib.import_module("torchmoments.public")
+    if name == "__all__":
+        return public.__all__
     if name not in public.__all__:
         raise AttributeError(f"torchmoments has no {name!r}. It has: {', '.join(public.__all__)}.")
     return getattr(public, name)

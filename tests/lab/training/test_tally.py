@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from torchmoments.lab import tally
+from torchmoments.lab.training import tally
 from torchmoments.lab.training.tally import NotFiniteError, Tally
 
 
