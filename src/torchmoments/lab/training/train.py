@@ -285,7 +285,6 @@ def check(task: Task, methods: list[Method], data: Data) -> tuple[str | None, st
     Raises:
         ValueError: the network cannot be built or does not fit the data, or a method does not fit the network.
     """
-    # Without gradients also because a process in which autograd has run cannot be copied for workers, see `pool`.
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         built = task.build(data)
         feed = Feed(data, built.input, task.config, torch.device("cpu"))
