@@ -23,11 +23,11 @@ FLOORS = [
     {"cli"},
 ]
 LAB_FLOORS = [
-    {"config", "files", "lock", "machine", "inputs", "statistics"},
+    {"config", "files", "imports", "lock", "machine", "inputs", "statistics"},
     {"function", "command", "recipes", "methods", "metrics"},
     {"data", "models"},
     {"training", "report", "bench"},
-    {"runs", "pool", "prepare", "places"},
+    {"runs", "worker", "pool", "prepare", "places"},
     {"comparison", "single"},
     {"sweep", "probe"},
     {"inspect"},
@@ -85,9 +85,13 @@ def test_import_check_fails_when_the_floors_are_upside_down():
 
 
 def loaded_by(code: str) -> set[str]:
+    return {name.split(".")[0] for name in modules_loaded_by(code)}
+
+
+def modules_loaded_by(code: str) -> set[str]:
     report = "import sys; print(' '.join(sys.modules))"
     printed = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
-    return {name.split(".")[0] for name in printed.stdout.split()}
+    return set(printed.stdout.split())
 
 
 def test_the_library_loads_nothing_optional():
@@ -96,6 +100,20 @@ def test_the_library_loads_nothing_optional():
 
 def test_importing_the_package_does_not_load_torch():
     assert "torch" not in loaded_by("import torchmoments")
+
+
+def test_a_step_does_not_load_the_compiler_of_torch():
+    step = """
+import torch, torchmoments as tm
+model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1))
+site = tm.attach(model, tm.MoEx(p=1.0), at="0", seed=0)
+with site.mixing(2) as plan:
+    output = model(torch.randn(2, 3, 4, 4)).mean((2, 3))
+tm.mixed_loss(torch.nn.functional.cross_entropy, output, torch.tensor([0, 1]), plan).backward()
+"""
+    loaded = modules_loaded_by(step)
+    assert "torch.nn" in loaded
+    assert "torch._dynamo" not in loaded
 
 
 @pytest.mark.parametrize("module", ["mixers.crossnorm", "site", "ops", "layers"])

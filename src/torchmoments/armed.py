@@ -87,7 +87,6 @@ class Armed:
         self.plan.was_used = True
         return self.plan
 
-    @torch._dynamo.assume_constant_result  # type: ignore[untyped-decorator]
     def _note_compiled(self, place: str) -> bool:
         """Runs while the compiler traces: a compiled place cannot say at run time that it ran."""
         self.compiled.add(place)
@@ -128,3 +127,7 @@ def _recomputing_node() -> Any:
                 node = ctx
         frame = frame.f_back
     return node
+
+
+# What `torch.compiler.assume_constant_result` sets, whose import takes a second that most users never need.
+Armed._note_compiled._dynamo_marked_constant = True  # type: ignore[attr-defined]

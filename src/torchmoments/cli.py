@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from torchmoments.lab.imports import without_collector
+
 if TYPE_CHECKING:
     from torchmoments.lab.bench.config import Op, Step
     from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
@@ -75,8 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _compare(config: "CompareConfig") -> int:
-    from torchmoments.lab.comparison import compare
-    from torchmoments.lab.report.terminal import of_comparison
+    with without_collector():
+        from torchmoments.lab.comparison import compare
+        from torchmoments.lab.report.terminal import of_comparison
 
     summary = _resumable(config.out, lambda progress: compare(config, progress, _print))
     _print(*of_comparison(summary), "", config.out / "report.html")
@@ -84,9 +87,10 @@ def _compare(config: "CompareConfig") -> int:
 
 
 def _sweep(config: "SweepConfig") -> int:
-    from torchmoments.lab.report.terminal import of_tables
-    from torchmoments.lab.sweep.report import tables
-    from torchmoments.lab.sweep.sweep import sweep
+    with without_collector():
+        from torchmoments.lab.report.terminal import of_tables
+        from torchmoments.lab.sweep.report import tables
+        from torchmoments.lab.sweep.sweep import sweep
 
     summary = _resumable(config.out, lambda progress: sweep(config, progress))
     _print(*of_tables(tables(summary)), *summary["conclusion"], "", config.out / "sweep.png")
@@ -94,9 +98,10 @@ def _sweep(config: "SweepConfig") -> int:
 
 
 def _probe(config: "ProbeConfig") -> int:
-    from torchmoments.lab.probe.probe import probe
-    from torchmoments.lab.probe.report import table
-    from torchmoments.lab.report.terminal import of_tables
+    with without_collector():
+        from torchmoments.lab.probe.probe import probe
+        from torchmoments.lab.probe.report import table
+        from torchmoments.lab.report.terminal import of_tables
 
     summary = _resumable(config.out, lambda progress: probe(config, progress))
     _print(*of_tables([table(summary, config.norms)]), *summary["conclusion"], "", config.out / "probe.png")
@@ -104,7 +109,8 @@ def _probe(config: "ProbeConfig") -> int:
 
 
 def _inspect(config: "InspectConfig") -> int:
-    from torchmoments.lab.inspect.inspect import inspect
+    with without_collector():
+        from torchmoments.lab.inspect.inspect import inspect
 
     try:
         _print(*inspect(config))
@@ -115,8 +121,9 @@ def _inspect(config: "InspectConfig") -> int:
 
 
 def _train(config: "SingleConfig") -> int:
-    from torchmoments.lab.prepare import silent
-    from torchmoments.lab.single import is_first_rank, train_once
+    with without_collector():
+        from torchmoments.lab.prepare import silent
+        from torchmoments.lab.single import is_first_rank, train_once
 
     first = is_first_rank()
     try:
@@ -137,7 +144,8 @@ def _train(config: "SingleConfig") -> int:
 
 
 def _places(config: "PlacesConfig") -> int:
-    from torchmoments.lab.places import list_places
+    with without_collector():
+        from torchmoments.lab.places import list_places
 
     _print(*list_places(config))
     return 0

@@ -1,6 +1,7 @@
 """A mixer attached to places of an unmodified model, and the plans that switch it on for a step."""
 
 import os
+import sys
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -168,9 +169,9 @@ class Site:
         if self.mixer.places_per_step is None:
             return {name: mixer.draw(batch_size, groups=groups, generator=self._generator) for name in self.places}
         draws = [mixer.draw(batch_size, groups=groups, generator=self._generator)]
-        # The coin has been tossed; the other places follow it.
-        follower = mixer if mixer.per_sample else mixer.with_p(1.0)
         for _ in range(min(self.mixer.places_per_step, len(self.places)) - 1):
+            # The coin has been tossed; the other places follow it.
+            follower = mixer if mixer.per_sample else mixer.with_p(1.0)
             draws.append(follower.draw(batch_size, groups=groups, generator=self._generator))
         (choice,) = child_generators(self._generator, 1)
         chosen = torch.randperm(len(self.places), generator=choice).tolist()[: len(draws)]
@@ -352,7 +353,9 @@ def _seed_of_rank(seed: int | None, places: Sequence[str]) -> int:
 
 
 def _check_not_compiled(model: nn.Module, names: list[str]) -> None:
-    compiled_type = torch._dynamo.eval_frame.OptimizedModule
+    # Imported by the first torch.compile; without it there is no compiled model, and its import takes a second.
+    compiler = sys.modules.get("torch._dynamo")
+    compiled_type = () if compiler is None else compiler.eval_frame.OptimizedModule
     for name in names:
         path = name.split(".")
         for depth in range(len(path) + 1):

@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 from dataclasses import dataclass
@@ -30,3 +31,22 @@ def test_a_run_that_kills_its_worker_fails_and_the_others_go_on(tmp_path):
     assert [name for name, reason in finished if reason is not None] == ["bad"]
     assert "worker process died" in (tmp_path / "failure").read_text()
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c", "failure"}
+
+
+@dataclass(frozen=True)
+class CountsWhatTheCollectorLeavesOut:
+    folder: Path
+
+    def train(self):
+        return str(gc.get_freeze_count())
+
+    def record_failure(self, reason):
+        raise AssertionError(reason)
+
+
+def test_the_collector_of_a_worker_leaves_out_what_was_imported(tmp_path):
+    counts = []
+    run = CountsWhatTheCollectorLeavesOut(tmp_path)
+    train_all([run, run], 2, lambda run, count: counts.append(int(count)))
+    assert min(counts) > 100_000
+    assert gc.get_freeze_count() == 0

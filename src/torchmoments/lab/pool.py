@@ -5,8 +5,6 @@ A worker that dies takes only its own run with it, and a worker ends by itself w
 
 import os
 import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -18,6 +16,7 @@ from typing import Protocol, Self
 from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
 
+from torchmoments.lab import worker
 from torchmoments.lab.config import TrainConfig
 from torchmoments.lab.training.device import all_devices
 
@@ -87,7 +86,7 @@ def train_all(runs: Sequence[Job], workers: int, finished: Finished) -> None:
 def _train_until_a_worker_dies(waiting: deque[Job], workers: int, finished: Finished) -> list[Job]:
     """Take runs from `waiting` until it is empty; the runs that were training when a worker died, [] if none did."""
     training: dict[Future[str | None], Job] = {}
-    pool = ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(workers, initializer=worker.start, initargs=(os.getpid(),))
     try:
         while waiting or training:
             # Never more than there are workers: what is submitted is what is training.
@@ -128,15 +127,3 @@ def _interrupt_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _start_worker(parent: int) -> None:
-    """In a worker: leave Ctrl-C to the parent, and end when the parent has ended, however that happened."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(0.25)
-    os._exit(1)

@@ -1,0 +1,25 @@
+"""A process that trains runs for another one: what it does first, and when it ends."""
+
+import os
+import signal
+import threading
+import time
+
+from torchmoments.lab.imports import without_collector
+
+
+def start(parent: int) -> None:
+    """Leave Ctrl-C to the parent, end when the parent has ended, however that happened, and import what runs need."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    with without_collector():
+        # PyTorch imports its compiler with the first optimizer.
+        import torch._dynamo  # noqa: F401
+
+        import torchmoments.lab.runs  # noqa: F401
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.25)
+    os._exit(1)
