@@ -95,6 +95,20 @@ def test_step_gives_ratios_to_plain(tmp_path):
     assert (tmp_path / "step.png").stat().st_size > 5000
 
 
+def test_step_knows_the_least_that_a_change_of_features_costs(tmp_path, monkeypatch):
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
+    multiplied = []
+    right = step._multiply
+    monkeypatch.setattr(step, "_multiply", lambda *call: multiplied.append(call[0]) or right(*call))
+    config = Step(
+        **{**TINY_STEP, "others": ("multiply",)}, methods=("moex:at=layer1", "labels"), out=tmp_path / "s.csv"
+    )
+    found = list(run(config))
+    assert [row["contestant"] for row in found] == ["plain", "moex:at=layer1", "labels", "multiply"]
+    assert {type(module).__name__ for module in multiplied} == {"Block"}
+    assert {row["malloc"] for row in found} == {"MALLOC_ARENA_MAX=2"}
+
+
 def test_step_mixes_the_images_too_where_the_method_does(tmp_path, monkeypatch):
     pytest.importorskip("torchvision")
     seen = {}
@@ -177,6 +191,7 @@ sys.exit(main(["step", "--batch", "4", "--repeats", "3", "--others", "--out", {s
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert "profiler" not in done.stderr
     printed = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert [row["contestant"] for row in printed] == ["plain", "moex"]
     assert len(rows.read(tmp_path / "s.csv")) == 2

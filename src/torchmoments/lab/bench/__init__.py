@@ -5,6 +5,7 @@ machine: `python -m torchmoments.lab.bench op --help`. The figure needs matplotl
 """
 
 import importlib.util
+import os
 from collections.abc import Iterator
 
 from torchmoments.lab.bench.config import Op, Step
@@ -18,6 +19,8 @@ def run(config: Op | Step) -> Iterator[dict[str, str | int | float | None]]:
         ImportError: the package of the model is not installed.
         RuntimeError: what was to be timed is wrong.
     """
+    # Before PyTorch is imported: its profiler, which counts the memory, writes to standard error otherwise.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     from torchmoments.lab.bench import op, rows, step
 
     config.check()

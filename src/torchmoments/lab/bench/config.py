@@ -67,8 +67,9 @@ class Step:
     """Number of classes."""
     methods: tuple[str, ...] = ("moex",)
     """Methods, as in `torchmoments compare`, always at p = 1. The place is the model's usual one unless at= says it."""
-    others: tuple[str, ...] = ("timm-mixup", "timm-cutmix", "torchvision-mixup", "torchvision-cutmix")
-    """Input mixers of other packages; those that are not installed are left out."""
+    others: tuple[str, ...] = ("multiply", "timm-mixup", "timm-cutmix", "torchvision-mixup", "torchvision-cutmix")
+    """multiply: the features at the first method's place times a number, the least that a change of features can cost.
+    And input mixers of other packages; those that are not installed are left out."""
     precision: str = "32"
     """32, bf16-mixed or 16-mixed."""
     compile: bool = False

@@ -62,7 +62,7 @@ def _op_panel(axes: Axes, rows: Sequence[Row]) -> None:
 def write_step(path: Path, rows: Sequence[Row]) -> None:
     """One panel a setting; a bar a contestant: the step's time as a ratio to plain, with quartiles."""
     rows = _of_newest_device(rows)
-    keys = ("model", "batch", "precision", "compiled", "layout")
+    keys = ("model", "batch", "precision", "compiled", "layout", "malloc")
     panels = list(dict.fromkeys(tuple(row[key] for key in keys) for row in rows))
     figure = Figure(figsize=(8, 0.9 + 2.3 * len(panels)), layout="constrained")
     for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
@@ -72,7 +72,8 @@ def write_step(path: Path, rows: Sequence[Row]) -> None:
             row = _newest(mine, contestant=name)
             assert row is not None
             ratio, low, high = (100 * float(row[key] or 1) - 100 for key in ("ratio", "ratio_q1", "ratio_q3"))
-            colour = _OTHERS if str(name).startswith(("timm-", "torchvision-")) else _OURS
+            others = {"timm": _OTHERS, "torchvision": _OTHERS, "multiply": _GREY}
+            colour = others.get(str(name).partition("-")[0], _OURS)
             axes.barh(place, ratio, 0.6, color=colour)
             axes.plot([low, high], [place, place], color="black", linewidth=1.2)
             axes.text(
@@ -90,8 +91,9 @@ def write_step(path: Path, rows: Sequence[Row]) -> None:
         plain = _newest(mine, contestant="plain")
         speed = "" if plain is None else f": plain {float(plain['ms'] or 0):.4g} ms"
         compiled = ", compiled" if panel[3] == "True" else ""
+        malloc = f"\n{panel[5]}" if panel[5] else ""
         axes.set_title(
-            f"{panel[0]}, batch {panel[1]}, {panel[2]}, {panel[4]}{compiled}{speed}",
+            f"{panel[0]}, batch {panel[1]}, {panel[2]}, {panel[4]}{compiled}{speed}{malloc}",
             fontsize=10,
             loc="left",
             color=_GREY,

@@ -21,6 +21,8 @@ def machine(device: torch.device, clock: str) -> Row:
         "device": gpu or cpu_name(),
         "threads": None if gpu else torch.get_num_threads(),
         "clock": "gpu" if gpu else clock,
+        # How glibc was told to hand out memory, which decides a few percent of a step on a CPU.
+        "malloc": " ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if name[:7] == "MALLOC_"),
         "torch": torch.__version__,
         "triton": version_of("triton"),
         "torchmoments": version_of("torchmoments"),

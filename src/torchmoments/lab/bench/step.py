@@ -1,7 +1,8 @@
 """One training step of a model: plain, with our methods at p = 1, and with other packages' MixUp and CutMix.
 
 A contestant is a model with its optimizer and a function that turns images and labels into a loss. Those that mix
-images only train the plain model itself. Every ratio is to the plain step of the same round.
+images only train the plain model itself. Every ratio is to the plain step of the same round. `multiply` does as
+little with the features as can be done: no method that changes them can cost less.
 """
 
 import copy
@@ -187,15 +188,24 @@ def _images_and_trainers(config: Step, device: torch.device) -> tuple["_Images",
             places = method.at or usual_places(method.mixer, mixed) or (default_place(mixed, images[0][0][:2]),)
         # Attach before compiling.
         trainers[method.word] = Trainer(mixed, Ours(mixed, method, places, config.classes), config, device)
+    sites = [trainer.loss.site for trainer in trainers.values() if isinstance(trainer.loss, Ours) and trainer.loss.site]
+    if "multiply" in config.others and sites:
+        multiplied = copy.deepcopy(model)
+        multiplied.get_submodule(sites[0].places[0]).register_forward_hook(_multiply)
+        trainers["multiply"] = Trainer(multiplied, Plain(), config, device)
     plain = Trainer(model, Plain(), config, device)
     for name in config.others:
         package, _, kind = name.partition("-")
-        if importlib.util.find_spec(package) is None:
+        if not kind or importlib.util.find_spec(package) is None:
             continue
         other: Loss = (OfTimm if package == "timm" else OfTorchvision)(kind, config.classes)
         trainers[name] = copy.copy(plain)
         trainers[name].loss = other
     return images, {"plain": plain, **trainers}
+
+
+def _multiply(module: nn.Module, arguments: Any, output: Tensor) -> Tensor:
+    return 1.001 * output
 
 
 class _Images:
