@@ -66,6 +66,8 @@ def test_a_wrong_request_is_one_sentence_and_writes_nothing(refused, flags, sent
         (["--devices", "0"], "devices needs at least 1"),
         (["--threads", "0"], "threads needs at least 1"),
         (["--seed", "-1"], "seed needs at least 0"),
+        (["--data", "folder:"], "data needs a folder of images; got none. Write folder:PATH."),
+        (["--method", "moex:at=steam"], "All names: `torchmoments places`."),
         (["--batch-size", "3", "--devices", "2"], "batch_size needs 2 images for each of 2 devices; got 3"),
     ],
 )
@@ -78,6 +80,8 @@ def test_train_says_what_came_of_it(tmp_path, call):
     code, said, complaint = call("train", *flags)
     assert (code, complaint) == (0, "")
     assert "Features are mixed after 'stem' of small" in said
+    _, said, _ = call("train", *flags[:-1], str(tmp_path / "labels"), "--method", "labels")
+    assert "Features are mixed" not in said
     assert "% after 1 epochs" in said
     code, said, complaint = call("train", *flags[:-1], str(tmp_path / "hot"), "--lr", "1e30", "--epochs", "30")
     assert code == 1

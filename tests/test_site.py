@@ -312,8 +312,14 @@ def test_labels_that_were_never_mixed_are_warned_about():
     site = tm.attach(model, tm.MoEx(p=1), at="stem")
     with site.mixing(8):
         model(X)
-    with pytest.warns(UserWarning, match="its labels were not"):
+    with pytest.warns(UserWarning, match="its labels were not") as warned:
         site.draw(8)
+    assert warned[0].filename == __file__
+    with site.mixing(8):
+        model(X)
+    with pytest.warns(UserWarning, match="its labels were not") as warned, site.mixing(8):
+        model(X)
+    assert warned[0].filename == __file__
 
 
 def test_labels_of_a_plan_that_no_model_used_are_warned_about():

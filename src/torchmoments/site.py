@@ -4,8 +4,7 @@ import os
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -142,6 +141,9 @@ class Site:
                 what is not drawn.
             RuntimeError: the site is detached, or has a schedule and does not know its progress.
         """
+        return self._plan(batch_size, groups)
+
+    def _plan(self, batch_size: int, groups: Groups | None) -> Plan | None:
         check_batch_size(batch_size)
         if not self._handles:
             raise RuntimeError(
@@ -193,12 +195,9 @@ class Site:
             )
         return _Using(self, plan)
 
-    @contextmanager
-    def mixing(self, batch_size: int, *, groups: Groups | None = None) -> Iterator[Plan | None]:
+    def mixing(self, batch_size: int, *, groups: Groups | None = None) -> "_Using":
         """`draw` and `using` in one: `with site.mixing(len(x)) as plan:`."""
-        plan = self.draw(batch_size, groups=groups)
-        with self.using(plan):
-            yield plan
+        return _Using(self, self._plan(batch_size, groups))
 
     def detach(self) -> None:
         """Take the mixer off the model. Call it after the last backward."""
@@ -228,7 +227,7 @@ class Site:
             warnings.warn(
                 "the features of the last step were mixed, its labels were not. Use torchmoments.mixed_loss(criterion, "
                 "output, target, plan), or plan.terms by hand.",
-                stacklevel=3,
+                stacklevel=4,
             )
 
 

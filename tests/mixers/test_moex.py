@@ -81,6 +81,10 @@ def test_repr_evaluates_back(mixer):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        ({"norm": (0, 1)}, "without the batch axis 0; got \\(0, 1\\)"),
+        ({"norm": (1, 1)}, "distinct axes"),
+        ({"per_sample": 3}, "per_sample needs True or False; got 3"),
+        ({"positive_only": "yes"}, "positive_only needs True or False; got 'yes'"),
         ({"p": 1.1}, "p needs a number from 0 to 1; got 1.1"),
         ({"p": float("nan")}, "p needs a number from 0 to 1; got nan"),
         ({"lam": -0.1}, "lam needs a number"),

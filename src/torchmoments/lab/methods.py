@@ -64,6 +64,10 @@ class Method:
         return isinstance(self.mixer, tm.MoEx) and self.at is None
 
     @property
+    def changes_features(self) -> bool:
+        return self.mixer is not None and not isinstance(self.mixer, LabelsOnly)
+
+    @property
     def pairs_classes(self) -> bool:
         """Whether partners depend on the classes."""
         return getattr(self.mixer, "partner", None) in NEED_GROUPS
@@ -132,6 +136,8 @@ def _with_part(method: Method, part: str) -> Method:
     known: dict[str, Field[Any] | None] = {option.name: option for option in fields(kind) if option.name != "kind"}  # type: ignore[arg-type]
     if name in MIXERS:
         known["at"] = None
+    if colon and not text:
+        raise ValueError(f"method {word!r} needs options after the colon; got none. Write {name}, or {name}:p=0.5.")
     values = _read_options(word, text.split(",") if colon else [], known)
     at = values.pop("at", None)
     try:
@@ -147,6 +153,8 @@ def _read_options(word: str, parts: list[str], known: Mapping[str, "Field[Any] |
     values: dict[str, object] = {}
     for part in parts:
         option, equals, value = part.partition("=")
+        if value.startswith("("):
+            raise ValueError(f"method {word!r} needs / between the values of a list; got {part!r}. Write {option}=1/3.")
         if option not in known:
             raise ValueError(f"method {word!r} has an unknown option, {option!r}. {nearest(option, known)}")
         if option in values or not (equals and value):

@@ -50,7 +50,7 @@ def prepare(
         check_files(data)
     place, new_head = check(task, methods, data)
     check_different([replace(m, at=(place,)) if m.goes_after_stem and place else m for m in methods])
-    if any(method.goes_after_stem for method in methods):
+    if any(method.goes_after_stem and method.changes_features for method in methods):
         notice(f"Features are mixed after '{place}' of {config.model}; another place: moex:at=NAME.")
     if new_head is not None:
         notice(f"{new_head}.")

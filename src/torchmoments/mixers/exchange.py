@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torchmoments import ops
 from torchmoments.draw import Draw
-from torchmoments.mixers.mixer import Mixer, beta_weights, check_choice, check_positive
+from torchmoments.mixers.mixer import Mixer, beta_weights, check_choice, check_positive, check_switch
 from torchmoments.ops.norms import Norm, check_norm
 
 
@@ -25,6 +25,7 @@ class ExchangeMixer(Mixer):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_norm(self.norm)
+        check_switch("positive_only", self.positive_only)
         check_positive("eps", self.eps)
         if self.alpha is not None:
             check_positive("alpha", self.alpha)

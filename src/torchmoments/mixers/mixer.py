@@ -110,6 +110,7 @@ class Mixer(ABC):
     def __post_init__(self) -> None:
         check_fraction("p", self.p)
         check_partner(self.partner)
+        check_switch("per_sample", self.per_sample)
 
     def __repr__(self) -> str:
         """Evaluates back to an equal mixer; a function for partners stands by its name."""
@@ -150,6 +151,12 @@ def check_positive(name: str, value: float) -> None:
     """Raise ValueError unless `value` is a finite number over 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise ValueError(f"{name} needs a number over 0; got {value!r}.")
+
+
+def check_switch(name: str, value: bool) -> None:
+    """Raise ValueError unless `value` is True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} needs True or False; got {value!r}.")
 
 
 def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:

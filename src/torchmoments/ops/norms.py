@@ -40,6 +40,8 @@ def check_norm(norm: Norm) -> None:
         _word_and_size(norm)
     elif not (isinstance(norm, tuple) and norm and all(type(axis) is int for axis in norm)):
         raise ValueError(f"norm needs one of {WORDS}; got {norm!r}.")
+    elif 0 in norm or len(set(norm)) < len(norm):
+        raise _not_axes(norm)
 
 
 def group(x: Tensor, norm: Norm, channel_dim: int = 1) -> Grouped:
@@ -103,10 +105,14 @@ def _axes_of_view(x: Tensor, norm: tuple[int, ...], channel_dim: int) -> tuple[i
     check_norm(norm)
     axes = sorted({axis % x.ndim for axis in norm if -x.ndim <= axis < x.ndim})
     if len(axes) != len(norm) or axes[0] == 0:
-        raise ValueError(
-            f"norm needs distinct axes of the features, without the batch axis 0; got {norm!r} for features of "
-            f"shape {list(x.shape)}. Frequency-wise moments of [B, C, F, T] are norm=(1, 3)."
-        )
+        raise _not_axes(norm, f" for features of shape {list(x.shape)}")
     moved = list(range(x.ndim))
     moved.insert(1, moved.pop(channel_dim))
     return tuple(sorted(moved.index(axis) for axis in axes))
+
+
+def _not_axes(norm: tuple[int, ...], features: str = "") -> ValueError:
+    return ValueError(
+        f"norm needs distinct axes of the features, without the batch axis 0; got {norm!r}{features}. "
+        "Frequency-wise moments of [B, C, F, T] are norm=(1, 3)."
+    )

@@ -46,7 +46,9 @@ def load_folder(name: str) -> Data:
         ValueError: the folder is missing, empty or of one class, or train and test differ in their classes.
     """
     path = Path(name).expanduser()
-    if not name or not path.is_dir():
+    if not name:
+        raise ValueError("data needs a folder of images; got none. Write folder:PATH.")
+    if not path.is_dir():
         raise ValueError(f"data needs a folder of images; got '{path}', which does not exist. Write folder:PATH.")
     halves = [half for half in ("test", "val") if (path / half).is_dir()]
     if (path / "train").is_dir() and halves:
