@@ -65,7 +65,8 @@ def write_step(path: Path, rows: Sequence[Row]) -> None:
     keys = ("model", "batch", "precision", "compiled", "layout", "malloc")
     panels = list(dict.fromkeys(tuple(row[key] for key in keys) for row in rows))
     figure = Figure(figsize=(8, 0.9 + 2.3 * len(panels)), layout="constrained")
-    for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
+    every = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
+    for axes, panel in zip(every, panels, strict=True):
         mine = [row for row in rows if tuple(row[key] for key in keys) == panel]
         names = [name for name in dict.fromkeys(row["contestant"] for row in mine) if name != "plain"]
         for place, name in enumerate(names):
@@ -86,8 +87,6 @@ def write_step(path: Path, rows: Sequence[Row]) -> None:
         axes.axvline(0, color=_GREY, linewidth=1)
         axes.set_yticks(range(len(names)), [str(name) for name in names], fontsize=9)
         axes.invert_yaxis()
-        low, high = axes.get_xlim()
-        axes.set_xlim(low, high + 0.35 * (high - low))
         plain = _newest(mine, contestant="plain")
         speed = "" if plain is None else f": plain {float(plain['ms'] or 0):.4g} ms"
         compiled = ", compiled" if panel[3] == "True" else ""
@@ -99,6 +98,8 @@ def write_step(path: Path, rows: Sequence[Row]) -> None:
             color=_GREY,
         )
         _bare(axes)
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high + 0.35 * (high - low))
     axes.set_xlabel("training step, % slower than plain (median and quartiles of the ratio in the same round)")
     figure.suptitle(_where(rows), fontsize=10)
     _save(figure, path)
