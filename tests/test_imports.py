@@ -23,7 +23,7 @@ FLOORS = [
     {"cli"},
 ]
 LAB_FLOORS = [
-    {"config", "files", "imports", "lock", "machine", "inputs", "statistics"},
+    {"config", "files", "inputs", "lock", "machine", "process", "statistics"},
     {"function", "command", "recipes", "methods", "metrics"},
     {"data", "models"},
     {"training", "report", "bench"},

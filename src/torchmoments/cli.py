@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from torchmoments.lab.imports import without_collector
+from torchmoments.lab.process import keep_memory, without_collector
 
 if TYPE_CHECKING:
     from torchmoments.lab.bench.config import Op, Step
@@ -125,6 +125,7 @@ def _train(config: "SingleConfig") -> int:
         from torchmoments.lab.prepare import silent
         from torchmoments.lab.single import is_first_rank, train_once
 
+    keep_memory()
     first = is_first_rank()
     try:
         with _progress("epochs", quiet=not first) as progress:
@@ -178,6 +179,7 @@ def _resumable(out: Path, work: Callable[[Progress], dict[str, Any]]) -> dict[st
     """Do the work under a progress bar; Ctrl-C ends the process, and says what is kept."""
     from torchmoments.lab.comparison import count_complete
 
+    keep_memory()
     try:
         with _progress("runs") as progress:
             return work(progress)

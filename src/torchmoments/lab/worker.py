@@ -5,13 +5,14 @@ import signal
 import threading
 import time
 
-from torchmoments.lab.imports import without_collector
+from torchmoments.lab.process import keep_memory, without_collector
 
 
 def start(parent: int) -> None:
     """Leave Ctrl-C to the parent, end when the parent has ended, however that happened, and import what runs need."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    keep_memory()
     with without_collector():
         # PyTorch imports its compiler with the first optimizer.
         import torch._dynamo  # noqa: F401
