@@ -21,13 +21,14 @@ _OURS, _OTHERS, _GREY = "#D55E00", "#56B4E9", "#555555"
 
 
 def write_op(path: Path, rows: Sequence[Row]) -> None:
-    """One panel a shape and dtype; a group of bars a norm and layout: forward + backward as a multiple of the limit."""
+    """A panel for a shape, dtype and malloc; bars for a norm and layout: both directions, in multiples of the limit."""
     rows = [row for row in _of_newest_device(rows) if row["direction"] == "both"]
-    panels = list(dict.fromkeys((row["shape"], row["dtype"]) for row in rows))
+    keys = ("shape", "dtype", "malloc")
+    panels = list(dict.fromkeys(tuple(row[key] for key in keys) for row in rows))
     figure = Figure(figsize=(8, 0.9 + 2.6 * len(panels)), layout="constrained")
     for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
-        _op_panel(axes, [row for row in rows if (row["shape"], row["dtype"]) == panel])
-        axes.set_title(f"{panel[0]}, {panel[1]}", fontsize=10, loc="left", color=_GREY)
+        _op_panel(axes, [row for row in rows if tuple(row[key] for key in keys) == panel])
+        axes.set_title(f"{panel[0]}, {panel[1]}{_below(panel[2])}", fontsize=10, loc="left", color=_GREY)
     figure.suptitle(
         "Exchange, forward + backward: time as a multiple of the limit\n"
         f"(5 tensors of the features' size at the speed of a copy); {_where(rows)}",
@@ -90,9 +91,8 @@ def write_step(path: Path, rows: Sequence[Row]) -> None:
         plain = _newest(mine, contestant="plain")
         speed = "" if plain is None else f": plain {float(plain['ms'] or 0):.4g} ms"
         compiled = ", compiled" if panel[3] == "True" else ""
-        malloc = f"\n{panel[5]}" if panel[5] else ""
         axes.set_title(
-            f"{panel[0]}, batch {panel[1]}, {panel[2]}, {panel[4]}{compiled}{speed}{malloc}",
+            f"{panel[0]}, batch {panel[1]}, {panel[2]}, {panel[4]}{compiled}{speed}{_below(panel[5])}",
             fontsize=10,
             loc="left",
             color=_GREY,
@@ -103,6 +103,10 @@ def write_step(path: Path, rows: Sequence[Row]) -> None:
     axes.set_xlabel("training step, % slower than plain (median and quartiles of the ratio in the same round)")
     figure.suptitle(_where(rows), fontsize=10)
     _save(figure, path)
+
+
+def _below(malloc: object) -> str:
+    return f"\n{malloc}" if malloc else ""
 
 
 def _of_newest_device(rows: Sequence[Row]) -> list[Row]:
