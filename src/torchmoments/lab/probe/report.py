@@ -137,7 +137,7 @@ def figure(summary: dict[str, Any], norms: Sequence[str]) -> Figure:
     ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlabel("error, %; mean over seeds with 95% CI", color=MUTED)
+    axes.set_xlabel("error, %, on a logarithmic axis; mean over seeds with 95% CI", color=MUTED)
     return drawn
 
 
