@@ -75,6 +75,10 @@ def test_a_wrong_request_to_train_is_one_sentence_and_writes_nothing(refused, fl
     assert sentence in refused("train", *flags)
 
 
+def test_a_place_that_is_not_there_is_looked_up_by_a_command(refused):
+    assert "Nearest: 'stem'. All names: `torchmoments places`." in refused("probe", "--at", "steam")
+
+
 def test_train_says_what_came_of_it(tmp_path, call):
     flags = ["--train-size", "40", "--epochs", "1", "--width", "4", "--out", str(tmp_path / "out")]
     code, said, complaint = call("train", *flags)

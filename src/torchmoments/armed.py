@@ -92,6 +92,9 @@ class Armed:
         self.compiled.add(place)
         return True
 
+    # What `torch.compiler.assume_constant_result` sets, whose import takes a second that most users never need.
+    _note_compiled._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
     def _plan_of_recomputation(self) -> Plan | None:
         number = _recomputing_node()._sequence_nr()
         if number < self.forgotten:
@@ -127,7 +130,3 @@ def _recomputing_node() -> Any:
                 node = ctx
         frame = frame.f_back
     return node
-
-
-# What `torch.compiler.assume_constant_result` sets, whose import takes a second that most users never need.
-Armed._note_compiled._dynamo_marked_constant = True  # type: ignore[attr-defined]

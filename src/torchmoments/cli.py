@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain("The command line needs the lab. Install it with: pip install 'torchmoments[lab]'")
         return 2
     except ValueError as error:
-        _complain(str(error))
+        # Whoever types a command has no Python to call.
+        _complain(str(error).replace("torchmoments.places(model)", "`torchmoments places`"))
         return 2
     except BrokenPipeError:
         # Whoever read our output has gone, as `| head` does; nor can the interpreter flush it at its end.

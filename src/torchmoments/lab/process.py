@@ -24,13 +24,18 @@ def without_collector() -> Iterator[None]:
         gc.enable()
 
 
+def malloc_settings() -> dict[str, str]:
+    """What the environment tells glibc's malloc."""
+    return {name: value for name, value in sorted(os.environ.items()) if name.startswith("MALLOC_")}
+
+
 def keep_memory() -> None:
     """Let malloc keep what is freed, for the next step.
 
     glibc gives large blocks back to the system, which clears their pages when they are asked for again: a tenth of the
     time of a training step on a CPU. Nothing is done elsewhere, or where the environment has settings of its own.
     """
-    if any(name.startswith("MALLOC_") for name in os.environ):
+    if malloc_settings():
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:

@@ -18,16 +18,17 @@ COLOURS = {
     "triton": "#D55E00",
 }
 _OURS, _OTHERS, _GREY = "#D55E00", "#56B4E9", "#555555"
+_NOT_OURS = {"timm": _OTHERS, "torchvision": _OTHERS, "multiply": _GREY}
 
 
 def write_op(path: Path, rows: Sequence[Row]) -> None:
     """A panel for a shape, dtype and malloc; bars for a norm and layout: both directions, in multiples of the limit."""
     rows = [row for row in _of_newest_device(rows) if row["direction"] == "both"]
-    keys = ("shape", "dtype", "malloc")
-    panels = list(dict.fromkeys(tuple(row[key] for key in keys) for row in rows))
+    panels = _grouped(rows, "shape", "dtype", "malloc")
     figure = Figure(figsize=(8, 0.9 + 2.6 * len(panels)), layout="constrained")
-    for axes, panel in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
-        _op_panel(axes, [row for row in rows if tuple(row[key] for key in keys) == panel])
+    every = figure.subplots(len(panels), squeeze=False)[:, 0]
+    for axes, (panel, mine) in zip(every, panels.items(), strict=True):
+        _op_panel(axes, mine)
         axes.set_title(f"{panel[0]}, {panel[1]}{_below(panel[2])}", fontsize=10, loc="left", color=_GREY)
     figure.suptitle(
         "Exchange, forward + backward: time as a multiple of the limit\n"
@@ -63,19 +64,16 @@ def _op_panel(axes: Axes, rows: Sequence[Row]) -> None:
 def write_step(path: Path, rows: Sequence[Row]) -> None:
     """One panel a setting; a bar a contestant: the step's time as a ratio to plain, with quartiles."""
     rows = _of_newest_device(rows)
-    keys = ("model", "batch", "precision", "compiled", "layout", "malloc")
-    panels = list(dict.fromkeys(tuple(row[key] for key in keys) for row in rows))
+    panels = _grouped(rows, "model", "batch", "precision", "compiled", "layout", "malloc")
     figure = Figure(figsize=(8, 0.9 + 2.3 * len(panels)), layout="constrained")
     every = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
-    for axes, panel in zip(every, panels, strict=True):
-        mine = [row for row in rows if tuple(row[key] for key in keys) == panel]
+    for axes, (panel, mine) in zip(every, panels.items(), strict=True):
         names = [name for name in dict.fromkeys(row["contestant"] for row in mine) if name != "plain"]
         for place, name in enumerate(names):
             row = _newest(mine, contestant=name)
             assert row is not None
             ratio, low, high = (100 * float(row[key] or 1) - 100 for key in ("ratio", "ratio_q1", "ratio_q3"))
-            others = {"timm": _OTHERS, "torchvision": _OTHERS, "multiply": _GREY}
-            colour = others.get(str(name).partition("-")[0], _OURS)
+            colour = _NOT_OURS.get(str(name).partition("-")[0], _OURS)
             axes.barh(place, ratio, 0.6, color=colour)
             axes.plot([low, high], [place, place], color="black", linewidth=1.2)
             axes.text(
@@ -107,6 +105,14 @@ def write_step(path: Path, rows: Sequence[Row]) -> None:
 
 def _below(malloc: object) -> str:
     return f"\n{malloc}" if malloc else ""
+
+
+def _grouped(rows: Sequence[Row], *keys: str) -> dict[tuple[object, ...], list[Row]]:
+    """The rows of each panel, by what they share."""
+    panels: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        panels.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return panels
 
 
 def _of_newest_device(rows: Sequence[Row]) -> list[Row]:

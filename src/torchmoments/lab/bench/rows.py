@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from torchmoments.lab.machine import cpu_name, version_of
+from torchmoments.lab.process import malloc_settings
 
 Row = dict[str, str | int | float | None]
 
@@ -22,7 +23,7 @@ def machine(device: torch.device, clock: str) -> Row:
         "threads": None if gpu else torch.get_num_threads(),
         "clock": "gpu" if gpu else clock,
         # How glibc was told to hand out memory, which decides a few percent of a step on a CPU.
-        "malloc": " ".join(f"{name}={value}" for name, value in sorted(os.environ.items()) if name[:7] == "MALLOC_"),
+        "malloc": " ".join(f"{name}={value}" for name, value in malloc_settings().items()),
         "torch": torch.__version__,
         "triton": version_of("triton"),
         "torchmoments": version_of("torchmoments"),

@@ -179,6 +179,7 @@ def _images_and_trainers(config: Step, device: torch.device) -> tuple["_Images",
     model = built.module.to(device, memory_format=layout)  # type: ignore[call-overload]
     images = _Images(config, built.input, device)
     trainers: dict[str, Trainer] = {}
+    sites: list[tm.Site] = []
     for method in parse_methods(config.methods):
         if method.mixer is None and method.inputs is None:
             continue
@@ -187,20 +188,21 @@ def _images_and_trainers(config: Step, device: torch.device) -> tuple["_Images",
         if method.mixer is not None:
             places = method.at or usual_places(method.mixer, mixed) or (default_place(mixed, images[0][0][:2]),)
         # Attach before compiling.
-        trainers[method.word] = Trainer(mixed, Ours(mixed, method, places, config.classes), config, device)
-    sites = [trainer.loss.site for trainer in trainers.values() if isinstance(trainer.loss, Ours) and trainer.loss.site]
-    if "multiply" in config.others and sites:
-        multiplied = copy.deepcopy(model)
-        multiplied.get_submodule(sites[0].places[0]).register_forward_hook(_multiply)
-        trainers["multiply"] = Trainer(multiplied, Plain(), config, device)
+        ours = Ours(mixed, method, places, config.classes)
+        trainers[method.word] = Trainer(mixed, ours, config, device)
+        if ours.site is not None:
+            sites.append(ours.site)
     plain = Trainer(model, Plain(), config, device)
     for name in config.others:
         package, _, kind = name.partition("-")
-        if not kind or importlib.util.find_spec(package) is None:
-            continue
-        other: Loss = (OfTimm if package == "timm" else OfTorchvision)(kind, config.classes)
-        trainers[name] = copy.copy(plain)
-        trainers[name].loss = other
+        if name == "multiply":
+            if sites:
+                multiplied = copy.deepcopy(model)
+                multiplied.get_submodule(sites[0].places[0]).register_forward_hook(_multiply)
+                trainers[name] = Trainer(multiplied, Plain(), config, device)
+        elif importlib.util.find_spec(package) is not None:
+            trainers[name] = copy.copy(plain)
+            trainers[name].loss = (OfTimm if package == "timm" else OfTorchvision)(kind, config.classes)
     return images, {"plain": plain, **trainers}
 
 

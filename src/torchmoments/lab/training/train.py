@@ -362,9 +362,7 @@ def _check_method(model: nn.Module, method: Method, x: Tensor) -> None:
                 model(x)
             site.detach()
     except ValueError as error:
-        # Whoever types a method's word has no Python to call.
-        sentence = str(error).replace("torchmoments.places(model)", "`torchmoments places`")
-        raise ValueError(f"method {method.word!r}: {sentence}") from error
+        raise ValueError(f"method {method.word!r}: {error}") from error
 
 
 def make_schedule(config: TrainConfig, epochs: int, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
