@@ -24,7 +24,7 @@ from torchmoments.ops import reference
 from torchmoments.ops.reference import Moments, for_samples
 
 BLOCK = 2**18  # values of a block: 1 MiB in float32
-SMALL = 2**13  # values under which autograd of the plain formula is faster on a CPU: fewer calls
+SMALL = 2**15  # values under which autograd of the plain formula is faster on a CPU: fewer calls
 
 
 def exchange(
