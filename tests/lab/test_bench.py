@@ -11,7 +11,7 @@ import torch
 
 import torchmoments as tm
 from torchmoments.cli import main
-from torchmoments.lab.bench import clock, op, rows, run, step
+from torchmoments.lab.bench import clock, figure, op, rows, run, step
 from torchmoments.lab.bench.config import Op, Step
 
 TINY_OP = {"shapes": ("4x6x5x5",), "contestants": ("published", "reference", "eager"), "repeats": 3}
@@ -47,6 +47,25 @@ def test_rows_of_a_second_time_are_added(tmp_path):
     for _ in range(2):
         list(run(config))
     assert len(rows.read(config.out)) == 2 * 9
+
+
+def test_a_figure_keeps_apart_what_ran_differently(tmp_path, monkeypatch):
+    monkeypatch.setattr(figure, "_save", lambda drawn, path: titles.extend(a.get_title("left") for a in drawn.axes))
+    config = Op(**{**TINY_OP, "norms": ("pono",), "layouts": ("contiguous",)}, out=tmp_path / "op.csv")
+    titles = []
+    for thread_count, malloc in ((1, ""), (2, ""), (2, "MALLOC_MMAP_MAX_=0")):
+        settings = {"threads": thread_count, "malloc": malloc, "clock": "cpu"}
+        monkeypatch.setattr(
+            op, "machine", lambda *_, settings=settings: rows.machine(torch.device("cpu"), "") | settings
+        )
+        titles.clear()
+        list(run(config))
+    case = "4x6x5x5, float32"
+    assert titles == [
+        f"{case}\n1 thread, CPU time",
+        f"{case}\n2 threads, CPU time",
+        f"{case}\n2 threads, CPU time\nMALLOC_MMAP_MAX_=0",
+    ]
 
 
 def test_a_wrong_contestant_is_not_timed(tmp_path, monkeypatch):

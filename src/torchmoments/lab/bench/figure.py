@@ -19,17 +19,18 @@ COLOURS = {
 }
 _OURS, _OTHERS, _GREY = "#D55E00", "#56B4E9", "#555555"
 _NOT_OURS = {"timm": _OTHERS, "torchvision": _OTHERS, "multiply": _GREY}
+_SETTING = ("threads", "clock", "malloc")
 
 
 def write_op(path: Path, rows: Sequence[Row]) -> None:
-    """A panel for a shape, dtype and malloc; bars for a norm and layout: both directions, in multiples of the limit."""
+    """A panel for a shape, dtype, setting; bars for a norm and layout: both directions, in multiples of the limit."""
     rows = [row for row in _of_newest_device(rows) if row["direction"] == "both"]
-    panels = _grouped(rows, "shape", "dtype", "malloc")
+    panels = _grouped(rows, "shape", "dtype", *_SETTING)
     figure = Figure(figsize=(8, 0.9 + 2.6 * len(panels)), layout="constrained")
     every = figure.subplots(len(panels), squeeze=False)[:, 0]
     for axes, (panel, mine) in zip(every, panels.items(), strict=True):
         _op_panel(axes, mine)
-        axes.set_title(f"{panel[0]}, {panel[1]}{_below(panel[2])}", fontsize=10, loc="left", color=_GREY)
+        axes.set_title(f"{panel[0]}, {panel[1]}{_setting(mine[-1])}", fontsize=10, loc="left", color=_GREY)
     figure.suptitle(
         "Exchange, forward + backward: time as a multiple of the limit\n"
         f"(5 tensors of the features' size at the speed of a copy); {_where(rows)}",
@@ -64,7 +65,7 @@ def _op_panel(axes: Axes, rows: Sequence[Row]) -> None:
 def write_step(path: Path, rows: Sequence[Row]) -> None:
     """One panel a setting; a bar a contestant: the step's time as a ratio to plain, with quartiles."""
     rows = _of_newest_device(rows)
-    panels = _grouped(rows, "model", "batch", "precision", "compiled", "layout", "malloc")
+    panels = _grouped(rows, "model", "batch", "precision", "compiled", "layout", *_SETTING)
     figure = Figure(figsize=(8, 0.9 + 2.3 * len(panels)), layout="constrained")
     every = figure.subplots(len(panels), squeeze=False, sharex=True)[:, 0]
     for axes, (panel, mine) in zip(every, panels.items(), strict=True):
@@ -90,7 +91,7 @@ def write_step(path: Path, rows: Sequence[Row]) -> None:
         speed = "" if plain is None else f": plain {float(plain['ms'] or 0):.4g} ms"
         compiled = ", compiled" if panel[3] == "True" else ""
         axes.set_title(
-            f"{panel[0]}, batch {panel[1]}, {panel[2]}, {panel[4]}{compiled}{speed}{_below(panel[5])}",
+            f"{panel[0]}, batch {panel[1]}, precision {panel[2]}, {panel[4]}{compiled}{speed}{_setting(mine[-1])}",
             fontsize=10,
             loc="left",
             color=_GREY,
@@ -98,13 +99,17 @@ def write_step(path: Path, rows: Sequence[Row]) -> None:
         _bare(axes)
     low, high = axes.get_xlim()
     axes.set_xlim(low, high + 0.35 * (high - low))
-    axes.set_xlabel("training step, % slower than plain (median and quartiles of the ratio in the same round)")
+    axes.set_xlabel("training step, % slower than plain in the same round: median and quartiles")
     figure.suptitle(_where(rows), fontsize=10)
     _save(figure, path)
 
 
-def _below(malloc: object) -> str:
-    return f"\n{malloc}" if malloc else ""
+def _setting(row: Row) -> str:
+    """The title's other lines: how the process ran, where it ran on a CPU."""
+    threads = f"{row['threads']} thread{'' if str(row['threads']) == '1' else 's'}" if row["threads"] else ""
+    clock = "CPU time" if row["clock"] == "cpu" else ""
+    lines = [", ".join(word for word in (threads, clock) if word), row["malloc"]]
+    return "".join(f"\n{line}" for line in lines if line)
 
 
 def _grouped(rows: Sequence[Row], *keys: str) -> dict[tuple[object, ...], list[Row]]:
@@ -124,10 +129,7 @@ def _newest(rows: Sequence[Row], **values: object) -> Row | None:
 
 
 def _where(rows: Sequence[Row]) -> str:
-    row = rows[-1]
-    threads = f", {row['threads']} thread{'' if str(row['threads']) == '1' else 's'}" if row["threads"] else ""
-    clock = ", CPU time" if row["clock"] == "cpu" else ""
-    return f"{row['device']}{threads}{clock}, torch {row['torch']}"
+    return f"{rows[-1]['device']}, torch {rows[-1]['torch']}"
 
 
 def _bare(axes: Axes) -> None:
