@@ -137,3 +137,16 @@ def test_every_public_name_is_there():
 
 def test_a_star_import_brings_the_public_names():
     assert "timm" not in loaded_by("from torchmoments import *; MoEx, attach, mixed_loss")
+
+
+def test_checking_a_request_does_not_load_the_compiler_of_torch(tmp_path):
+    check = f"""
+from pathlib import Path
+from torchmoments.lab.comparison import compare
+from torchmoments.lab.config import CompareConfig
+from torchmoments.lab.prepare import prepare
+prepare(CompareConfig(out=Path({str(tmp_path)!r})), ["none", "moex", "mixup"])
+"""
+    loaded = modules_loaded_by(check)
+    assert "sklearn" in loaded
+    assert "torch._dynamo" not in loaded

@@ -14,8 +14,8 @@ def start(parent: int) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     keep_memory()
     with without_collector():
-        # PyTorch imports its compiler with the first optimizer.
-        import torch._dynamo  # noqa: F401
+        # It imports PyTorch's compiler too, as the first optimizer would.
+        import lightning_fabric  # noqa: F401
 
         import torchmoments.lab.runs  # noqa: F401
 

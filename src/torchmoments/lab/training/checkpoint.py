@@ -3,13 +3,15 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from torchmoments.lab.lock import refuse_other_settings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Checkpoint:
         return dict(state)
 
 
-def gather(fabric: Fabric, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def gather(fabric: "Fabric", state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Byte tensors of all ranks, [ranks, ...] each; on the CPU."""
     if fabric.world_size == 1:
         return {name: tensor[None] for name, tensor in state.items()}
@@ -61,7 +63,7 @@ def _of_all_ranks(tensor: Tensor, ranks: int) -> Tensor:
     return torch.stack(gathered).cpu()
 
 
-def sum_over_ranks(fabric: Fabric, values: list[float]) -> list[float]:
+def sum_over_ranks(fabric: "Fabric", values: list[float]) -> list[float]:
     """Each number, added up over the ranks."""
     if fabric.world_size == 1:
         return values
@@ -69,6 +71,6 @@ def sum_over_ranks(fabric: Fabric, values: list[float]) -> list[float]:
     return list(torch.as_tensor(total).tolist())
 
 
-def of_rank(fabric: Fabric, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def of_rank(fabric: "Fabric", state: dict[str, Tensor]) -> dict[str, Tensor]:
     """This rank's part of what `gather` gave."""
     return {name: tensor[fabric.global_rank].clone() for name, tensor in state.items()}

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 
 from torchmoments.lab.config import TrainConfig
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def check_device(config: TrainConfig, devices: int = 1) -> torch.device:
@@ -45,8 +48,11 @@ def all_devices(config: TrainConfig) -> list[str]:
     return [str(device)]
 
 
-def make_fabric(config: TrainConfig, devices: int = 1) -> Fabric:
+def make_fabric(config: TrainConfig, devices: int = 1) -> "Fabric":
     """Fabric for one device; for several of the same kind with DDP, which share each batch."""
+    # It imports PyTorch's compiler: a second, which a process that only checks a request has no use for.
+    from lightning_fabric import Fabric
+
     device = check_device(config, devices)
     where: int | list[int] = devices
     if device.type == "cuda" and device.index is not None and devices == 1:

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
@@ -29,6 +28,9 @@ from torchmoments.lab.training.device import make_fabric, own_random_numbers
 from torchmoments.lab.training.feed import Feed
 from torchmoments.lab.training.tally import NotFiniteError, Tally
 from torchmoments.lab.training.task import Task
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def train(
     seed: int,
     data: Data,
     *,
-    fabric: Fabric | None = None,
+    fabric: "Fabric | None" = None,
     threads: int = 1,
     checkpoint: Checkpoint | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -123,7 +125,7 @@ def seeds_of(seed: int) -> Seeds:
 class Training:
     """The state of one run between two epochs."""
 
-    def __init__(self, task: Task, method: Method, seed: int, data: Data, fabric: Fabric) -> None:
+    def __init__(self, task: Task, method: Method, seed: int, data: Data, fabric: "Fabric") -> None:
         config = task.config
         # `prepare` fills them in.
         assert config.train_size is not None
