@@ -7,8 +7,12 @@ from dataclasses import replace
 import filelock
 import numpy as np
 import pytest
+from scipy import stats
 
 from torchmoments.lab.sweep.config import SweepConfig
+from torchmoments.lab.sweep.grid import Axis, Cell
+from torchmoments.lab.sweep.report import sentences
+from torchmoments.lab.sweep.summary import Outcome, Sweep, summarize
 from torchmoments.lab.sweep.sweep import steps_an_epoch, sweep
 from torchmoments.lab.training.task import Task
 from torchmoments.lab.training.train import batches
@@ -58,6 +62,35 @@ def test_the_lowest_mean_error_is_the_best(tiny):
     lowest = min(summary["cells"], key=lambda cell: cell["error_mean"])
     assert summary["best"]["values"] == lowest["values"]
     assert "torchmoments compare --methods none moex:p=" in summary["conclusion"][1]
+
+
+def test_the_best_is_compared_as_one_that_was_chosen_among_all():
+    """Two rivals with p = 0.02 each: over them Holm gives 0.04, over the three pairs of cells 0.06."""
+    around = np.array([-3, -2, -1, 0, 0, 0, 0, 1, 2, 3])
+    spread = np.sqrt(10) / stats.t.isf(0.01, df=9) / around.std(ddof=1)
+    errors = {"0": 0 * around, "0.5": 1 + spread * around, "1": 1 - spread * around}
+    outcomes = [
+        Outcome(f"moex:p={p}", {}, Cell({"p": p}, {}, f"moex:p={p}"), dict(enumerate(values.tolist())))
+        for p, values in errors.items()
+    ]
+    plain = Outcome("none", {}, None, dict.fromkeys(range(10), 2.0))
+    found = summarize(Sweep([Axis("p", tuple(errors), "option")], "none", [plain], outcomes, []))
+    assert found["best"]["values"] == {"p": "0"}
+    assert (found["best"]["rivals"], found["best"]["not_worse"]) == (2, 2)
+
+
+def test_the_conclusion_says_how_many_are_worse(tiny):
+    summary = sweep(replace(tiny, seeds=1))
+    for rivals, not_worse, sentence in [
+        (1, 0, "The other training is shown to be worse."),
+        (1, 1, "The other training is not shown to be worse."),
+        (7, 0, "Each of the other 7 trainings is shown to be worse."),
+        (7, 7, "None of the other 7 trainings is shown to be worse."),
+        (7, 6, "1 of the other 7 trainings is shown to be worse."),
+        (7, 1, "6 of the other 7 trainings are shown to be worse."),
+    ]:
+        summary["best"] |= {"rivals": rivals, "not_worse": not_worse}
+        assert sentence in sentences(summary)[0]
 
 
 def test_it_is_judged_on_training_images_and_the_test_images_are_not_there(tiny):

@@ -65,7 +65,7 @@ def sentences(summary: dict[str, Any]) -> list[str]:
         error = plus_minus(best["error_mean"], best["error_ci95"])
         said.append(f"Lowest error: {error} % with {best['method']}{_settings_of(best, summary)}.")
         if best["rivals"]:
-            said[0] += f" Of the other {best['rivals']} trainings, {best['not_worse']} are not shown to be worse."
+            said[0] += f" {_beaten(best['rivals'], best['not_worse'])}"
         if best["rivals"] and evaluate == "validation":
             said.append(
                 "The best of many looks better than it is. Judge it once on the test images: "
@@ -75,6 +75,15 @@ def sentences(summary: dict[str, Any]) -> list[str]:
         said.append(f"The runs come from {len(summary['environments'])} environments, see env.json in their folders.")
     said += map(failed, summary["failed"])
     return said
+
+
+def _beaten(rivals: int, not_worse: int) -> str:
+    if rivals == 1:
+        return f"The other training is {'not ' if not_worse else ''}shown to be worse."
+    if not_worse in (0, rivals):
+        return f"{'None' if not_worse else 'Each'} of the other {rivals} trainings is shown to be worse."
+    worse = rivals - not_worse
+    return f"{worse} of the other {rivals} trainings {'is' if worse == 1 else 'are'} shown to be worse."
 
 
 def _settings_of(best: dict[str, Any], summary: dict[str, Any]) -> str:

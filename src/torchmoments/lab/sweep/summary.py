@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -51,8 +52,8 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
             p_value, p_holm, n}]; the difference is to the reference with the same settings and seeds; p_holm counts
             cells and controls
         best: {values, method, error_mean, not_worse}: the cell with the lowest mean error, and how many of the others
-            are not shown to be worse (paired t, Holm over them, 0.05). None where training sizes or data sets are
-            compared
+            are not shown to be worse (paired t, Holm over all pairs of cells, because the best was chosen among them,
+            0.05). None where training sizes or data sets are compared
         effects: see `effects.effects`; empty where no axis has two values
         images: number that the errors are of. settings: what all runs share. environments, failed: as in a comparison.
         seconds: of training, all runs together
@@ -117,17 +118,20 @@ def _best(sweep: Sweep) -> dict[str, Any] | None:
     grid = [outcome for outcome in sweep.outcomes if outcome.cell is not None and outcome.errors]
     if not grid:
         return None
-    best = min(grid, key=lambda outcome: float(np.mean(list(outcome.errors.values()))))
-    # The same training under two combinations is no rival.
-    rivals = [outcome for outcome in grid if (outcome.word, outcome.settings) != (best.word, best.settings)]
-    p_values = holm([estimate(paired(outcome.errors, best.errors)).p_value for outcome in rivals])
+    # The same training under two combinations is no rival of itself.
+    trainings = list({(outcome.word, *outcome.settings.items()): outcome for outcome in grid}.values())
+    best = min(trainings, key=lambda outcome: float(np.mean(list(outcome.errors.values()))))
+    # Adjusted over all pairs: any of them might have become the best and a rival.
+    pairs = list(combinations(trainings, 2))
+    p_values = holm([estimate(paired(one.errors, other.errors)).p_value for one, other in pairs])
+    of_best = [p for pair, p in zip(pairs, p_values, strict=True) if best in pair]
     assert best.cell is not None
     return {
         "values": best.cell.values,
         "method": best.word,
         **_error(best.errors),
-        "rivals": len(rivals),
-        "not_worse": sum(p is None or p >= 0.05 for p in p_values),
+        "rivals": len(of_best),
+        "not_worse": sum(p is None or p >= 0.05 for p in of_best),
     }
 
 
