@@ -123,6 +123,8 @@ def _inspect(config: "InspectConfig") -> int:
 
 def _train(config: "SingleConfig") -> int:
     with without_collector():
+        import lightning_fabric  # noqa: F401  # the training needs it, and its import is faster in here
+
         from torchmoments.lab.prepare import silent
         from torchmoments.lab.single import is_first_rank, train_once
 

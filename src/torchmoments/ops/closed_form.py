@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from torchmoments.ops import reference
-from torchmoments.ops.reference import Moments, for_samples
+from torchmoments.ops.reference import Moments, for_samples, values_of
 
 BLOCK = 2**18  # values of a block: 1 MiB in float32
 SMALL = 2**15  # values under which autograd of the plain formula is faster on a CPU: fewer calls
@@ -106,7 +106,7 @@ class _Exchange(torch.autograd.Function):
         if positive_only:
             divisor = count.clamp(min=1)
             return (_gradient(x, g, mean, k, c1 / divisor, c2 / divisor / std, only_positive=True), *[None] * 8)
-        n = _values(x, mean)
+        n = values_of(x, mean)
         return (_gradient(x, g, mean, k, c1 / n, c2 / (n - 1) / std), *[None] * 8)
 
 
@@ -124,7 +124,7 @@ class _Moments(torch.autograd.Function):
         if torch.is_grad_enabled():
             (dx,) = torch.autograd.grad(reference.moments(x, *ctx.settings), x, (g_mean, g_std), create_graph=True)
             return dx, None, None
-        n = _values(x, mean)
+        n = values_of(x, mean)
         return _restyle(x, mean, g_std / std / (n - 1), g_mean / n), None, None
 
 
@@ -196,7 +196,7 @@ def _moments(x: Tensor, axes: tuple[int, ...], eps: float) -> Moments:
         deviations = torch.sub(part, mean, out=buffer)
         variances.append(deviations.mul_(deviations).sum(axes, keepdim=True))
     mean = _joined(means)
-    return Moments(mean, _joined(variances).div_(_values(x, mean) - 1).add_(eps).sqrt_())
+    return Moments(mean, _joined(variances).div_(values_of(x, mean) - 1).add_(eps).sqrt_())
 
 
 def _restyle(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -249,8 +249,3 @@ def _blocks(x: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 def _joined(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-
-def _values(x: Tensor, mean: Tensor) -> int:
-    """How many values one moment is of."""
-    return x[0].numel() // mean[0].numel()

@@ -31,8 +31,7 @@ def moments(x: Tensor, axes: tuple[int, ...], eps: float) -> Moments:
     if x.device.type == "cpu":
         # On a CPU var_mean takes up to 50 times as long as the mean and then the squares, and compiled up to twice.
         mean = x.mean(axes, keepdim=True)
-        n = x.numel() // max(1, mean.numel())
-        variance = (x - mean).square().sum(axes, keepdim=True) / (n - 1)
+        variance = (x - mean).square().sum(axes, keepdim=True) / (values_of(x, mean) - 1)
     else:
         variance, mean = torch.var_mean(x, dim=axes, keepdim=True)
     return Moments(mean, (variance + eps).sqrt())
@@ -120,6 +119,11 @@ def _blend(own: Tensor, given: Tensor, partner: Tensor, weight: Tensor | float) 
     else:
         weight = for_samples(weight, own).to(own.dtype)
     return weight * own + (1 - weight) * given[partner]
+
+
+def values_of(x: Tensor, moment: Tensor) -> int:
+    """How many values one moment is of; 0 in an empty batch."""
+    return x.numel() // max(1, moment.numel())
 
 
 def for_samples(values: Tensor, like: Tensor) -> Tensor:

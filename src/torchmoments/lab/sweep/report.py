@@ -44,17 +44,16 @@ def tables(summary: dict[str, Any]) -> list[Table]:
     )
     found = [Table(f"Error on {images}, mean over seeds ± 95% CI", headings, [*beside, *rows])]
     if len(summary["cells"]) > 1 and summary["effects"]:
-        found.append(effects_table(summary["effects"]))
+        rows = [
+            [name_of(e), plus_minus(e["effect_mean"], e["effect_ci95"], "+"), p_value(e["p_holm"]), str(e["n"])]
+            for e in summary["effects"]
+        ]
+        found.append(
+            Table(
+                "Effects in points, averaged over the other axes, ± 95% CI", ["effect", "points", "p Holm", "n"], rows
+            )
+        )
     return found
-
-
-def effects_table(effects: list[dict[str, Any]]) -> Table:
-    """What `effects.effects` gives, a row each."""
-    rows = [
-        [name_of(e), plus_minus(e["effect_mean"], e["effect_ci95"], "+"), p_value(e["p_holm"]), str(e["n"])]
-        for e in effects
-    ]
-    return Table("Effects in points, averaged over the other axes, ± 95% CI", ["effect", "points", "p Holm", "n"], rows)
 
 
 def sentences(summary: dict[str, Any]) -> list[str]:

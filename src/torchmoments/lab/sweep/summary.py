@@ -51,9 +51,9 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
         cells, controls: [{values or settings, method, error_mean, error_ci95, difference_mean, difference_ci95,
             p_value, p_holm, n}]; the difference is to the reference with the same settings and seeds; p_holm counts
             cells and controls
-        best: {values, method, error_mean, not_worse}: the cell with the lowest mean error, and how many of the others
-            are not shown to be worse (paired t, Holm over all pairs of cells, because the best was chosen among them,
-            0.05). None where training sizes or data sets are compared
+        best: {values, method, error_mean, error_ci95, n, rivals, not_worse}: the cell with the lowest mean error, how
+            many others there are, and how many of them are not shown to be worse (paired t, Holm over all pairs of
+            cells, because the best was chosen among them, 0.05). None where training sizes or data sets are compared
         effects: see `effects.effects`; empty where no axis has two values
         images: number that the errors are of. settings: what all runs share. environments, failed: as in a comparison.
         seconds: of training, all runs together
