@@ -4,6 +4,8 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from torchmoments.lab.pool import train_all
 
 
@@ -50,3 +52,40 @@ def test_the_collector_of_a_worker_leaves_out_what_was_imported(tmp_path):
     train_all([run, run], 2, lambda run, count: counts.append(int(count)))
     assert min(counts) > 100_000
     assert gc.get_freeze_count() == mine
+
+
+class NotesEachReading:
+    """Stands for a large data set: says in a file when a process unpickles it."""
+
+    def __init__(self, file, readable=True):
+        self.file, self.readable = file, readable
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        if not self.readable:
+            raise OSError("no such scanner")
+        with self.file.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+
+
+@dataclass(frozen=True)
+class OnData:
+    data: NotesEachReading
+
+    def train(self):
+        return str(os.getpid())
+
+    def record_failure(self, reason):
+        raise AssertionError(reason)
+
+
+def test_data_that_all_runs_share_is_read_once_by_each_worker(tmp_path):
+    data, workers = NotesEachReading(tmp_path / "readings"), set()
+    train_all([OnData(data) for _ in range(12)], 2, lambda run, pid: workers.add(pid))
+    assert sorted((tmp_path / "readings").read_text().split()) == sorted(workers)
+
+
+def test_data_that_a_worker_cannot_read_is_refused(tmp_path):
+    runs = [OnData(NotesEachReading(tmp_path / "readings", readable=False)) for _ in range(3)]
+    with pytest.raises(ValueError, match="picklable for several workers; got no such scanner. Use workers=1"):
+        train_all(runs, 2, lambda run, pid: None)

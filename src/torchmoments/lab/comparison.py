@@ -48,7 +48,7 @@ def compare(
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
     """
-    task, _ = prepare(config, config.methods, make_model, train, test, notice)
+    task = prepare(config, config.methods, make_model, train, test, notice)
     with working_in(config.out, RECORD, "compare"):
         write_record(config.out / RECORD, joined(config, task))
         train_missing(runs_of(config, task), config, config.workers, progress)

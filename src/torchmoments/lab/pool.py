@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from pickle import PicklingError
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol, Self
 
+import cloudpickle
 from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
 
@@ -73,42 +75,66 @@ def train_all(runs: Sequence[Job], workers: int, finished: Finished) -> None:
         for run in runs:
             finished(run, run.train())
         return
-    waiting = deque(runs)
-    while waiting:
-        # The pool does not tell whose worker died. Each run that was training gets a second chance, alone.
-        for run in _train_until_a_worker_dies(waiting, workers, finished):
-            if _train_until_a_worker_dies(deque([run]), 1, finished):
-                reason = "its worker process died: it was killed, or out of memory"
-                run.record_failure(reason)
-                finished(run, reason)
+    with _in_a_file(runs) as path:
+        waiting = deque(range(len(runs)))
+
+        def done(number: int, reason: str | None) -> None:
+            finished(runs[number], reason)
+
+        while waiting:
+            # The pool does not tell whose worker died. Each run that was training gets a second chance, alone.
+            for number in _train_until_a_worker_dies(path, waiting, workers, done):
+                if _train_until_a_worker_dies(path, deque([number]), 1, done):
+                    reason = "its worker process died: it was killed, or out of memory"
+                    runs[number].record_failure(reason)
+                    done(number, reason)
 
 
-def _train_until_a_worker_dies(waiting: deque[Job], workers: int, finished: Finished) -> list[Job]:
-    """Take runs from `waiting` until it is empty; the runs that were training when a worker died, [] if none did."""
-    training: dict[Future[str | None], Job] = {}
+@contextmanager
+def _in_a_file(jobs: Sequence[Job]) -> Iterator[Path]:
+    """The jobs in a file while the block runs. What they share, such as data, is in it once, and read once by a worker.
+
+    Raises:
+        ValueError: they cannot be pickled.
+    """
+    with TemporaryDirectory(prefix="torchmoments-") as folder:
+        path = Path(folder) / "jobs.pickle"
+        with path.open("wb") as file:
+            try:
+                cloudpickle.dump(list(jobs), file)
+            except OSError:
+                raise
+            except Exception as error:
+                raise ValueError(worker.not_picklable(error)) from error
+        yield path
+
+
+def _train_until_a_worker_dies(
+    path: Path, waiting: deque[int], workers: int, finished: Callable[[int, str | None], None]
+) -> list[int]:
+    """Take runs from `waiting`, by their numbers in the file, until it is empty.
+
+    Returns:
+        The runs that were training when a worker died, [] if none did.
+    """
+    training: dict[Future[str | None], int] = {}
     pool = ProcessPoolExecutor(workers, initializer=worker.start, initargs=(os.getpid(),))
     try:
         while waiting or training:
             # Never more than there are workers: what is submitted is what is training.
             while waiting and len(training) < workers:
-                run = waiting.popleft()
+                number = waiting.popleft()
                 with _interrupt_held_back():
                     try:
-                        training[pool.submit(run.train)] = run
+                        training[pool.submit(worker.train, path, number)] = number
                     except BrokenProcessPool:
-                        waiting.appendleft(run)
+                        waiting.appendleft(number)
                         return list(training.values())
             for future in wait(training, return_when=FIRST_COMPLETED).done:
                 try:
                     reason = future.result()
                 except BrokenProcessPool:
                     return list(training.values())
-                except PicklingError as error:
-                    # The cause is a traceback as text; its last line says what.
-                    reason = str(error.__cause__ or error).strip('\n"').splitlines()[-1]
-                    raise ValueError(
-                        f"data and models need to be picklable for several workers; got {reason}. Use workers=1."
-                    ) from error
                 finished(training.pop(future), reason)
         return []
     finally:

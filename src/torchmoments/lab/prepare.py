@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from torchmoments.lab.config import TrainConfig
+from torchmoments.lab.data import load
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.methods import check_different, parse_methods
 from torchmoments.lab.training.device import check_device
-from torchmoments.lab.training.task import Task
+from torchmoments.lab.training.task import Task, judged_on
 from torchmoments.lab.training.train import check
 
 Notice = Callable[[str], None]
@@ -25,14 +26,17 @@ def prepare(
     train: Any = None,
     test: Any = None,
     notice: Notice = silent,
+    *,
     devices: int = 1,
-) -> tuple[Task, Data]:
-    """What is trained, with a value for each setting and the facts that go with them; and the data.
+    data: Data | None = None,
+) -> Task:
+    """What is trained, with a value for each setting and the facts that go with them, and the data in it.
 
     Args:
         words: the methods.
         make_model, train, test: objects in place of the names in `config`, see `torchmoments.lab.compare`.
         notice: is told what was decided that the request does not say.
+        data: of an earlier task with the same `config.data`; read, and checked, where None.
 
     Raises:
         ValueError: the request makes no sense, or does not fit the data, the model or this machine.
@@ -40,14 +44,10 @@ def prepare(
     config.check()
     methods = parse_methods(words)
     check_device(config, devices)
-    task = Task(config, make_model, train, test)
-    data = task.load(anew=True)
-    task = replace(task, config=config.filled(len(data.train)))
+    if data is None:
+        data = _load(config, train, test)
+    task = Task(config.filled(len(data.train)), make_model, data)
     data.subset(task.config.train_size or 0, seed=0)
-    if config.data.startswith("folder:"):
-        from torchmoments.lab.data.folder import check_files
-
-        check_files(data)
     place, new_head = check(task, methods, data)
     check_different([replace(m, at=(place,)) if m.goes_after_stem and place else m for m in methods])
     if any(method.goes_after_stem and method.changes_features for method in methods):
@@ -55,4 +55,17 @@ def prepare(
     if new_head is not None:
         notice(f"{new_head}.")
     weights = task.digest_of_weights()
-    return replace(task, facts=(("images", data.describe()), ("weights", weights), ("place", place))), data
+    return replace(task, facts=(("images", data.describe()), ("weights", weights), ("place", place)))
+
+
+def _load(config: TrainConfig, train: Any, test: Any) -> Data:
+    if train is not None:
+        from torchmoments.lab.data.own import from_objects
+
+        return judged_on(from_objects(train, test), config)
+    data = judged_on(load(config), config)
+    if config.data.startswith("folder:"):
+        from torchmoments.lab.data.folder import check_files
+
+        check_files(data)
+    return data

@@ -52,7 +52,8 @@ def train_once(
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
         FloatingPointError: the loss is not finite.
     """
-    task, data = prepare(config, [config.method], notice=notice, devices=config.devices)
+    task = prepare(config, [config.method], notice=notice, devices=config.devices)
+    data = task.load()
     task = replace(task, facts=(*task.facts, ("devices", config.devices)))
     run = Run(config.out, task, config.method, config.seed)
     first = is_first_rank()

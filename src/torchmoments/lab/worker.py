@@ -1,9 +1,13 @@
-"""A process that trains runs for another one: what it does first, and when it ends."""
+"""A process that trains jobs for another one: what it does first, where it finds the jobs, and when it ends."""
 
 import os
+import pickle
 import signal
 import threading
 import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from torchmoments.lab.process import keep_memory, without_collector
 
@@ -18,6 +22,30 @@ def start(parent: int) -> None:
         import lightning_fabric  # noqa: F401
 
         import torchmoments.lab.runs  # noqa: F401
+
+
+def train(path: Path, number: int) -> str | None:
+    """Do one of the jobs in a file of `pool.train_all`; gives the reason where it failed.
+
+    Raises:
+        ValueError: the file cannot be read in this process.
+    """
+    reason: str | None = _jobs(path)[number].train()
+    return reason
+
+
+@lru_cache(maxsize=1)
+def _jobs(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            return pickle.load(file)
+    except Exception as error:
+        raise ValueError(not_picklable(error)) from error
+
+
+def not_picklable(error: Exception) -> str:
+    """The sentence for jobs that cannot be written for another process, or read there."""
+    return f"data and models need to be picklable for several workers; got {error}. Use workers=1."
 
 
 def _end_with(parent: int) -> None:

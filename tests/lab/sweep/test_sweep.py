@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from torchmoments.lab import prepare
 from torchmoments.lab.sweep.config import SweepConfig
 from torchmoments.lab.sweep.grid import Axis, Cell
 from torchmoments.lab.sweep.report import sentences
@@ -101,6 +102,13 @@ def test_it_is_judged_on_training_images_and_the_test_images_are_not_there(tiny)
     assert len(targets) == 287
     assert np.array_equal(targets, held_out.test.labels.numpy())
     assert all(np.array_equal(np.load(other)["target"], targets) for other in others)
+
+
+def test_data_is_read_once_for_all_training_settings(tiny, monkeypatch):
+    read, load = [], prepare.load
+    monkeypatch.setattr(prepare, "load", lambda config: read.append(config.data) or load(config))
+    sweep(replace(tiny, seeds=1, grid=("epochs=1/2/3",)))
+    assert read == ["digits"]
 
 
 def test_with_evaluate_test_it_is_judged_on_the_test_images(tiny):

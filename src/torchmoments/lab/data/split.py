@@ -73,6 +73,11 @@ class Data:
     flips: bool = True
     is_normalized: bool = False
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether all pixels are; otherwise images are read when they are needed."""
+        return isinstance(self.train.images, Tensor) and isinstance(self.test.images, Tensor)
+
     def describe(self) -> str:
         """Numbers and a digest of the labels: another data set under the same name has another one."""
         digest = hashlib.sha256()

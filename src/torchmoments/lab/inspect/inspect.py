@@ -43,7 +43,8 @@ def inspect(config: InspectConfig) -> list[Path]:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
         RuntimeError: the training failed.
     """
-    task, data = prepare(config, ("none",))
+    task = prepare(config, ("none",))
+    data = task.load()
     untrained = _build(replace(task, config=replace(task.config, weights=None, pretrained=False)), data, config.seed)
     frame = load_frame(task.config, config.image, data, untrained.input)
     names = layers_to_draw(untrained.module, frame.inputs, config.at)

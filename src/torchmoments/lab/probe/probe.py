@@ -38,8 +38,8 @@ def probe(config: ProbeConfig, progress: Progress = lambda done, total: None) ->
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
     """
-    task, data = prepare(config, ("none",))
-    place = _checked_place(config, task, data)
+    task = prepare(config, ("none",))
+    place = _checked_place(config, task, task.load())
     settings = task.settings() | {"at": place, "quick": config.quick, "trained": config.trained}
     # The default place of a method is not what decides here.
     settings.pop("place", None)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from torchmoments.lab.comparison import RECORD, joined, runs_of, write_record
 from torchmoments.lab.config import CompareConfig, TrainConfig
+from torchmoments.lab.data.split import Data
 from torchmoments.lab.files import read_json
 from torchmoments.lab.lock import working_in
 from torchmoments.lab.pool import Progress, train_missing
@@ -64,6 +65,7 @@ class _Part:
 
 def _comparisons(config: SweepConfig, grid: list[Cell]) -> list[_Part]:
     parts: list[_Part] = []
+    loaded: dict[str, Data] = {}
     for settings in (cell.settings for cell in grid):
         if settings in [part.settings for part in parts]:
             continue
@@ -80,7 +82,8 @@ def _comparisons(config: SweepConfig, grid: list[Cell]) -> list[_Part]:
             workers=config.workers,
             out=out,
         )
-        task, _ = prepare(part, part.methods)
+        task = prepare(part, part.methods, data=loaded.get(training.data))
+        loaded[training.data] = task.load()
         if config.steps is not None:
             epochs = max(1, round(config.steps / steps_an_epoch(task.config)))
             task = replace(task, config=replace(task.config, epochs=epochs))

@@ -16,31 +16,29 @@ from torchmoments.lab.models import Built, build
 
 @dataclass(frozen=True)
 class Task:
-    """Small where it is made of names, so that it travels to another process, which loads the data itself.
+    """What a run trains, but for the method and the seed.
 
     Args:
         config: the settings, with values for all that have a default.
-        make_model, train, test: objects given from Python, see `torchmoments.lab.compare`.
+        make_model: the function given from Python, see `torchmoments.lab.compare`.
+        data: what `config.data` names, as `judged_on` gives it; None: loaded when it is needed.
         facts: what the settings do not say, and all runs share: which images, which weights, the default place.
     """
 
     config: TrainConfig
     make_model: Callable[..., Any] | None = None
-    train: Any = None
-    test: Any = None
+    data: Data | None = None
     facts: tuple[tuple[str, Setting], ...] = ()
 
-    def load(self, *, anew: bool = False) -> Data:
-        """The data. Of names, the last is kept for the next run in this process; `anew` reads it again."""
-        if self.train is None:
-            if anew:
-                _load_once.cache_clear()
-            return _load_once(
-                TrainConfig(data=self.config.data, data_dir=self.config.data_dir, evaluate=self.config.evaluate)
-            )
-        from torchmoments.lab.data.own import from_objects
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process loads images itself that have a name and are not in memory: they may hang on open files."""
+        loads_itself = not self.config.data.startswith("objects:") and not (self.data and self.data.is_in_memory)
+        return vars(self) | {"data": None} if loads_itself else vars(self)
 
-        return _judged_on(from_objects(self.train, self.test), self.config)
+    def load(self) -> Data:
+        return self.data or _load_once(
+            TrainConfig(data=self.config.data, data_dir=self.config.data_dir, evaluate=self.config.evaluate)
+        )
 
     def build(self, data: Data) -> Built:
         """The network; its initial weights come from torch's global random numbers."""
@@ -62,8 +60,9 @@ class Task:
 
 @lru_cache(maxsize=1)
 def _load_once(config: TrainConfig) -> Data:
-    return _judged_on(load(config), config)
+    return judged_on(load(config), config)
 
 
-def _judged_on(data: Data, config: TrainConfig) -> Data:
+def judged_on(data: Data, config: TrainConfig) -> Data:
+    """The data with the test images to be judged on: its own, or validation images in their place."""
     return data if config.evaluate == "test" else data.without_test()
