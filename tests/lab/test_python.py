@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from torchmoments.lab import compare
+from torchmoments.lab.data import own
 
 FAST = {"epochs": 2, "batch_size": 8, "seeds": 2, "workers": 1}
 
@@ -65,6 +66,19 @@ def test_what_cannot_be_sent_to_workers_is_refused(tmp_path):
 
     with pytest.raises(ValueError, match="need to be picklable for several workers; got .*lock.*Use workers=1"):
         compare(locked, tensors(30, 0), tensors(12, 1), ["none"], out=tmp_path / "out", **FAST | {"workers": 2})
+
+
+def test_datasets_are_asked_for_their_labels_once_however_many_runs(tmp_path, monkeypatch):
+    asked, from_objects = [], own.from_objects
+    monkeypatch.setattr(own, "from_objects", lambda *given: asked.append(given) or from_objects(*given))
+    settings = FAST | {"epochs": 1, "seeds": 3}
+    compare(make_model, tensors(30, 0), Items(12, 1), ["none"], out=tmp_path / "out", **settings)
+    assert len(asked) == 1
+
+
+def test_labels_alone_need_no_place(tmp_path):
+    summary = compare(make_model, tensors(30, 0), tensors(12, 1), ["none", "labels"], out=tmp_path / "out", **FAST)
+    assert summary["methods"]["labels"]["n"] == 2
 
 
 def test_other_data_under_the_same_names_is_refused(tmp_path):

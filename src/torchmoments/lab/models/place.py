@@ -40,7 +40,7 @@ def default_place(model: nn.Module, x: Tensor) -> str:
     if not found:
         raise ValueError(
             f"the place after the stem was not found in {type(model).__name__}. Write it in the method: "
-            "moex:at=NAME; `torchmoments places` lists the names."
+            "moex:at=NAME. All names: torchmoments.places(model)."
         )
     return found[0]
 

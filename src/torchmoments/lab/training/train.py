@@ -269,13 +269,20 @@ def attach(model: nn.Module, method: Method, example: Tensor, seed: int) -> tm.S
     """The method at the places of its word, or else those of its source; None where the features stay."""
     if method.mixer is None:
         return None
-    at = list(method.at or usual_places(method.mixer, model) or (default_place(model, example),))
+    at = _places(method, method.mixer, model, example)
     site = tm.attach(model, method.mixer, at=at, seed=seed)
     channel_dim = channel_dim_of(model, example, list(site.places))
     if channel_dim is None:
         return site
     site.detach()
     return tm.attach(model, method.mixer, at=at, channel_dim=channel_dim, seed=seed)
+
+
+def _places(method: Method, mixer: tm.Mixer, model: nn.Module, example: Tensor) -> list[str]:
+    if method.at is None and not method.changes_features:
+        # Labels are mixed wherever the site is: any module that runs will do, in a network whose stem is not found too.
+        return [place.name for place in tm.places(model, example)[:1]]
+    return list(method.at or usual_places(mixer, model) or (default_place(model, example),))
 
 
 def check(task: Task, methods: list[Method], data: Data) -> tuple[str | None, str | None]:
