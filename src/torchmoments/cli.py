@@ -113,6 +113,7 @@ def _inspect(config: "InspectConfig") -> int:
     with without_collector():
         from torchmoments.lab.inspect.inspect import inspect
 
+    keep_memory()
     try:
         _print(*inspect(config))
     except RuntimeError as error:
