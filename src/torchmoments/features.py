@@ -47,7 +47,7 @@ class Layout:
                 shape = list(x.shape)
                 raise ValueError(
                     f"the features at {self.place!r} are {shape}, which may be [B, C, T] or [B, tokens, C]. "
-                    "Use attach(..., channel_dim=1) or channel_dim=-1."
+                    "Say which, with channel_dim=1 or channel_dim=-1."
                 )
             return 1
         if not -x.ndim <= self.channel_dim < x.ndim or self.channel_dim % x.ndim == 0:

@@ -1,12 +1,12 @@
 """Methods as words of the command line: `none`, `moex`, `moex:norm=in,lam=0.9,at=layer1/layer2`, `cutmix+moex:p=0.25`.
 
-The options are the mixer's own arguments, and `at`, the places. Lists inside an option use `/`. A `+` puts the mixing
-of the images before that of the features.
+The options are the mixer's own arguments, `at`, the places, and `channel_dim`, the axis of the channels there where the
+network does not tell. Lists inside an option use `/`. A `+` puts the mixing of the images before that of the features.
 """
 
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -50,12 +50,14 @@ class Method:
         word: as typed.
         mixer: of the features; None: they stay.
         at: the places it is attached to; None for those of its source, see `models.stages`.
+        channel_dim: 1 for features [B, C, *positions] there, -1 for [B, *positions, C]; None where the network tells.
         inputs: of the images, before the network; None: they stay.
     """
 
     word: str = field(compare=False)
     mixer: tm.Mixer | None = None
     at: tuple[str, ...] | None = None
+    channel_dim: int | None = None
     inputs: InputMixing | LabelSmoothing | None = None
 
     @property
@@ -71,6 +73,11 @@ class Method:
     def pairs_classes(self) -> bool:
         """Whether partners depend on the classes."""
         return getattr(self.mixer, "partner", None) in NEED_GROUPS
+
+    def always(self) -> "Method":
+        """The same with p = 1, of the images and of the features."""
+        inputs = replace(self.inputs, p=1.0) if isinstance(self.inputs, InputMixing) else self.inputs
+        return replace(self, mixer=self.mixer and self.mixer.with_p(1.0), inputs=inputs)
 
 
 def parse_methods(words: Sequence[str]) -> list[Method]:
@@ -133,20 +140,22 @@ def _with_part(method: Method, part: str) -> Method:
         return method
     kind = INPUTS[name] if name in INPUTS else MIXERS[name]
     make: Any = partial(kind, name) if kind is InputMixing else kind
-    known: dict[str, Field[Any] | None] = {option.name: option for option in fields(kind) if option.name != "kind"}  # type: ignore[arg-type]
+    options = {option.name: option for option in fields(kind) if option.name != "kind"}  # type: ignore[arg-type]
+    known: dict[str, Field[Any] | None] = dict(options)
     if name in MIXERS:
-        known["at"] = None
+        known |= {"at": None, "channel_dim": Method.__dataclass_fields__["channel_dim"]}
     if colon and not text:
         raise ValueError(f"method {word!r} needs options after the colon; got none. Write {name}, or {name}:p=0.5.")
     values = _read_options(word, text.split(",") if colon else [], known)
-    at = values.pop("at", None)
+    at: Any = values.pop("at", None)
+    channel_dim: Any = values.pop("channel_dim", None)
     try:
         made = make(**values)
     except ValueError as error:
         raise ValueError(f"method {word!r}: {error}") from error
     if name in INPUTS:
-        return Method(word, method.mixer, method.at, made)
-    return Method(word, made, None if at is None else tuple(str(at).split("/")), method.inputs)
+        return replace(method, inputs=made)
+    return replace(method, mixer=made, at=at and tuple(at.split("/")), channel_dim=channel_dim)
 
 
 def _read_options(word: str, parts: list[str], known: Mapping[str, "Field[Any] | None"]) -> dict[str, object]:

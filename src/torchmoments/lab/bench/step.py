@@ -10,7 +10,6 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,11 +22,9 @@ from torchmoments.lab.bench.clock import cache_bytes, device_of, interleaved, pe
 from torchmoments.lab.bench.config import Step
 from torchmoments.lab.bench.rows import Row, machine
 from torchmoments.lab.config import SubjectConfig
-from torchmoments.lab.inputs import InputMixing
 from torchmoments.lab.methods import Method, parse_methods
 from torchmoments.lab.models import Input, build
-from torchmoments.lab.models.place import default_place
-from torchmoments.lab.models.stages import usual_places
+from torchmoments.lab.models.attach import attach
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
@@ -122,11 +119,10 @@ class Plain:
 class Ours:
     """A method as in training, but always mixed: p = 1 of the images and of the features."""
 
-    def __init__(self, model: nn.Module, method: Method, places: Sequence[str], classes: int) -> None:
-        inputs = method.inputs
-        self.inputs = replace(inputs, p=1.0) if isinstance(inputs, InputMixing) else inputs
-        mixer = method.mixer
-        self.site = None if mixer is None else tm.attach(model, mixer.with_p(1.0), at=places, seed=0)
+    def __init__(self, model: nn.Module, method: Method, example: Tensor, classes: int) -> None:
+        always = method.always()
+        self.inputs = always.inputs
+        self.site = attach(model, always, example, seed=0)
         self.pairs_classes = method.pairs_classes
         self.classes = classes
         self.generator = torch.Generator().manual_seed(0)
@@ -184,13 +180,10 @@ def _images_and_trainers(config: Step, device: torch.device) -> tuple["_Images",
         if method.mixer is None and method.inputs is None:
             continue
         mixed = copy.deepcopy(model)
-        places: Sequence[str] = ()
-        if method.mixer is not None:
-            places = method.at or usual_places(method.mixer, mixed) or (default_place(mixed, images[0][0][:2]),)
         # Attach before compiling.
-        ours = Ours(mixed, method, places, config.classes)
+        ours = Ours(mixed, method, images[0][0][:2], config.classes)
         trainers[method.word] = Trainer(mixed, ours, config, device)
-        if ours.site is not None:
+        if ours.site is not None and method.changes_features:
             sites.append(ours.site)
     plain = Trainer(model, Plain(), config, device)
     for name in config.others:

@@ -21,8 +21,8 @@ from torchmoments.lab.config import Schedule, TrainConfig
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.inputs import input_stream
 from torchmoments.lab.methods import Method
-from torchmoments.lab.models.place import channel_dim_of, default_place
-from torchmoments.lab.models.stages import usual_places
+from torchmoments.lab.models.attach import attach
+from torchmoments.lab.models.place import default_place
 from torchmoments.lab.training.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
 from torchmoments.lab.training.device import make_fabric, own_random_numbers
 from torchmoments.lab.training.feed import Feed
@@ -265,26 +265,6 @@ class Training:
             self.site.load_state_dict(ranks)
 
 
-def attach(model: nn.Module, method: Method, example: Tensor, seed: int) -> tm.Site | None:
-    """The method at the places of its word, or else those of its source; None where the features stay."""
-    if method.mixer is None:
-        return None
-    at = _places(method, method.mixer, model, example)
-    site = tm.attach(model, method.mixer, at=at, seed=seed)
-    channel_dim = channel_dim_of(model, example, list(site.places))
-    if channel_dim is None:
-        return site
-    site.detach()
-    return tm.attach(model, method.mixer, at=at, channel_dim=channel_dim, seed=seed)
-
-
-def _places(method: Method, mixer: tm.Mixer, model: nn.Module, example: Tensor) -> list[str]:
-    if method.at is None and not method.changes_features:
-        # Labels are mixed wherever the site is: any module that runs will do, in a network whose stem is not found too.
-        return [place.name for place in tm.places(model, example)[:1]]
-    return list(method.at or usual_places(mixer, model) or (default_place(model, example),))
-
-
 def check(task: Task, methods: list[Method], data: Data) -> tuple[str | None, str | None]:
     """Build the network once and run it on a few images, mixed at each place of each method.
 
@@ -356,7 +336,7 @@ def _default_place_or_none(model: nn.Module, x: Tensor) -> str | None:
 def _check_method(model: nn.Module, method: Method, x: Tensor) -> None:
     if method.mixer is None:
         return
-    always = replace(method, mixer=method.mixer.with_p(1.0))
+    always = method.always()
     # Two groups, for partners of the same or of another one.
     groups = [index % 2 for index in range(len(x))]
     try:
