@@ -318,3 +318,19 @@ P = torch.tensor([1, 0, 3, 2])
 def test_wrong_input_is_told_what_to_write(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+def test_an_empty_batch_has_empty_moments():
+    x = torch.zeros(0, 3, 4, 4)
+    assert [moment.shape for moment in tm.moments(x, "in")] == [torch.Size([0, 3, 1, 1])] * 2
+    assert tm.normalize(x)[0].shape == tm.PONO()(x)[0].shape == x.shape
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 4, 4), (4, 8, 64, 64)])
+def test_the_own_weight_may_be_a_whole_number_and_gets_no_gradient(shape):
+    x, partner = torch.randn(shape, requires_grad=True), torch.tensor([1, 2, 3, 0])
+    torch.testing.assert_close(tm.exchange(x, partner, own_weight=1), x)
+    assert tm.exchange(x, partner, own_weight=0).equal(tm.exchange(x, partner))
+    weight = torch.rand(4, requires_grad=True)
+    tm.exchange(x, partner, own_weight=weight).sum().backward()
+    assert weight.grad is None

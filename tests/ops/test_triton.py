@@ -356,3 +356,17 @@ def test_the_kernels_compile_for_a_gpu_without_spilling():
     # The first ten are of the sizes that count.
     for name, *numbers in reports[:10]:
         assert "read_bytes=16" in numbers, f"{name} reads less than 16 bytes at a time: {numbers}"
+
+
+def test_restyle_to_moments_made_of_x_has_the_same_gradient_with_a_graph():
+    def gradient(restyle, create_graph):
+        x = features(5, 4, 3, 5)
+        own = reference.moments(x, (1,), 1e-5)
+        new = tm.Moments(own.mean + own.mean.var(0, keepdim=True), own.std * (1 + own.mean**2))
+        upstream = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1)).to(x.device)
+        (dx,) = torch.autograd.grad((restyle(x, own, new) * upstream).sum(), x, create_graph=create_graph)
+        return dx.detach()
+
+    expected = gradient(reference.restyle, create_graph=False)
+    for create_graph in (False, True):
+        torch.testing.assert_close(gradient(triton.restyle, create_graph), expected)

@@ -102,7 +102,8 @@ def exchange(
         positive_only: moments of the values over zero only (biased variance), applied to all values. A moment
             with no such value, on either side, leaves the values as they are.
         mixed: [B] bool, whose moments are exchanged; the others pass bit for bit. All where None.
-        own_weight: weight of the own moments, a float or [B]: 0 is the full exchange, 1 changes nothing.
+        own_weight: weight of the own moments, a number or [B]: 0 is the full exchange, 1 changes nothing. It gets no
+            gradient.
         moment: which of the two is exchanged: "both", "mean" or "std"; the other stays the sample's own.
         backend: "reference" is the plain formula, "compiled" the same under `torch.compile`, "triton" its kernels.
             "auto" never compiles by itself: inside `torch.compile` the plain formula, on CUDA Triton where it is
@@ -130,6 +131,7 @@ def exchange(
         raise ValueError(f"moment needs one of {', '.join(MOMENTS)}; got {moment!r}.")
     if x.shape[0] == 0:
         return x.clone()
+    own_weight = own_weight.detach() if isinstance(own_weight, Tensor) else float(own_weight)
     grouped = group(x, norm, channel_dim)
     compute = _backend(backend, grouped)
     view = compute(grouped.view, partner, mixed, own_weight, grouped.axes, eps, grad, positive_only, moment)
@@ -172,7 +174,8 @@ def restyle(x: Tensor, own: Moments, new: Moments, *, mixed: Tensor | None = Non
 
 def moments_of_view(grouped: Grouped, eps: float) -> Moments:
     """The moments of grouped features, in the shape of their view, by the fastest way here."""
-    compute = reference.moments if _plain_formula_needed() else closed_form.moments
+    plain = _plain_formula_needed() or grouped.view.shape[0] == 0
+    compute = reference.moments if plain else closed_form.moments
     return compute(grouped.view, grouped.axes, eps)
 
 

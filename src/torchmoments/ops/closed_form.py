@@ -14,6 +14,7 @@ On a CPU the work goes through the batch in blocks of samples, so that everythin
 cache, and `torch.var_mean` is left out, which takes about 50 times as long there as the mean and then the squares.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,10 +142,7 @@ class _Restyle(torch.autograd.Function):
         x, *given, mixed = ctx.saved_tensors
         mean, std, new_mean, new_std = given
         if torch.is_grad_enabled():
-            y = reference.restyle(x, Moments(mean, std), Moments(new_mean, new_std), mixed)
-            inputs = [tensor for tensor in (x, *given) if tensor.requires_grad]
-            found = iter(torch.autograd.grad(y, inputs, g, create_graph=True))
-            return (*(next(found) if tensor.requires_grad else None for tensor in (x, *given)), None)
+            return (*reference.restyle_gradients(g, x, Moments(mean, std), Moments(new_mean, new_std), mixed), None)
         k = new_std / std
         if mixed is not None:
             k = torch.where(mixed, k, 1.0)
@@ -241,7 +239,7 @@ def _gradient(
 def _blocks(x: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """The batch in blocks of samples that fit in a CPU's cache, with one buffer; other devices take it at once."""
     samples = x.shape[0]
-    step = max(1, BLOCK // max(1, x[0].numel())) if x.device.type == "cpu" else samples
+    step = max(1, BLOCK // max(1, math.prod(x.shape[1:]))) if x.device.type == "cpu" else samples
     buffer = torch.empty_like(x[:step], dtype=reference.statistics_type(x))
     for start in range(0, samples, step):
         yield slice(start, start + step), buffer[: min(step, samples - start)]

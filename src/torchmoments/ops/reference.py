@@ -60,6 +60,17 @@ def restyle(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) 
     return ((x.to(mean.dtype) - mean) * scale + shift).to(x.dtype)
 
 
+def restyle_gradients(g: Tensor, x: Tensor, own: Moments, new: Moments, mixed: Tensor | None) -> list[Tensor | None]:
+    """The gradients of x and of the four moments, with a graph of their own; None for what needs none.
+
+    Of aliases: the moments may be made of x, and what flows to x through them is not for `restyle` to count.
+    """
+    given = [tensor.view_as(tensor) for tensor in (x, *own, *new)]
+    y = restyle(given[0], Moments(given[1], given[2]), Moments(given[3], given[4]), mixed)
+    found = iter(torch.autograd.grad(y, [tensor for tensor in given if tensor.requires_grad], g, create_graph=True))
+    return [next(found) if tensor.requires_grad else None for tensor in given]
+
+
 def affine(own: Moments, new: Moments, mixed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """(mean, scale, shift) of the map (x - mean) * scale + shift; where `mixed` is False, those that give x."""
     mean, scale, shift = own.mean, new.std / own.std, new.mean

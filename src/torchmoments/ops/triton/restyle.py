@@ -90,11 +90,8 @@ def _keep_for_restyle_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor
 def _differentiate_restyle(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     x, mean, std, new_mean, new_std, mixed = ctx.saved_tensors
     if torch.is_grad_enabled():
-        inputs = [x, mean, std, new_mean, new_std]
-        y = reference.restyle(x, Moments(mean, std), Moments(new_mean, new_std), mixed)
-        wanted = [tensor for tensor in inputs if tensor.requires_grad]
-        found = iter(torch.autograd.grad(y, wanted, g, create_graph=True))
-        return (*(next(found) if tensor.requires_grad else None for tensor in inputs), None, None)
+        own, new = Moments(mean, std), Moments(new_mean, new_std)
+        return (*reference.restyle_gradients(g, x, own, new, mixed), None, None)
     return (*_restyle_backward(g, x, mean, std, new_std, mixed, ctx.axes), None, None)
 
 
