@@ -112,3 +112,10 @@ def test_wrong_groups_and_partners_are_told_what_to_write(partner, groups, sente
     # Whatever the coin, so that a mistake does not wait for its turn.
     with pytest.raises(ValueError, match=sentence):
         tm.MixStyle(p=0, partner=partner).draw(8, groups=groups)
+
+
+def test_groups_may_be_a_list_of_tensors():
+    labels = torch.tensor([0, 0, 1, 1, 0, 1])
+    mixer = tm.MoEx(p=1, partner="other-group")
+    draws = [mixer.draw(6, groups=g, generator=torch.Generator().manual_seed(0)) for g in (labels, list(labels))]
+    assert draws[0].partner.equal(draws[1].partner)

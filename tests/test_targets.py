@@ -220,3 +220,18 @@ def test_what_is_no_plan_and_no_loss_is_refused(call, sentence):
 
 def test_a_whole_number_keeps_labels_too():
     assert len(tm.Draw(PARTNER, label_weight=1).terms) == 1
+
+
+def test_a_weight_of_each_sample_goes_with_its_label_through_a_second_mixing():
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randn(6, 3, generator=generator)
+    one, two = (torch.randperm(6, generator=generator) for _ in range(2))
+    weight = torch.rand(6, generator=generator)
+    once = weight[:, None] * y + (1 - weight)[:, None] * y[one]
+    mixed = tm.mixed_targets(y, tm.Draw(one, label_weight=weight), tm.Draw(two, label_weight=0.7))
+    torch.testing.assert_close(mixed, 0.7 * once + 0.3 * once[two])
+
+
+def test_two_classes_may_be_bools():
+    assert tm.mixed_targets(torch.tensor([True, False]), num_classes=2).tolist() == [[0, 1], [1, 0]]
+    assert tm.mixed_targets(torch.tensor([True, False])).tolist() == [1, 0]

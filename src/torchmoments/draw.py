@@ -123,7 +123,7 @@ def compose(terms: Sequence[Term], more: Sequence[Term]) -> list[Term]:
                 both = first if permutation is None else permutation
             else:
                 both = first[permutation]
-            product = weight * first_weight
+            product = weight * _along(first_weight, permutation)
             for place, (known, known_weight) in enumerate(composed):
                 if _is_same(known, both):
                     composed[place] = (known, known_weight + product)
@@ -131,6 +131,11 @@ def compose(terms: Sequence[Term], more: Sequence[Term]) -> list[Term]:
             else:
                 composed.append((both, product))
     return composed
+
+
+def _along(weight: float | Tensor, permutation: Tensor | None) -> float | Tensor:
+    """The weight of each sample goes with its label."""
+    return weight[permutation] if isinstance(weight, Tensor) and weight.ndim and permutation is not None else weight
 
 
 def _is_same(one: Tensor | None, other: Tensor | None) -> bool:
@@ -149,7 +154,7 @@ def move(tensor: Tensor, device: torch.device) -> Tensor:
 
 def child_generators(generator: torch.Generator | None, number: int) -> list[torch.Generator]:
     """Independent streams for the decisions of one draw; each draw takes the same amount from `generator`."""
-    seeds = torch.randint(2**62, (number,), generator=generator).tolist()
+    seeds = torch.randint(2**62, (number,), generator=generator, device="cpu").tolist()
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 
 

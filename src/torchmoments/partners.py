@@ -34,8 +34,9 @@ def pair(partner: Partner, batch_size: int, groups: Groups | None, generator: to
     chosen = policy(batch_size, ids, generator)
     if not isinstance(partner, str):
         _check(chosen, batch_size, partner)
+        chosen = chosen.cpu()
     has_one = chosen != NOBODY
-    return torch.where(has_one, chosen, torch.arange(batch_size)), has_one
+    return torch.where(has_one, chosen, torch.arange(batch_size, device="cpu")), has_one
 
 
 def check_partner(partner: Partner) -> None:
@@ -46,16 +47,16 @@ def check_partner(partner: Partner) -> None:
 
 def random_permutation(batch_size: int, groups: Tensor | None, generator: torch.Generator) -> Tensor:
     """A uniform permutation; some samples may be their own partner."""
-    return torch.randperm(batch_size, generator=generator)
+    return torch.randperm(batch_size, generator=generator, device="cpu")
 
 
 def random_derangement(batch_size: int, groups: Tensor | None, generator: torch.Generator) -> Tensor:
     """A uniform permutation without a fixed point, by rejection (e = 2.7 tries on average)."""
-    own = torch.arange(batch_size)
+    own = torch.arange(batch_size, device="cpu")
     if batch_size < 2:
-        return torch.full((batch_size,), NOBODY)
+        return torch.full((batch_size,), NOBODY, device="cpu")
     while True:
-        permutation = torch.randperm(batch_size, generator=generator)
+        permutation = random_permutation(batch_size, groups, generator)
         if not bool((permutation == own).any()):
             return permutation
 
@@ -65,10 +66,10 @@ def other_half(batch_size: int, groups: Tensor | None, generator: torch.Generato
 
     In an odd batch the first half is one larger, and a sample that meets itself has no partner.
     """
-    turned = torch.arange(batch_size - 1, -1, -1)
-    halves = [half[torch.randperm(len(half), generator=generator)] for half in turned.chunk(2)]
+    turned = torch.arange(batch_size - 1, -1, -1, device="cpu")
+    halves = [half[torch.randperm(len(half), generator=generator, device="cpu")] for half in turned.chunk(2)]
     chosen = torch.cat(halves)
-    return torch.where(chosen == torch.arange(batch_size), NOBODY, chosen)
+    return torch.where(chosen == turned.flip(0), NOBODY, chosen)
 
 
 def from_other_group(batch_size: int, groups: Tensor | None, generator: torch.Generator) -> Tensor:
@@ -80,7 +81,7 @@ def from_other_group(batch_size: int, groups: Tensor | None, generator: torch.Ge
 def from_same_group(batch_size: int, groups: Tensor | None, generator: torch.Generator) -> Tensor:
     """For each sample, any other one of its group, all with the same chance."""
     assert groups is not None
-    return _any_of((groups[:, None] == groups) & ~torch.eye(batch_size, dtype=torch.bool), generator)
+    return _any_of((groups[:, None] == groups) & ~torch.eye(batch_size, dtype=torch.bool, device="cpu"), generator)
 
 
 POLICIES: dict[str, Policy] = {
@@ -95,7 +96,7 @@ NEED_GROUPS = ("other-group", "same-group")
 
 def _any_of(allowed: Tensor, generator: torch.Generator) -> Tensor:
     """One allowed column for each row of [B, B]; NOBODY where there is none."""
-    scores = torch.rand(allowed.shape, generator=generator, dtype=torch.float64)
+    scores = torch.rand(allowed.shape, generator=generator, dtype=torch.float64, device="cpu")
     chosen = torch.where(allowed, scores, -1.0).argmax(1)
     return torch.where(allowed.any(1), chosen, NOBODY)
 
@@ -115,8 +116,10 @@ def _ids(groups: Groups, batch_size: int) -> Tensor:
             f"groups need one label for each of the {batch_size} samples; got {got}. "
             "Use the labels of the batch that goes through the model."
         )
-    known = {label: number for number, label in enumerate(dict.fromkeys(groups))}
-    return torch.tensor([known[label] for label in groups], dtype=torch.int64)
+    # Tensors are equal only to themselves.
+    labels = [label.item() if isinstance(label, Tensor) else label for label in groups]
+    known = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    return torch.tensor([known[label] for label in labels], dtype=torch.int64, device="cpu")
 
 
 def _check(chosen: object, batch_size: int, policy: Policy) -> None:

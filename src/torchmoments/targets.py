@@ -73,7 +73,7 @@ def mixed_targets(target: Tensor, *plans: Plan | Draw | None, num_classes: int |
                 f"num_classes belongs to class indices; got it with a {target.dtype} target. Leave it out."
             )
         soft = target
-    elif target.dtype == torch.bool:
+    elif target.dtype == torch.bool and num_classes is None:
         soft = target.to(torch.get_default_dtype())
     elif num_classes is None:
         raise ValueError(

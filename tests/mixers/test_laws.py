@@ -424,3 +424,31 @@ def test_permuted_adain_passes_maps_of_one_position():
 def test_wrong_input_is_told_what_to_write(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+@every_mixer
+def test_asking_for_a_second_gradient_leaves_the_first_as_it_is(mixer):
+    # Large enough for the closed forms.
+    x = torch.randn(4, 8, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    draw = mixer.with_p(1.0).draw(4, generator=torch.Generator().manual_seed(2))
+    (first,) = torch.autograd.grad((mixer(x, draw) * upstream).sum(), x)
+    (with_graph,) = torch.autograd.grad((mixer(x, draw) * upstream).sum(), x, create_graph=True)
+    torch.testing.assert_close(with_graph.detach(), first, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("mixer", [m for m in MIXERS if getattr(m, "partner", None) is not backwards], ids=repr)
+def test_draws_do_not_depend_on_the_default_device_and_dtype(mixer):
+    def drawn():
+        draw = mixer.with_p(0.9).draw(8, generator=torch.Generator().manual_seed(5))
+        return {name: value for name, value in vars(draw).items() if isinstance(value, torch.Tensor)}
+
+    expected = drawn()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.device("meta"):
+            found = drawn()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.keys() == expected.keys()
+    assert all(found[name].equal(value) for name, value in expected.items())

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmoments import ops
 from torchmoments.draw import Draw
 from torchmoments.mixers.exchange import ExchangeMixer
-from torchmoments.mixers.mixer import check_choice, of_kind
+from torchmoments.mixers.mixer import check_choice, of_kind, uniform
 from torchmoments.ops.reference import Moments, statistics_type
 from torchmoments.partners import Partner
 
@@ -73,7 +73,7 @@ class CrossNorm(ExchangeMixer):
     def decide(self, draw: Draw, generator: torch.Generator) -> Draw:
         if self.crop is None:
             return draw
-        return CrossNormDraw(draw.partner, draw.mixed, boxes=torch.rand(2, TRIES, 4, generator=generator))
+        return CrossNormDraw(draw.partner, draw.mixed, boxes=uniform((2, TRIES, 4), generator))
 
     def mix(self, x: Tensor, draw: Draw) -> Tensor:
         if self.crop is None:

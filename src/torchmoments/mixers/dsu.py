@@ -60,10 +60,10 @@ class DSU(Mixer):
     def find_partners(
         self, batch_size: int, groups: Groups | None, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        return torch.arange(batch_size), torch.ones(batch_size, dtype=torch.bool)
+        return torch.arange(batch_size, device="cpu"), torch.ones(batch_size, dtype=torch.bool, device="cpu")
 
     def decide(self, draw: Draw, generator: torch.Generator) -> DSUDraw:
-        key = torch.randint(2**62, (draw.batch_size,), generator=generator)
+        key = torch.randint(2**62, (draw.batch_size,), generator=generator, device="cpu")
         return DSUDraw(draw.partner, draw.mixed, key=key)
 
     def mix(self, x: Tensor, draw: Draw) -> Tensor:

@@ -70,9 +70,9 @@ class Mixer(ABC):
         if batch_size < 2:
             return None
         partner, mixed = self.find_partners(batch_size, groups, partners)
-        mixed &= torch.rand(batch_size if self.per_sample else (), generator=coins) < self.p
+        mixed &= uniform(batch_size if self.per_sample else (), coins) < self.p
         if self.leaves_self_out:
-            mixed &= partner != torch.arange(batch_size)
+            mixed &= partner != torch.arange(batch_size, device="cpu")
         if not bool(mixed.any()):
             return None
         draw = self.decide(Draw(partner, mixed), more)
@@ -135,10 +135,15 @@ def beta_weights(alpha: float, batch_size: int, generator: torch.Generator) -> T
     alpha both would underflow.
     """
     shape = (2, batch_size)
-    gammas = torch._standard_gamma(torch.full(shape, alpha + 1, dtype=torch.float64), generator=generator)
-    uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
-    logarithms = gammas.log() + uniform.log() / alpha
+    exponents = torch.full(shape, alpha + 1, dtype=torch.float64, device="cpu")
+    gammas = torch._standard_gamma(exponents, generator=generator)
+    logarithms = gammas.log() + uniform(shape, generator, torch.float64).log() / alpha
     return torch.sigmoid(logarithms[0] - logarithms[1]).float()
+
+
+def uniform(size: int | tuple[int, ...], generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Numbers in [0, 1): the same ones whatever PyTorch's default dtype and device are."""
+    return torch.rand(size, generator=generator, dtype=dtype, device="cpu")
 
 
 def check_fraction(name: str, value: float) -> None:
