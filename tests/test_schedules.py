@@ -103,3 +103,11 @@ def test_wrong_progress_is_told_what_to_write(value):
         site(tm.MoEx()).progress = value
     with pytest.raises(ValueError, match="part needs a number from 0 to 1"):
         tm.OffAtEnd(value)
+
+
+def test_labels_that_a_schedule_begins_to_mix_are_mixed_at_one_place():
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3))
+    half = lambda mixer, progress: dataclasses.replace(mixer, lam=0.5)  # noqa: E731
+    later = tm.attach(model, tm.MoEx(p=1, lam=1.0), at=["0", "1"], schedule=half)
+    later.progress = 0.5
+    assert len(later.draw(4).terms) == 2

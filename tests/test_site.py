@@ -1,8 +1,11 @@
 """The laws of an attached mixer: what never changes, and what a plan reaches."""
 
 import copy
+import dataclasses
+import functools
 import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ from torch._dynamo.testing import CompileCounter
 from torch.utils.checkpoint import checkpoint
 
 import torchmoments as tm
-from torchmoments.features import replace_features
+from torchmoments.features import prefix_tokens_of, replace_features
 
 
 class Block(nn.Module):
@@ -560,6 +563,7 @@ def test_sites_without_seeds_draw_apart_at_different_places():
         ({"mixer": "moex"}, "got 'moex'"),
         ({"at": 3}, "at needs the name of a module or several; got 3"),
         ({"prefix_tokens": "1"}, "prefix_tokens needs a number"),
+        ({"prefix_tokens": 1, "channel_dim": 1}, r"needs features \[B, tokens, C\]; got channel_dim=1"),
         ({"schedule": 0.1}, "schedule needs a function"),
         ({"schedule": tm.WarmUp}, "schedule needs a function"),
         ({"seed": "a"}, "seed needs a whole number"),
@@ -578,3 +582,78 @@ def test_using_needs_a_plan_and_loading_a_state():
         site.load_state_dict({})
     with pytest.raises(ValueError, match=r"got a tensor \[8, 1, 6, 6\]. Use len\(x\)"):
         site.draw(X)
+
+
+def test_models_of_one_class_may_be_compiled_one_after_the_other():
+    torch._dynamo.reset()
+    for seed in range(3):
+        model = net()
+        site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=seed)
+        compiled = torch.compile(model, fullgraph=True, backend="eager")
+        with site.mixing(8) as plan:
+            output = compiled(X)
+        with site.using(plan):
+            torch.testing.assert_close(output, model(X), rtol=1e-4, atol=1e-4)
+
+
+def test_steps_in_threads_of_their_own_recompute_with_their_own_plan():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+
+    def gradient(plan, run):
+        model.zero_grad()
+        with site.using(plan):
+            loss = tm.mixed_loss(F.cross_entropy, run(X), Y, plan)
+        loss.backward()
+        return model.stem.conv.weight.grad.clone()
+
+    for _ in range(3):
+        plan = site.draw(8)
+        with ThreadPoolExecutor(1) as pool:
+            found = pool.submit(gradient, plan, functools.partial(checkpoint, model, use_reentrant=False)).result()
+        torch.testing.assert_close(found, gradient(plan, model), rtol=1e-4, atol=1e-6)
+
+
+def test_labels_of_a_plan_that_is_used_again_in_eval_mode_are_not_mixed():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+    plan = site.draw(8)
+    with site.using(plan):
+        tm.mixed_loss(F.cross_entropy, model(X), Y, plan)
+    model.eval()
+    compiled = torch.compile(model, backend="eager")
+    for run in (model, compiled):
+        with site.using(plan), pytest.raises(RuntimeError, match="met the model in eval mode"):
+            tm.mixed_loss(F.cross_entropy, run(X), Y, plan)
+
+
+class WithToken(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, 4))
+        self.block = nn.Identity()
+
+
+def test_prefix_tokens_are_those_of_the_modules_around_the_place():
+    model = nn.ModuleDict({"a": WithToken(), "b": WithToken(), "c": nn.Identity()})
+    assert [prefix_tokens_of(model, place) for place in ("a.block", "b.block")] == [1, 1]
+    assert prefix_tokens_of(model["a"], "block") == 1
+    assert prefix_tokens_of(nn.Sequential(nn.Identity()), "0") == 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    maps: torch.Tensor
+
+
+def test_features_in_a_frozen_dataclass_are_replaced_in_a_copy():
+    given = Frozen(torch.ones(2))
+    assert replace_features(given, "maps", "stem", lambda x: 2 * x).maps.tolist() == [2, 2]
+    assert given.maps.tolist() == [1, 1]
+
+
+def test_a_site_whose_module_is_gone_can_be_detached():
+    model = net()
+    site = tm.attach(model, tm.MoEx(), at="layer1")
+    del model.layer1
+    site.detach()

@@ -16,8 +16,11 @@ from torch.autograd import _get_sequence_nr  # type: ignore[attr-defined]
 
 from torchmoments.draw import Plan
 
-REMEMBERED = 4096
+REMEMBERED = 256
 NO_BACKWARD = -1
+
+# Names of places that a compiler has traced. Of all sites: models of one class share what was compiled for the first.
+COMPILED: set[str] = set()
 
 
 class Block:
@@ -39,7 +42,6 @@ class Armed:
         self.block: Block | None = None
         self.backward = NO_BACKWARD
         self.ran: set[str] = set()
-        self.compiled: set[str] = set()
         self.history: collections.deque[Block] = collections.deque()
         self.forgotten = -1
 
@@ -72,7 +74,7 @@ class Armed:
             plan = self.plan
             if plan is None or self.model is None:
                 return None
-            self._note_compiled(place)
+            _note_compiled(place)
             return plan if self.model.training else None
         backward = torch._C._current_graph_task_id()
         if backward not in (NO_BACKWARD, self.backward):
@@ -87,14 +89,6 @@ class Armed:
         self.plan.was_used = True
         return self.plan
 
-    def _note_compiled(self, place: str) -> bool:
-        """Runs while the compiler traces: a compiled place cannot say at run time that it ran."""
-        self.compiled.add(place)
-        return True
-
-    # What `torch.compiler.assume_constant_result` sets, whose import takes a second that most users never need.
-    _note_compiled._dynamo_marked_constant = True  # type: ignore[attr-defined]
-
     def _plan_of_recomputation(self) -> Plan | None:
         number = _recomputing_node()._sequence_nr()
         if number < self.forgotten:
@@ -102,17 +96,28 @@ class Armed:
                 f"the plan of this recomputed forward is lost: more than {REMEMBERED} blocks were used since. "
                 "Call backward sooner, or run this part of the model without activation checkpointing."
             )
-        # Blocks nest: of those that cover the number, the innermost began last.
-        covering = [b for b in self.history if b.start <= number and (b.end is None or number < b.end)]
-        if not covering:
+        # Blocks nest: of those that cover the number, the innermost began last. So did the one of this step, where each
+        # step runs in a thread of its own, which counts from 0.
+        covering = (b for b in reversed(self.history) if b.start <= number and (b.end is None or number < b.end))
+        block = next(covering, None)
+        if block is None:
             return None
-        block = max(covering, key=lambda b: b.start)
         if len(block.modes) > 1:
             raise RuntimeError(
                 "a forward in train and one in eval mode ran in one block, so the plan of this recomputation is lost. "
                 "Use a block of its own for each: with site.using(plan): ..."
             )
         return block.plan if block.modes == {True} else None
+
+
+def _note_compiled(place: str) -> bool:
+    """Runs while the compiler traces: a compiled place cannot say at run time that it ran."""
+    COMPILED.add(place)
+    return True
+
+
+# What `torch.compiler.assume_constant_result` sets, whose import takes a second that most users never need.
+_note_compiled._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _recomputing_node() -> Any:

@@ -58,15 +58,22 @@ class Layout:
         return self.channel_dim % x.ndim
 
 
-def prefix_tokens_of(model: nn.Module) -> int:
-    """How many tokens before the image's the model says it has: timm's number, or its class and register tokens."""
-    for module in model.modules():
+def prefix_tokens_of(model: nn.Module, place: str) -> int:
+    """How many tokens before the image's the nearest module around a place says it has: timm's number, or its class and
+    register tokens."""
+    path = place.split(".")
+    around = [model.get_submodule(".".join(path[:depth])) for depth in reversed(range(len(path) + 1))]
+    for module in around:
         number = getattr(module, "num_prefix_tokens", None)
         if isinstance(number, int):
             return number
+    return next(filter(None, map(_prefix_tokens_inside, around)), 0)
+
+
+def _prefix_tokens_inside(module: nn.Module) -> int:
     return sum(
         parameter.shape[1]
-        for name, parameter in model.named_parameters()
+        for name, parameter in module.named_parameters()
         if name.rpartition(".")[2] in PREFIX_PARAMETERS and parameter.ndim == 3
     )
 
@@ -81,9 +88,11 @@ def replace_features(value: Any, key: int | str | None, place: str, mix: Mix) ->
         return mix(value)
     features = _pick(value, key)
     if not isinstance(features, Tensor) or not features.is_floating_point():
+        keys = _keys(value)
+        advice = f"with one of {keys}" if keys else "with the name of the argument that they are given as"
         raise ValueError(
             f"the features at {place!r} need to be a floating point tensor; got {_describe(value)} with "
-            f"output={key!r}. Use attach(..., output=...) with one of {_keys(value)}."
+            f"output={key!r}. Use attach(..., output=...) {advice}."
         )
     mixed = mix(features)
     if mixed is features:
@@ -96,7 +105,8 @@ def replace_features(value: Any, key: int | str | None, place: str, mix: Mix) ->
             key = list(value)[key]
         replaced[key] = mixed
     else:
-        setattr(replaced, str(key), mixed)
+        # Past a frozen dataclass, whose copy this is.
+        object.__setattr__(replaced, str(key), mixed)
     return replaced
 
 

@@ -1,5 +1,6 @@
 """A mixer attached to places of an unmodified model, and the plans that switch it on for a step."""
 
+import contextlib
 import os
 import sys
 import warnings
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from torchmoments.armed import Armed
+from torchmoments.armed import COMPILED, Armed
 from torchmoments.draw import Draw, Plan, Term, check_batch_size, child_generators, compose, move
 from torchmoments.features import Layout, prefix_tokens_of, replace_features
 from torchmoments.mixers.mixer import Mixer, check_fraction
@@ -44,7 +45,8 @@ def attach(
         at: name of a module, several, or a glob ("layer*"); see `torchmoments.places(model)`.
         side: mix what the module gives ("output") or what it takes ("input").
         channel_dim: 1 for [B, C, *positions], -1 for [B, *positions, C]. Has to be said for features of three axes.
-        prefix_tokens: tokens before the image's, which stay as they are; read from the model where None.
+        prefix_tokens: tokens before the image's, in features [B, tokens, C], which stay as they are; read from the
+            modules around the place where None.
         output: key or index of the features where the module gives (or takes) a tuple, dict or object.
         schedule: the mixer of each part of the run, by `site.progress`: WarmUp(0.1), OffAtEnd(0.1), or a function
             (mixer, progress from 0 to 1) -> mixer that changes what `draw` decides by, such as p, alpha or lam.
@@ -82,11 +84,9 @@ class Site:
         schedule: Schedule | None,
         seed: int | None,
     ) -> None:
-        _check_arguments(mixer, side, prefix_tokens, schedule, seed)
+        _check_arguments(mixer, side, channel_dim, prefix_tokens, schedule, seed)
         found = find_modules(model, at)
         _check_not_compiled(model, list(found))
-        if prefix_tokens is None:
-            prefix_tokens = prefix_tokens_of(model)
         self.model = model
         self.mixer = mixer
         self.schedule = schedule
@@ -98,7 +98,8 @@ class Site:
         self._handles = []
         for name, module in found.items():
             _show_to_compilers(module)
-            tap = _Tap(name, mixer, Layout(name, channel_dim, prefix_tokens), output, self._armed)
+            tokens = prefix_tokens_of(model, name) if prefix_tokens is None else prefix_tokens
+            tap = _Tap(name, mixer, Layout(name, channel_dim, tokens), output, self._armed)
             if side == "output":
                 self._handles.append(module.register_forward_hook(tap.on_output))
             else:
@@ -168,15 +169,15 @@ class Site:
 
     def _draws(self, batch_size: int, groups: Groups | None) -> dict[str, Draw | None]:
         mixer = mixer_of_now(self.mixer, self.schedule, self._progress)
-        if self.mixer.places_per_step is None:
+        if mixer.places_per_step is None:
             return {name: mixer.draw(batch_size, groups=groups, generator=self._generator) for name in self.places}
         draws = [mixer.draw(batch_size, groups=groups, generator=self._generator)]
-        for _ in range(min(self.mixer.places_per_step, len(self.places)) - 1):
+        for _ in range(min(mixer.places_per_step, len(self.places)) - 1):
             # The coin has been tossed; the other places follow it.
             follower = mixer if mixer.per_sample else mixer.with_p(1.0)
             draws.append(follower.draw(batch_size, groups=groups, generator=self._generator))
         (choice,) = child_generators(self._generator, 1)
-        chosen = torch.randperm(len(self.places), generator=choice).tolist()[: len(draws)]
+        chosen = torch.randperm(len(self.places), generator=choice, device="cpu").tolist()[: len(draws)]
         if draws[0] is None:
             return dict.fromkeys(self.places)
         at = dict(zip(chosen, draws, strict=True))
@@ -205,7 +206,9 @@ class Site:
             handle.remove()
         self._handles.clear()
         for place in self.places:
-            _hide_from_compilers(self.model.get_submodule(place))
+            # The user may have taken the module out since.
+            with contextlib.suppress(AttributeError):
+                _hide_from_compilers(self.model.get_submodule(place))
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state of the site's random numbers, for resuming."""
@@ -241,12 +244,14 @@ class _Using:
         self.before.append(self.site._armed.arm(self.plan, self.site.model))
         if self.plan is not None and not torch.compiler.is_compiling():
             self.plan.was_in_use = True
+            # What an earlier block did with the plan says nothing of this one.
+            self.plan.was_used, self.plan.met_eval_mode = False, not self.site.model.training
         return self.plan
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         ran = self.site._armed.disarm(self.before.pop())
         if kind is None and self.plan is not None and not torch.compiler.is_compiling():
-            self._check_that_places_ran(ran | self.site._armed.compiled)
+            self._check_that_places_ran(ran | COMPILED)
             # A compiled forward could not say it itself.
             self.plan.was_used |= self.site.model.training
             self.plan.met_eval_mode |= not self.site.model.training
@@ -306,7 +311,9 @@ class _Tap:
         return self.layout.apply(lambda view: self.mixer(view, draw), x)
 
 
-def _check_arguments(mixer: Any, side: Any, prefix_tokens: int | None, schedule: Any, seed: int | None) -> None:
+def _check_arguments(
+    mixer: Any, side: Any, channel_dim: int | None, prefix_tokens: int | None, schedule: Any, seed: int | None
+) -> None:
     if not isinstance(mixer, Mixer):
         got = f"the class {mixer.__name__}" if isinstance(mixer, type) else repr(mixer)
         raise ValueError(f"mixer needs a mixer, such as MoEx(); got {got}. Use attach(model, MoEx(p=0.5), at=...).")
@@ -314,6 +321,10 @@ def _check_arguments(mixer: Any, side: Any, prefix_tokens: int | None, schedule:
         raise ValueError(f'side needs "output" or "input"; got {side!r}.')
     if prefix_tokens is not None and (type(prefix_tokens) is not int or prefix_tokens < 0):
         raise ValueError(f"prefix_tokens needs a number of tokens, 0 or more; got {prefix_tokens!r}.")
+    if prefix_tokens and channel_dim == 1:
+        raise ValueError(
+            f"prefix_tokens={prefix_tokens} needs features [B, tokens, C]; got channel_dim=1. Use channel_dim=-1."
+        )
     if schedule is not None and (isinstance(schedule, type) or not callable(schedule)):
         raise ValueError(
             f"schedule needs a function (mixer, progress) -> mixer; got {schedule!r}. Use WarmUp(0.1) or OffAtEnd(0.1)."
