@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from torchmoments.lab import single
-from torchmoments.lab.config import SingleConfig, TrainConfig
+from torchmoments.lab.comparison import compare
+from torchmoments.lab.config import CompareConfig, SingleConfig, TrainConfig
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.runs import Run
 from torchmoments.lab.single import train_once
@@ -50,7 +51,7 @@ def test_a_stopped_run_goes_on_to_the_same_result_bit_for_bit(tiny, tmp_path, mo
     whole = replace(tiny, out=tmp_path / "whole")
     train_once(whole)
     stopped_after(2, monkeypatch, lambda: train_once(tiny))
-    assert [path.name for path in tiny.out.iterdir()] == ["checkpoint.pt"]
+    assert {path.name for path in tiny.out.iterdir()} == {".lock", "checkpoint.pt"}
     epochs = []
     train_once(tiny, lambda done, total: epochs.append(done))
     assert epochs == [3, 4]
@@ -80,7 +81,7 @@ def test_dropout_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
 def test_the_folder_is_a_run_folder_with_the_weights(tiny):
     summary = train_once(tiny)
     names = {"config.json", "env.json", "metrics.csv", "predictions.npy", "summary.json", "weights.safetensors"}
-    assert {path.name for path in tiny.out.iterdir()} == names
+    assert {path.name for path in tiny.out.iterdir()} - {".lock"} == names
     written = json.loads((tiny.out / "summary.json").read_text())
     assert written["error"] == summary["error"]
     predictions = np.load(tiny.out / "predictions.npy")
@@ -125,7 +126,7 @@ def test_a_folder_of_another_run_is_refused(tiny, monkeypatch, complete):
 
 
 def test_a_folder_in_use_or_of_other_files_is_refused(tiny):
-    with filelock.FileLock(tiny.out.with_name(".out.lock")), pytest.raises(ValueError, match="nobody is working in"):
+    with filelock.FileLock(tiny.out / ".lock"), pytest.raises(ValueError, match="nobody is working in"):
         train_once(tiny)
     (tiny.out / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="which holds other files, such as thesis.txt"):
@@ -219,3 +220,34 @@ train.step, train.Training.keep = watched, keep_and_stop
     done = command(tmp_path, "resumed", *mixed)
     assert done.returncode == 0, done.stderr
     assert outcome(tmp_path / "resumed") == outcome(tmp_path / "whole")
+
+
+def test_a_folder_of_another_command_is_refused_and_left_alone(tiny):
+    compare(CompareConfig(train_size=50, epochs=1, width=4, seeds=2, workers=1, out=tiny.out))
+    before = sorted(tiny.out.rglob("*"))
+    with pytest.raises(ValueError, match="needs a new or empty folder, or one of `torchmoments train`"):
+        train_once(tiny)
+    assert sorted(tiny.out.rglob("*")) == before
+
+
+def test_a_folder_of_another_program_is_refused(tiny):
+    tiny.out.mkdir()
+    (tiny.out / "config.json").write_text('{"architectures": ["ViT"]}')
+    with pytest.raises(ValueError, match="holds other files, such as config.json"):
+        train_once(tiny)
+
+
+def test_the_folder_may_be_a_link_and_keeps_what_else_is_put_there(tiny, tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir()
+    tiny.out.symlink_to(tmp_path / "disk")
+    stopped_after(2, monkeypatch, lambda: train_once(tiny))
+    (tiny.out / "notes.txt").write_text("mine")
+    train_once(tiny)
+    assert tiny.out.is_symlink()
+    assert {"summary.json", "weights.safetensors", "notes.txt"} <= {path.name for path in tiny.out.iterdir()}
+    assert not (tiny.out / "checkpoint.pt").exists()
+
+
+def test_warm_up_is_refused_that_is_as_long_as_the_usual_epochs(tiny):
+    with pytest.raises(ValueError, match="warmup_epochs needs fewer than the 80 epochs; got 80"):
+        train_once(replace(tiny, epochs=None, warmup_epochs=80))

@@ -8,13 +8,14 @@ from typing import Any
 
 import filelock
 
+_LOCK = ".lock"
 
-def hold(out: Path, lock: Path, known: Sequence[str], kind: str) -> filelock.BaseFileLock:
+
+def hold(out: Path, known: Sequence[str], kind: str) -> filelock.BaseFileLock:
     """Make the folder if it is not there, and hold its lock, which the caller releases.
 
     Args:
         out: the folder.
-        lock: the lock's file.
         known: a folder that has one of these files is ours.
         kind: what writes there, for the sentence of an error.
 
@@ -25,14 +26,14 @@ def hold(out: Path, lock: Path, known: Sequence[str], kind: str) -> filelock.Bas
         if out.exists() and not out.is_dir():
             raise ValueError(f"out needs a folder; got the file '{out}'. Choose another one with --out.")
         if out.is_dir() and not any((out / name).exists() for name in known):
-            others = sorted(path.name for path in out.iterdir() if path.name != lock.name)
+            others = sorted(path.name for path in out.iterdir() if path.name != _LOCK)
             if others:
                 raise ValueError(
                     f"out needs a new or empty folder, or one of `torchmoments {kind}`; got '{out}', which holds other "
                     f"files, such as {others[0]}. Choose another one with --out."
                 )
         out.mkdir(parents=True, exist_ok=True)
-        held = filelock.FileLock(lock, timeout=0)
+        held = filelock.FileLock(out / _LOCK, timeout=0)
         held.acquire()
     except filelock.Timeout:
         raise ValueError(
@@ -53,7 +54,7 @@ def working_in(out: Path, record: str, kind: str) -> Iterator[None]:
     Args:
         record: name of the file that tells the folder is ours.
     """
-    lock = hold(out, out / ".lock", known=(record,), kind=kind)
+    lock = hold(out, known=(record,), kind=kind)
     try:
         for leftover in out.glob("**/.seed*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)

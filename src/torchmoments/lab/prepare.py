@@ -47,6 +47,7 @@ def prepare(
     if data is None:
         data = _load(config, train, test)
     task = Task(config.filled(len(data.train)), make_model, data)
+    task.config.check()
     data.subset(task.config.train_size or 0, seed=0)
     place, new_head = check(task, methods, data)
     check_different([replace(m, at=(place,)) if m.goes_after_stem and place else m for m in methods])

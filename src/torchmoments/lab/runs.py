@@ -78,12 +78,11 @@ class Run:
                 shutil.rmtree(self._beside("tmp"), ignore_errors=True)
                 try:
                     data = self.task.load()
-                    result = self.trained(data)
+                    self.write(self.trained(data), data)
                 except Exception as error:
                     reason = str(error) if isinstance(error, FloatingPointError) else f"{type(error).__name__}: {error}"
                     self.record_failure(reason, traceback.format_exc())
                     return reason
-                self.write(result, data)
                 return None
         except filelock.Timeout:
             return "another process is training this run; start again when it has ended"
@@ -123,16 +122,21 @@ class Run:
     @contextmanager
     def _new_folder(self, summary: dict[str, Any], threads: int = 1) -> Iterator[Path]:
         """A folder under a temporary name, moved to its own when the block ends."""
-        temporary = self._beside("tmp")
+        is_new = not self.folder.exists()
+        temporary = self._beside("tmp") if is_new else self.folder / ".tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         write_json(temporary / "config.json", self.settings())
         write_json(temporary / "env.json", environment(self.task, threads))
         yield temporary
         write_json(temporary / "summary.json", summary)
-        # A failed run of an earlier time, or a checkpoint; a complete one is never written again.
-        shutil.rmtree(self.folder, ignore_errors=True)
-        temporary.rename(self.folder)
+        if is_new:
+            temporary.rename(self.folder)
+            return
+        # It may be a link or a mount, and hold more than is ours. The summary goes last: it says that the run is whole.
+        for path in sorted(temporary.iterdir(), key=lambda path: path.name == "summary.json"):
+            path.replace(self.folder / path.name)
+        temporary.rmdir()
 
     def _beside(self, what: str) -> Path:
         return self.folder.with_name(f".{self.folder.name}.{what}")

@@ -79,6 +79,7 @@ def train_once(
         )
         if first:
             run.write(result, data, threads=config.threads, keep_weights=True)
+            (run.folder / CHECKPOINT).unlink(missing_ok=True)
         fabric.barrier()
         return _summary(run, read_json(run.folder / "summary.json"))
     finally:
@@ -88,7 +89,9 @@ def train_once(
 
 def _lock(out: Path) -> filelock.BaseFileLock:
     """Check that the folder is new, empty or of this command, and hold it."""
-    return hold(out, out.with_name(f".{out.name}.lock"), known=("summary.json", CHECKPOINT), kind="train")
+    # Other programs have a config.json too.
+    is_run = {"method", "seed"} <= (read_json(out / "config.json") or {}).keys()
+    return hold(out, known=("config.json", CHECKPOINT) if is_run else (CHECKPOINT,), kind="train")
 
 
 def _summary(run: Run, written: dict[str, Any]) -> dict[str, Any]:
