@@ -209,3 +209,13 @@ def test_two_workers_give_the_results_of_one(tiny, tmp_path):
     for path in sorted(tiny.out.glob("runs/*/seed*/*")):
         if path.name in ("metrics.csv", "predictions.npy", "config.json"):
             assert path.read_bytes() == (other.out / path.relative_to(tiny.out)).read_bytes()
+
+
+@pytest.mark.parametrize("metric", ["error", "auroc"])
+def test_a_run_that_is_lost_at_its_last_step_failed(tiny, metric):
+    summary = compare(replace(tiny, epochs=1, train_size=50, lr=1e30, metric=metric))
+    assert len(summary["failed"]) == 4
+    assert {failure["reason"] for failure in summary["failed"]} == {
+        "the scores of the test images need to be finite; after the last step some are not. "
+        "Try a smaller learning rate than 1e+30."
+    }

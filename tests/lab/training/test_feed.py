@@ -1,5 +1,7 @@
 """Images on their way to the network, against the same done one image at a time."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -28,8 +30,7 @@ def test_pad_crop_flip_does_what_its_boxes_say():
 
 
 def bytes_in_memory(flips=True):
-    random = np.random.default_rng(0)
-    images = torch.from_numpy(random.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8))
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (40, 1, 8, 8), dtype=np.uint8))
     split = Split(images, torch.arange(40) % 4)
     return Data(split, split, tuple("abcd"), peak=255.0, mean=(0.3,), std=(0.2,), flips=flips)
 
@@ -117,3 +118,28 @@ def test_augmentation_of_what_is_no_image_is_refused():
     feed = Feed(from_objects(points, points), Input(), TrainConfig(augment=True), CPU)
     with pytest.raises(ValueError, match=r"augment needs images \[C, H, W\]; got \[3, 20\]"):
         next(feed.training(feed.pool(torch.arange(8)), [torch.arange(8)], generator()))
+
+
+class DrawsFromEverywhere(list):
+    def __getitem__(self, index):
+        return torch.tensor([[[torch.rand(()).item(), np.random.rand(), random.random()]]])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_random_numbers_of_any_library_differ_by_epoch_and_are_paired(workers):
+    images, labels = DrawsFromEverywhere([0] * 8), torch.arange(8) % 2
+    split = Split(images, labels)
+    data = Data(split, split, ("a", "b"), is_normalized=True)
+    feed = Feed(data, Input(), TrainConfig(loader_workers=workers), CPU)
+
+    def epochs():
+        stream, index = generator(), list(torch.arange(8).split(4))
+        return [torch.cat([x for x, _ in feed.training(split, index, stream)]).flatten(1) for _ in range(2)]
+
+    numpy_before, python_before = np.random.get_state()[1].copy(), random.getstate()
+    one, again = epochs(), epochs()
+    assert all(first.equal(second) for first, second in zip(one, again, strict=True))
+    numbers = torch.cat(one)
+    assert all(len(numbers[:, column].unique()) == len(numbers) for column in range(3))
+    assert (np.random.get_state()[1] == numpy_before).all()
+    assert random.getstate() == python_before

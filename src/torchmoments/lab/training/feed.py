@@ -5,10 +5,13 @@ however many processes read them.
 """
 
 import math
+import random
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -172,8 +175,8 @@ def _size(config: TrainConfig, wanted: Input, from_pictures: bool) -> int | None
 class _Items(Dataset[Tensor]):
     """One image as a tensor: pictures cut to size as bytes, tensors as they are.
 
-    An item is (index, seed): transforms that draw from torch's global random numbers, our own and those inside a user's
-    data set, draw the same for the same seed, and leave the stream of the network alone.
+    An item is (index, seed): transforms that draw from the global random numbers of torch, NumPy or Python, our own and
+    those inside a user's data set, draw the same for the same seed, and leave these streams as they were.
     """
 
     def __init__(self, images: Sequence[Any], shape: tuple[int | None, float, bool, bool, bool] | None) -> None:
@@ -182,11 +185,25 @@ class _Items(Dataset[Tensor]):
 
     def __getitem__(self, item: tuple[int, int]) -> Tensor:
         index, seed = item
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with _global_random_numbers(seed):
             image = self.images[index]
             tensor = image if self.transform is None else self.transform(image)
         return torch.as_tensor(tensor)
+
+
+@contextmanager
+def _global_random_numbers(seed: int) -> Iterator[None]:
+    """Those of torch's CPU, NumPy and Python follow `seed` in the block. A GPU's stay: they are the network's."""
+    before = torch.default_generator.get_state(), np.random.get_state(), random.getstate()
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])
 
 
 def _transform(size: int | None, crop: float, bicubic: bool, augment: bool, flips: bool) -> Any:

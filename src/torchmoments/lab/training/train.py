@@ -208,6 +208,11 @@ class Training:
     def result(self) -> Result:
         weights = {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
         scores = self._predict() if self.fabric.global_rank == 0 else None
+        if scores is not None and not np.isfinite(scores).all():
+            raise FloatingPointError(
+                "the scores of the test images need to be finite; after the last step some are not. "
+                f"Try a smaller learning rate than {self.config.lr:g}."
+            )
         return Result(self.epochs, scores, self.seconds, weights)
 
     def _predict(self) -> np.ndarray:
@@ -366,7 +371,8 @@ def make_schedule(config: TrainConfig, epochs: int, optimizer: torch.optim.Optim
 
 def _schedule(name: Schedule, epochs: int, after: int, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
     if name == "step":
-        return lr_scheduler.MultiStepLR(optimizer, [epochs // 2 - after, epochs * 3 // 4 - after], gamma=0.1)
+        milestones = [max(1, epochs // 2) - after, max(1, epochs * 3 // 4) - after]
+        return lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
     if name == "constant":
         return lr_scheduler.ConstantLR(optimizer, factor=1.0)
     return lr_scheduler.CosineAnnealingLR(optimizer, epochs - after)
