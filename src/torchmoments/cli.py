@@ -94,7 +94,9 @@ def _sweep(config: "SweepConfig") -> int:
         from torchmoments.lab.sweep.sweep import sweep
 
     summary = _resumable(config.out, lambda progress: sweep(config, progress))
-    _print(*of_tables(tables(summary)), *summary["conclusion"], "", config.out / "sweep.png")
+    _print(*of_tables(tables(summary)))
+    # With a command to copy.
+    _print(*summary["conclusion"], "", config.out / "sweep.png", whole=True)
     return 1 if summary["failed"] else 0
 
 

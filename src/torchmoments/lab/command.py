@@ -1,5 +1,6 @@
 """A comparison's settings as the command that makes it."""
 
+import shlex
 from dataclasses import fields
 from typing import Any
 
@@ -18,6 +19,12 @@ def arguments(config: CompareConfig, settings: dict[str, Any]) -> list[str]:
         value = getattr(config, field.name)
         words += as_flag(field.name, settings.get(field.name) if value is None else value)
     return words
+
+
+def short(config: CompareConfig) -> str:
+    """The command as a person would type it, without what is the default."""
+    given = [as_flag(f.name, getattr(config, f.name)) for f in fields(config) if getattr(config, f.name) != f.default]
+    return shlex.join(["torchmoments", "compare", *(word for words in given for word in words)])
 
 
 def as_flag(name: str, value: Any) -> list[str]:

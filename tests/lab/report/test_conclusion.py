@@ -158,3 +158,9 @@ def test_validation_images_are_not_called_test_images():
     assert "on these 360 validation images" in said
     assert "For other validation images too" in said
     assert "test images" not in said
+
+
+def test_without_training_subsets_the_intervals_do_not_cover_them():
+    settings = {"train_size": 1437, "images": "1437 + 360 of 10 classes, 1a2b3c4d"}
+    said = "\n".join(sentences(summary(paired={"moex": entry(-1.0, 0.25, 0.001)}, beyond_labels={}, settings=settings)))
+    assert "cover orders of the batches and initializations, on these 360 test images" in said

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from torchmoments.cli import main
 from torchmoments.lab import prepare
 from torchmoments.lab.sweep.config import SweepConfig
 from torchmoments.lab.sweep.grid import Axis, Cell
@@ -62,7 +63,13 @@ def test_the_lowest_mean_error_is_the_best(tiny):
     summary = sweep(tiny)
     lowest = min(summary["cells"], key=lambda cell: cell["error_mean"])
     assert summary["best"]["values"] == lowest["values"]
-    assert "torchmoments compare --methods none moex:p=" in summary["conclusion"][1]
+    command = summary["conclusion"][1].partition("torchmoments ")[2]
+    assert main(command.split()) == 0
+    judged = json.loads((tiny.out.with_name("sweep-test") / "comparison.json").read_text())
+    swept = json.loads((tiny.out / "comparison" / "comparison.json").read_text())
+    assert judged["methods"] == ["none", summary["best"]["method"]]
+    different = {name for name, value in swept["settings"].items() if judged["settings"][name] != value}
+    assert different == {"evaluate", "images"}
 
 
 def test_the_best_is_compared_as_one_that_was_chosen_among_all():
@@ -227,3 +234,17 @@ def test_the_command_prints_its_tables_and_a_failed_run_is_exit_code_1(tmp_path,
     code, said, _ = call("sweep", *flags, "--epochs", "30", "--lr", "1e30", "--out", str(tmp_path / "failed"))
     assert code == 1
     assert "seed 0 failed: the loss needs to stay finite" in " ".join(said.split())
+
+
+def test_a_combination_that_lost_a_seed_is_not_the_best():
+    errors = {"0.5": {0: 1.0}, "1": {0: 3.0, 1: 5.0}, "0": {0: 4.0, 1: 6.0}}
+    outcomes = [Outcome(f"moex:p={p}", {}, Cell({"p": p}, {}, f"moex:p={p}"), of) for p, of in errors.items()]
+    plain = Outcome("none", {}, None, {0: 4.0, 1: 5.0})
+    found = summarize(Sweep([Axis("p", tuple(errors), "option")], "none", [plain], outcomes, []))
+    assert found["best"]["values"] == {"p": "1"}
+    assert found["best"]["rivals"] == 1
+
+
+def test_warm_up_is_refused_that_the_steps_do_not_reach(tiny):
+    with pytest.raises(ValueError, match="warmup_epochs needs fewer than the 3 epochs"):
+        sweep(replace(tiny, epochs=None, steps=3, warmup_epochs=10))

@@ -80,9 +80,10 @@ def coverage(summary: dict[str, Any]) -> list[str]:
     paired, test_images = summary["paired"], summary["test_images"]
     if not paired or test_images is None:
         return []
-    said = [
-        f"The intervals cover training subsets and initializations, on these {test_images:,} {judged(summary)} images."
-    ]
+    settings = summary.get("settings", {})
+    takes_all = str(settings.get("images")).startswith(f"{settings.get('train_size')} + ")
+    varied = "orders of the batches" if takes_all else "training subsets"
+    said = [f"The intervals cover {varied} and initializations, on these {test_images:,} {judged(summary)} images."]
     wider = {word: entry.get("difference_ci95_with_images") for word, entry in paired.items()}
     shown = [f"{word} {ci95[0]:+.2f} to {ci95[1]:+.2f}" for word, ci95 in wider.items() if ci95 is not None]
     if 0 < len(shown) <= _FEW:

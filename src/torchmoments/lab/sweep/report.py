@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from torchmoments.lab.files import as_csv, write_bytes, write_json
+from torchmoments.lab.metrics import NAMES
 from torchmoments.lab.report import render
 from torchmoments.lab.report.figures import as_files
 from torchmoments.lab.report.page import Table
@@ -30,7 +31,8 @@ def write(out: Path, sweep: Sweep) -> dict[str, Any]:
 def tables(summary: dict[str, Any]) -> list[Table]:
     """The cells, and where an axis has two values the effects."""
     axes = list(summary["axes"])
-    headings = [*axes, "error, %", f"minus {summary['reference']}, points", "p Holm", "n"]
+    name = NAMES[summary["settings"].get("metric", "error")]
+    headings = [*axes, f"{name}, %", f"minus {summary['reference']}, points", "p Holm", "n"]
     beside = [
         [*_labels(words, entry["settings"], axes), plus_minus(entry["error_mean"], entry["error_ci95"]), *more]
         for words, entry, more in _beside(summary)
@@ -42,7 +44,7 @@ def tables(summary: dict[str, Any]) -> list[Table]:
     images = (
         f"{summary['images']:,} {summary['settings'].get('evaluate', 'test')} images" if summary["images"] else "no run"
     )
-    found = [Table(f"Error on {images}, mean over seeds ± 95% CI", headings, [*beside, *rows])]
+    found = [Table(f"{name[0].upper()}{name[1:]} on {images}, mean over seeds ± 95% CI", headings, [*beside, *rows])]
     if len(summary["cells"]) > 1 and summary["effects"]:
         rows = [
             [name_of(e), plus_minus(e["effect_mean"], e["effect_ci95"], "+"), p_value(e["p_holm"]), str(e["n"])]
@@ -62,13 +64,13 @@ def sentences(summary: dict[str, Any]) -> list[str]:
     best, evaluate = summary["best"], summary["settings"].get("evaluate")
     if best is not None:
         error = plus_minus(best["error_mean"], best["error_ci95"])
-        said.append(f"Lowest error: {error} % with {best['method']}{_settings_of(best, summary)}.")
+        name = NAMES[summary["settings"].get("metric", "error")]
+        said.append(f"Lowest {name}: {error} % with {best['method']}{_settings_of(best, summary)}.")
         if best["rivals"]:
             said[0] += f" {_beaten(best['rivals'], best['not_worse'])}"
         if best["rivals"] and evaluate == "validation":
             said.append(
-                "The best of many looks better than it is. Judge it once on the test images: "
-                f"torchmoments compare --methods {summary['reference']} {best['method']}"
+                f"The best of many looks better than it is. Judge it once on the test images: {best['command']}"
             )
     if summary["environments"][1:]:
         said.append(f"The runs come from {len(summary['environments'])} environments, see env.json in their folders.")

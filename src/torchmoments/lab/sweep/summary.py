@@ -19,12 +19,18 @@ Errors = Mapping[int, float]
 
 @dataclass(frozen=True)
 class Outcome:
-    """One method with one combination of training settings, and its errors. `cell` is None beside the grid."""
+    """One method with one combination of training settings, and its errors.
+
+    Args:
+        cell: None beside the grid.
+        command: trains it and the reference again, judged on the test images.
+    """
 
     word: str
     settings: Values
     cell: Cell | None
     errors: Errors
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,10 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
         cells, controls: [{values or settings, method, error_mean, error_ci95, difference_mean, difference_ci95,
             p_value, p_holm, n}]; the difference is to the reference with the same settings and seeds; p_holm counts
             cells and controls
-        best: {values, method, error_mean, error_ci95, n, rivals, not_worse}: the cell with the lowest mean error, how
-            many others there are, and how many of them are not shown to be worse (paired t, Holm over all pairs of
-            cells, because the best was chosen among them, 0.05). None where training sizes or data sets are compared
+        best: {values, method, error_mean, error_ci95, n, command, rivals, not_worse}: the cell with the lowest mean
+            error, the command that judges it, how many others there are, and how many of them are not shown to be worse
+            (paired t, Holm over all pairs of cells, because the best was chosen among them, 0.05). Cells without all
+            seeds are left out. None where training sizes or data sets are compared
         effects: see `effects.effects`; empty where no axis has two values
         images: number that the errors are of. settings: what all runs share. environments, failed: as in a comparison.
         seconds: of training, all runs together
@@ -115,7 +122,10 @@ def _best(sweep: Sweep) -> dict[str, Any] | None:
     # With more images every method is better: nothing to choose.
     if {"train_size", "data"} & {axis.name for axis in sweep.axes}:
         return None
-    grid = [outcome for outcome in sweep.outcomes if outcome.cell is not None and outcome.errors]
+    in_grid = [outcome for outcome in sweep.outcomes if outcome.cell is not None]
+    seeds = {seed for outcome in in_grid for seed in outcome.errors}
+    # Means of other seeds cannot be compared: a combination that lacks one, because it failed, is not in the running.
+    grid = [outcome for outcome in in_grid if seeds and set(outcome.errors) == seeds]
     if not grid:
         return None
     # The same training under two combinations is no rival of itself.
@@ -130,6 +140,7 @@ def _best(sweep: Sweep) -> dict[str, Any] | None:
         "values": best.cell.values,
         "method": best.word,
         **_error(best.errors),
+        "command": best.command,
         "rivals": len(of_best),
         "not_worse": sum(p is None or p >= 0.05 for p in of_best),
     }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import quote
 
+from torchmoments.lab.command import short
 from torchmoments.lab.comparison import RECORD, joined, runs_of, write_record
 from torchmoments.lab.config import CompareConfig, TrainConfig
 from torchmoments.lab.data.split import Data
@@ -87,6 +88,7 @@ def _comparisons(config: SweepConfig, grid: list[Cell]) -> list[_Part]:
         if config.steps is not None:
             epochs = max(1, round(config.steps / steps_an_epoch(task.config)))
             task = replace(task, config=replace(task.config, epochs=epochs))
+            task.config.check()
         parts.append(_Part(settings, part, task))
     return parts
 
@@ -96,6 +98,14 @@ def steps_an_epoch(config: TrainConfig) -> int:
     size = config.train_size or 0
     full, rest = divmod(size, config.batch_size)
     return max(1, full + (rest > 1))
+
+
+def _judging(config: SweepConfig, part: _Part, word: str) -> str:
+    """The command that judges one combination on the test images."""
+    epochs = part.config.epochs if config.steps is None else part.task.config.epochs
+    out = config.out.with_name(f"{config.out.name}-test")
+    words = tuple(dict.fromkeys((config.reference, word)))
+    return short(replace(part.config, methods=words, evaluate="test", epochs=epochs, out=out))
 
 
 def _request(config: SweepConfig) -> dict[str, Any]:
@@ -122,7 +132,7 @@ def _read(config: SweepConfig, axes: list[Axis], grid: list[Cell], parts: list[_
         ) -> Outcome:
             of_word = {seed: run for seed, run in runs[first[word]].items() if seed < config.seeds}
             errors = {seed: run["error"] for seed, run in of_word.items() if "failed" not in run}
-            return Outcome(word, part.settings, cell, errors)
+            return Outcome(word, part.settings, cell, errors, _judging(config, part, first[word]))
 
         references.append(outcome(config.reference))
         outcomes += [outcome(word) for word in config.controls]
