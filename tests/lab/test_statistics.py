@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from torchmoments.lab.statistics import estimate, holm, interval_with_images
+from torchmoments.lab.statistics import estimate, holm, interval_with_images, ratio
 
 # t(0.975, df), from a printed table.
 T_975 = {3: 3.182446, 4: 2.776445}
@@ -79,3 +79,29 @@ def test_holm_keeps_the_order_and_stays_below_one():
 
 def test_holm_does_not_count_what_is_undefined():
     assert holm([None, 0.01, 0.04]) == [None, pytest.approx(0.02), pytest.approx(0.04)]
+
+
+def test_a_ratio_has_the_values_in_its_interval_that_the_t_test_does_not_reject():
+    random = np.random.default_rng(0)
+    wholes = random.normal(-1, 0.5, 12)
+    parts = 0.6 * wholes + random.normal(0, 0.3, 12)
+    found, (low, high) = ratio(parts, wholes)
+    assert found == pytest.approx(parts.mean() / wholes.mean())
+    for end in (low, high):
+        assert estimate(parts - end * wholes).p_value == pytest.approx(0.05)
+    assert low < found < high
+
+
+def test_a_ratio_covers_the_true_one_as_often_as_it_says():
+    random = np.random.default_rng(1)
+    covered = 0
+    for _ in range(2000):
+        wholes = random.normal(-1, 0.8, 10)
+        _, ci95 = ratio(0.4 * wholes + random.normal(0, 0.8, 10), wholes)
+        covered += ci95 is None or ci95[0] <= 0.4 <= ci95[1]
+    assert 0.935 < covered / 2000 < 0.965
+
+
+@pytest.mark.parametrize("wholes", [[1.0, -1.0, 0.5, -0.5], [1.0, -1.1, 0.2, 0.1], [1.0], [], [1.0, 1.0]])
+def test_a_ratio_to_what_may_be_nothing_has_no_interval(wholes):
+    assert ratio([0.5] * len(wholes), wholes)[1] is None

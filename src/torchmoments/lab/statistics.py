@@ -70,6 +70,29 @@ def interval_with_images(differences: np.ndarray) -> Interval | None:
     return _interval(float(of_seeds.mean()), float(squared**0.5), seeds)
 
 
+def ratio(parts: Sequence[float], wholes: Sequence[float]) -> tuple[float | None, Interval | None]:
+    """mean(parts) / mean(wholes) of pairs, one a seed, with its 95% interval by Fieller's theorem.
+
+    The interval holds each r for which mean(parts - r * wholes) is not shown to differ from 0 by the paired t-test. It
+    is None where that is true of arbitrarily large r, because the mean of the wholes itself may be 0; and where there
+    is no spread.
+    """
+    n = len(parts)
+    if n == 0 or np.mean(wholes) == 0:
+        return None, None
+    a, b = float(np.mean(parts)), float(np.mean(wholes))
+    if n == 1:
+        return a / b, None
+    squared_t = float(stdtrit(n - 1, 0.975)) ** 2
+    covariances = np.cov(parts, wholes) / n * squared_t
+    square, product, rest = b**2 - covariances[1, 1], a * b - covariances[0, 1], a**2 - covariances[0, 0]
+    under_root = product**2 - square * rest
+    if square <= 0 or under_root < _NO_SPREAD:
+        return a / b, None
+    root = under_root**0.5
+    return a / b, (float((product - root) / square), float((product + root) / square))
+
+
 def pointwise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Mean over seeds of [seeds, epochs], and half of its 95% t interval at each epoch; None with one seed."""
     seeds = len(values)

@@ -10,12 +10,16 @@ def entry(mean, half, p_holm, **more):
     return {"difference_mean": mean, "difference_ci95": ci95, "p_value": p_holm, "p_holm": p_holm, "n": 20} | more
 
 
+def beyond(share, ci95, mean):
+    return {"labels": "labels", "share": share, "share_ci95": ci95, **entry(mean, 0.3, None)}
+
+
 def summary(**changes):
     return {
         "reference": "none",
         "methods": {"none": {"n": 20}},
         "paired": {"labels": entry(-0.5, 0.2, 0.001), "moex": entry(-1.0, 0.25, 0.00001)},
-        "beyond_labels": {"moex": {"labels": "labels", **entry(-0.5, 0.3, None)}},
+        "beyond_labels": {"moex": beyond(0.5, [0.3, 0.8], -0.5)},
         "test_images": 360,
         "environments": [{}],
         "failed": [],
@@ -126,14 +130,15 @@ def test_another_metric_is_named():
 
 
 def test_the_share_of_the_labels_is_told():
-    assert "The labels alone (labels) give 50% of the gain of moex; moex minus labels is -0.50 points" in "\n".join(
-        sentences(summary())
+    said = "\n".join(sentences(summary()))
+    assert (
+        "The labels alone (labels) give 50% (95% CI 30 to 80%) of the gain of moex; moex minus labels is -0.50" in said
     )
 
 
-def test_labels_that_harm_give_nothing_of_the_gain():
-    paired = {"labels": entry(0.1, 0.2, 0.3), "moex": LARGER}
-    assert "(labels) give nothing of the gain of moex" in "\n".join(sentences(summary(paired=paired)))
+def test_a_share_without_an_interval_says_so():
+    said = "\n".join(sentences(summary(beyond_labels={"moex": beyond(-0.1, None, -1.1)})))
+    assert "(labels) give -10% (no interval) of the gain of moex" in said
 
 
 @pytest.mark.parametrize("moex", [entry(-1.0, 1.2, 0.2), entry(1.0, 0.2, 0.001)])

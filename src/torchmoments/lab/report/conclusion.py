@@ -101,12 +101,14 @@ def metric_name(summary: dict[str, Any]) -> str:
     return NAMES[summary.get("metric", "error")]
 
 
-def share_of_labels(labels: dict[str, Any], moex: dict[str, Any]) -> str | None:
-    """How much of the gain of MoEx its labels alone give, of two entries of `paired`; None where no gain is shown."""
-    alone, both = labels["difference_mean"], moex["difference_mean"]
-    if outcome(moex) != "gain" or alone is None:
+def share_of_labels(beyond: dict[str, Any], moex: dict[str, Any]) -> str | None:
+    """How much of the gain of MoEx its labels alone give, of its entries in `beyond_labels` and in `paired`; None where
+    no gain is shown, or no seed has all three."""
+    share, ci95 = beyond["share"], beyond["share_ci95"]
+    if outcome(moex) != "gain" or share is None:
         return None
-    return f"{100 * alone / both:.0f}%" if alone < 0 else "nothing"
+    interval = "no interval" if ci95 is None else f"95% CI {100 * ci95[0]:.0f} to {100 * ci95[1]:.0f}%"
+    return f"{100 * share:.0f}% ({interval})"
 
 
 def _some_shown(gains: list[str], harms: list[str], unshown: list[str], summary: dict[str, Any]) -> str:
@@ -168,9 +170,9 @@ def listed(words: Sequence[str], last: str) -> str:
 
 def _of_labels(word: str, beyond: dict[str, Any], paired: dict[str, dict[str, Any]]) -> str:
     labels = beyond["labels"]
-    share = share_of_labels(paired[labels], paired[word])
+    share = share_of_labels(beyond, paired[word])
     if share is None:
-        return f"{labels} has no complete runs, so the share of the labels is unknown."
+        return f"{labels} has no complete runs of the seeds of {word}, so the share of the labels is unknown."
     said = f"The labels alone ({labels}) give {share} of the gain of {word}"
     if beyond["difference_ci95"] is None:
         return said + "."

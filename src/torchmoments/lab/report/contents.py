@@ -174,7 +174,7 @@ def _labels(summary: dict[str, Any]) -> Section:
             [
                 word,
                 entry["labels"],
-                conclusion.share_of_labels(paired[entry["labels"]], paired[word]) or "no gain shown",
+                conclusion.share_of_labels(entry, paired[word]) or "no gain shown",
                 wording.with_interval(entry["difference_mean"], entry["difference_ci95"], "+"),
             ]
             for word, entry in beyond.items()

@@ -11,7 +11,7 @@ import numpy as np
 from torchmoments.lab import metrics
 from torchmoments.lab.config import Metric
 from torchmoments.lab.report.reading import Comparison, Runs
-from torchmoments.lab.statistics import add_holm, estimate, interval_with_images
+from torchmoments.lab.statistics import add_holm, estimate, interval_with_images, ratio
 
 # With fewer, which images happen to be in the test set matters as much as the seeds.
 FEW_IMAGES = 1000
@@ -25,7 +25,8 @@ def summarize(comparison: Comparison) -> dict[str, Any]:
         paired: {word: difference_mean, difference_ci95, p_value, p_holm, n, slowdown, slowdown_ci95} for each method
             but the first. slowdown is the geometric mean over seeds of seconds / the reference's seconds. Where the
             metric is a mean over images and they are fewer than 1,000, also difference_ci95_with_images
-        beyond_labels: {moex word: labels, and the entries of `paired`, but of moex minus the labels alone}
+        beyond_labels: {moex word: labels, and the entries of `paired`, but of moex minus the labels alone; share,
+            share_ci95 of the labels in the gain, over the seeds that all three have}
         reference, metric, test_images, settings, environments, failed: [{method, seed, reason}], missing: {word: seeds}
 
         What is undefined is None.
@@ -43,7 +44,7 @@ def summarize(comparison: Comparison) -> dict[str, Any]:
         "methods": {word: _method(list(of_method.values())) for word, of_method in runs.items()},
         "paired": paired,
         "beyond_labels": {
-            word: {"labels": labels, **_paired(runs, word, labels, metric)}
+            word: {"labels": labels, **_share(runs, word, labels, reference), **_paired(runs, word, labels, metric)}
             for word in others
             for labels in others
             if _is_moex_of(word, labels)
@@ -102,6 +103,13 @@ def _of_images(run: dict[str, Any], metric: Metric) -> np.ndarray | None:
     """[images] whose mean is the metric; None where it is no such mean."""
     values: np.ndarray | None = metrics.of_images(metric, run["predictions"])
     return values
+
+
+def _share(runs: Runs, word: str, labels: str, reference: str) -> dict[str, Any]:
+    both, alone = seed_differences(runs, word, reference), seed_differences(runs, labels, reference)
+    seeds = both.keys() & alone.keys()
+    share, ci95 = ratio([alone[seed] for seed in seeds], [both[seed] for seed in seeds])
+    return {"share": share, "share_ci95": ci95}
 
 
 def _is_moex_of(word: str, labels: str) -> bool:
