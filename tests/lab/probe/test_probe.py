@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torchmoments.lab.probe import runs
 from torchmoments.lab.probe.config import ProbeConfig
 from torchmoments.lab.probe.probe import probe
+from torchmoments.lab.probe.report import sentences
 
 PARTS = ("moments", "normalized", "features")
 
@@ -131,3 +132,18 @@ def test_the_command_prints_its_table(tmp_path, call):
     code, said, complaint = call("probe", *flags, "--workers", "1", "--out", str(tmp_path / "out"))
     assert (code, complaint) == (0, "")
     assert "moments alone" in said
+
+
+def test_that_moments_know_the_class_is_shown_for_other_test_images_too(tiny):
+    summary = probe(tiny)
+    moments, chance = summary["pono"]["moments"], summary["pono"]["random"]["error_mean"]
+    rows = [np.load(tiny.out / f"runs/moments%3Anorm=pono/seed{seed}/predictions.npy") for seed in (0, 1)]
+    low, high = moments["minus_random_ci95_with_images"]
+    assert (low + high) / 2 == pytest.approx(
+        np.mean([100 * np.mean(of["target"] != of["predicted"]) for of in rows]) - chance
+    )
+    for end, said in ((-1.0, "they know the class"), (1.0, "not shown that they know the class")):
+        moments["minus_random_ci95_with_images"] = [-20.0, end]
+        assert f": {said}." in sentences(summary, ("pono",))[0]
+    moments["minus_random_ci95_with_images"] = None
+    assert "not shown" in sentences(summary, ("pono",))[0]

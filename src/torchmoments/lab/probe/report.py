@@ -14,7 +14,7 @@ from torchmoments.lab.report.page import Table
 from torchmoments.lab.report.summary import distinct
 from torchmoments.lab.report.wording import failed, p_value, plus_minus, with_interval
 from torchmoments.lab.runs import Run
-from torchmoments.lab.statistics import add_holm, estimate
+from torchmoments.lab.statistics import Interval, add_holm, estimate, interval_with_images
 
 Errors = dict[str, dict[int, float]]
 _PARTS = ("moments", "normalized", "features")
@@ -39,14 +39,16 @@ def summarize(norms: Sequence[str], runs: Sequence[Run]) -> dict[str, Any]:
         NORM: {random, moments, normalized, features: {error_mean, error_ci95, n}} for each norm; errors in percent.
             random is the error of always naming the most frequent class of the training images. moments and normalized
             also have minus_features: {difference_mean, difference_ci95, p_value, p_holm, n}, paired by seed;
-            p_holm counts both for all norms
+            p_holm counts both for all norms. moments also have minus_random_ci95_with_images
         plain: the same of the network trained as usual; None where it was not trained
         images, environments, failed: as in a comparison
 
         What is undefined is None.
     """
     errors, failures, environments, images = _read(runs)
-    random = _chance(runs)
+    frequent = _most_frequent(runs)
+    targets = runs[0].task.load().test.labels.numpy()
+    random = {seed: 100 * float(np.mean(targets != label)) for seed, label in frequent.items()}
     found: dict[str, Any] = {
         norm: {
             "random": _error(random),
@@ -54,6 +56,9 @@ def summarize(norms: Sequence[str], runs: Sequence[Run]) -> dict[str, Any]:
         }
         for norm in norms
     }
+    for norm in norms:
+        known = _minus_random(runs, f"moments:norm={norm}", frequent)
+        found[norm]["moments"]["minus_random_ci95_with_images"] = known
     add_holm(found[norm][part]["minus_features"] for norm in norms for part in _PARTS[:2])
     plain = errors.get("none")
     return found | {
@@ -102,9 +107,9 @@ def sentences(summary: dict[str, Any], norms: Sequence[str]) -> list[str]:
         if moments["error_mean"] is None or chance["error_mean"] is None:
             said.append(f"{norm}: no complete run.")
             continue
-        # Seeds that all agree have no interval, and leave no doubt.
-        worst = moments["error_mean"] if moments["error_ci95"] is None else moments["error_ci95"][1]
-        known = moments["n"] > 1 and worst < chance["error_mean"]
+        # Seeds alone would not do: they share the test images, and often the training images.
+        ci95 = moments["minus_random_ci95_with_images"]
+        known = ci95 is not None and ci95[1] < 0
         said.append(
             f"{norm}: with the moments alone the error is {moments['error_mean']:.1f}%, chance is "
             f"{chance['error_mean']:.1f}%: {'they know the class' if known else 'not shown that they know the class'}."
@@ -183,15 +188,20 @@ def _seed_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return [{"sees": word, "seed": seed, "error": error} for word, of in errors.items() for seed, error in of.items()]
 
 
-def _chance(runs: Sequence[Run]) -> dict[int, float]:
-    """{seed: error of always naming the most frequent class of that seed's training images}."""
+def _most_frequent(runs: Sequence[Run]) -> dict[int, int]:
+    """{seed: the most frequent class of its training images}."""
     data = runs[0].task.load()
     labels = data.train.labels.numpy()
-    found = {}
+    sizes = {run.seed: run.task.config.train_size or 0 for run in runs}
+    return {seed: int(np.bincount(labels[data.subset(size, seed).numpy()]).argmax()) for seed, size in sizes.items()}
+
+
+def _minus_random(runs: Sequence[Run], word: str, frequent: dict[int, int]) -> Interval | None:
+    """95% interval of the error minus that of naming the most frequent class, for other test images too."""
+    differences = []
     for run in runs:
-        size = run.task.config.train_size
-        assert size is not None
-        if run.seed not in found:
-            counts = np.bincount(labels[data.subset(size, run.seed).numpy()], minlength=len(data.classes))
-            found[run.seed] = 100 * float(np.mean(data.test.labels.numpy() != counts.argmax()))
-    return found
+        if run.method == word and run.is_complete():
+            rows = np.load(run.folder / "predictions.npy")
+            wrong, by_chance = rows["target"] != rows["predicted"], rows["target"] != frequent[run.seed]
+            differences.append(100.0 * wrong - 100.0 * by_chance)
+    return interval_with_images(np.array(differences)) if differences else None
