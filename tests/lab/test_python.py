@@ -121,3 +121,15 @@ def test_each_metric_is_reported_in_the_same_keys(tmp_path, metric):
         summary["methods"]["moex:at=2"]["error_mean"] - summary["methods"]["none"]["error_mean"]
     )
     assert ("difference_ci95_with_images" in entry) == (metric == "balanced-error")
+
+
+def test_another_network_or_other_images_under_the_same_names_are_refused(tmp_path):
+    first = {"test": tensors(12, 1), "methods": ["none"], "out": tmp_path / "out", **FAST}
+    compare(lambda: make_model(3), tensors(30, 0), **first)
+    deeper = nn.Sequential(nn.Flatten(), nn.Linear(128, 8), nn.ReLU(), nn.Linear(8, 3))
+    with pytest.raises(ValueError, match=r"holds runs with network \w{8}; got network \w{8}"):
+        compare(lambda: deeper, tensors(30, 0), **first)
+    images, labels = tensors(30, 0)
+    with pytest.raises(ValueError, match=r"holds runs with images .*; got images"):
+        compare(lambda: make_model(3), (images * 2, labels), **first)
+    assert compare(lambda: make_model(3), (images, labels), **first)["methods"]["none"]["n"] == 2

@@ -55,8 +55,14 @@ def prepare(
         notice(f"Features are mixed after '{place}' of {config.model}; another place: moex:at=NAME.")
     if new_head is not None:
         notice(f"{new_head}.")
-    weights = task.digest_of_weights()
-    return replace(task, facts=(("images", data.describe()), ("weights", weights), ("place", place)))
+    facts = {
+        "images": data.describe(),
+        "weights": task.digest_of_weights(),
+        "network": task.digest_of_network(data),
+        "place": place,
+    }
+    # Of a network with a name of its own there is nothing to say.
+    return replace(task, facts=tuple((k, v) for k, v in facts.items() if k != "network" or v is not None))
 
 
 def _load(config: TrainConfig, train: Any, test: Any) -> Data:

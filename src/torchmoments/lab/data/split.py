@@ -79,10 +79,16 @@ class Data:
         return isinstance(self.train.images, Tensor) and isinstance(self.test.images, Tensor)
 
     def describe(self) -> str:
-        """Numbers and a digest of the labels: another data set under the same name has another one."""
+        """Numbers and a digest: another data set under the same name has another one.
+
+        Of the labels, and of some images of a user's own in memory: these may be made in another way the next time.
+        """
         digest = hashlib.sha256()
         for split in (self.train, self.test):
             digest.update(split.labels.numpy().tobytes())
+            if self.is_normalized and isinstance(split.images, Tensor):
+                some = torch.linspace(0, len(split) - 1, min(len(split), 64)).long()
+                digest.update(split.images[some].double().cpu().numpy().tobytes())
         digest.update("/".join(self.classes).encode())
         return f"{len(self.train)} + {len(self.test)} of {len(self.classes)} classes, {digest.hexdigest()[:8]}"
 

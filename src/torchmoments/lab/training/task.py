@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from torchmoments.lab.config import Setting, TrainConfig
@@ -49,6 +50,16 @@ class Task:
     def settings(self) -> dict[str, Setting]:
         """The values that all runs of one comparison share."""
         return self.config.settings() | dict(self.facts)
+
+    def digest_of_network(self, data: Data) -> str | None:
+        """What modules and parameters a user's own network has: another one under the same name has another digest."""
+        if ":" not in self.config.model:
+            return None
+        with torch.random.fork_rng(devices=[]):
+            module = self.build(data).module
+        parts = [f"{name} {type(part).__qualname__}" for name, part in module.named_modules()]
+        parts += [f"{name} {list(tensor.shape)}" for name, tensor in module.state_dict().items()]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
     def digest_of_weights(self) -> str | None:
         """Name of the weights' file and the beginning of its SHA-256."""
