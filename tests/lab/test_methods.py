@@ -100,3 +100,10 @@ def test_a_wrong_word_is_refused_with_what_to_write(word, sentence):
 def test_the_same_method_twice_is_refused(words):
     with pytest.raises(ValueError, match="which are the same"):
         parse_methods(words)
+
+
+def test_labels_with_other_options_of_the_features_are_the_same_method():
+    assert parse_method("labels:norm=in,eps=1e-3,grad=own,p=0.2") == parse_method("labels:p=0.2")
+    assert parse_method("labels:p=0.2") != parse_method("labels:p=0.3")
+    with pytest.raises(ValueError, match="norm needs one of"):
+        parse_method("labels:norm=batch")

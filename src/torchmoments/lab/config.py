@@ -16,6 +16,9 @@ Metric = Literal["error", "balanced-error", "auroc"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Evaluate = Literal["test", "validation"]
 
+# Options of MoEx that leave its labels as they are.
+OF_FEATURES = ("norm", "eps", "grad", "positive_only", "alpha", "moment", "backend", "at", "channel_dim")
+
 DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100")
 
 

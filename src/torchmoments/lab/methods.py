@@ -13,13 +13,22 @@ from typing import Any
 from torch import Tensor
 
 import torchmoments as tm
-from torchmoments.lab.config import nearest
+from torchmoments.lab.config import OF_FEATURES, nearest
 from torchmoments.lab.inputs import InputMixing, LabelSmoothing
 from torchmoments.partners import NEED_GROUPS
 
 
 class LabelsOnly(tm.MoEx):
-    """The control: MoEx's coins, partners and label weights, with the features untouched."""
+    """The control: MoEx's coins, partners and label weights, with the features untouched.
+
+    Options of the features alone are those of every other control: two of them are the same training.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for option in fields(self):
+            if option.name in OF_FEATURES:
+                object.__setattr__(self, option.name, option.default)
 
     def __call__(self, x: Tensor, draw: tm.Draw | None) -> Tensor:
         return x

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from torchmoments.lab import metrics
-from torchmoments.lab.config import Metric
+from torchmoments.lab.config import OF_FEATURES, Metric
 from torchmoments.lab.report.reading import Comparison, Runs
 from torchmoments.lab.statistics import add_holm, estimate, interval_with_images, ratio
 
@@ -113,10 +113,17 @@ def _share(runs: Runs, word: str, labels: str, reference: str) -> dict[str, Any]
 
 
 def _is_moex_of(word: str, labels: str) -> bool:
-    """Whether `labels` is the control of `word`: the same options and the same mixing of images, as typed."""
-    inputs, plus, features = word.rpartition("+")
-    name, *options = features.partition(":")
-    return name == "moex" and labels == "".join([inputs, plus, "labels", *options])
+    """Whether `labels` is the control of `word`: the same mixing of images, and the same options as far as they matter
+    to labels, as typed."""
+    (moex, *of_moex), (control, *of_labels) = map(_labels_of, (word, labels))
+    return (moex, control) == ("moex", "labels") and of_moex == of_labels
+
+
+def _labels_of(word: str) -> tuple[str, str, frozenset[str]]:
+    """Of a method's word: its name, the mixing of images, and the options that labels depend on."""
+    inputs, _, features = word.rpartition("+")
+    name, _, options = features.partition(":")
+    return name, inputs, frozenset(o for o in options.split(",") if o.partition("=")[0] not in OF_FEATURES)
 
 
 def failures(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
