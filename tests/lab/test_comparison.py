@@ -107,6 +107,9 @@ def test_seeds_and_methods_may_be_added_and_each_addition_is_recorded(tiny):
         (["none", "moex"], 2),
         (["none", "labels"], 3),
     ]
+    compare(replace(tiny, seeds=3))
+    record = json.loads((tiny.out / "comparison.json").read_text())
+    assert (record["history"][-1]["methods"], record["history"][-1]["seeds"]) == (["none", "moex"], 3)
 
 
 def test_the_order_of_the_words_may_change_but_not_the_reference(tiny):

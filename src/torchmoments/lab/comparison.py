@@ -99,7 +99,8 @@ def joined(config: CompareConfig, task: Task) -> dict[str, Any]:
     refuse_other_settings(config.out, before["settings"], settings)
     added = [word for word in config.methods if word not in before["methods"]]
     parse_methods(before["methods"] + added)
-    if not added and config.seeds <= before["seeds"]:
+    asked = {word: [e["seeds"] for e in before["history"] if word in e["methods"]] for word in config.methods}
+    if all(config.seeds <= max(seeds, default=0) for seeds in asked.values()):
         return before
     event = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
