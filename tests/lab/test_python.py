@@ -126,10 +126,17 @@ def test_each_metric_is_reported_in_the_same_keys(tmp_path, metric):
 def test_another_network_or_other_images_under_the_same_names_are_refused(tmp_path):
     first = {"test": tensors(12, 1), "methods": ["none"], "out": tmp_path / "out", **FAST}
     compare(lambda: make_model(3), tensors(30, 0), **first)
-    deeper = nn.Sequential(nn.Flatten(), nn.Linear(128, 8), nn.ReLU(), nn.Linear(8, 3))
+    deeper = lambda: nn.Sequential(nn.Flatten(), nn.Linear(128, 8), nn.ReLU(), nn.Linear(8, 3))  # noqa: E731
     with pytest.raises(ValueError, match=r"holds runs with network \w{8}; got network \w{8}"):
-        compare(lambda: deeper, tensors(30, 0), **first)
+        compare(deeper, tensors(30, 0), **first)
     images, labels = tensors(30, 0)
     with pytest.raises(ValueError, match=r"holds runs with images .*; got images"):
         compare(lambda: make_model(3), (images * 2, labels), **first)
     assert compare(lambda: make_model(3), (images, labels), **first)["methods"]["none"]["n"] == 2
+
+
+def test_a_network_that_is_used_again_is_refused(tmp_path):
+    net = make_model(3)
+    with pytest.raises(ValueError, match="a new network at each call; got the same parameters twice"):
+        compare(lambda: net, tensors(30, 0), tensors(12, 1), ["none"], out=tmp_path / "out", **FAST)
+    assert list(tmp_path.iterdir()) == []

@@ -110,9 +110,12 @@ def sentences(summary: dict[str, Any], norms: Sequence[str]) -> list[str]:
         # Seeds alone would not do: they share the test images, and often the training images.
         ci95 = moments["minus_random_ci95_with_images"]
         known = ci95 is not None and ci95[1] < 0
+        verdict = "they know the class" if known else "not shown that they know the class"
+        if ci95 is None:
+            verdict = "one seed, or seeds without spread, give no interval, so whether they know the class is not said"
         said.append(
             f"{norm}: with the moments alone the error is {moments['error_mean']:.1f}%, chance is "
-            f"{chance['error_mean']:.1f}%: {'they know the class' if known else 'not shown that they know the class'}."
+            f"{chance['error_mean']:.1f}%: {verdict}."
         )
         if normalized is None or normalized["difference_mean"] is None:
             continue

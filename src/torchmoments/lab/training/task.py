@@ -56,7 +56,12 @@ class Task:
         if ":" not in self.config.model:
             return None
         with torch.random.fork_rng(devices=[]):
-            module = self.build(data).module
+            module, another = self.build(data).module, self.build(data).module
+        if {id(p) for p in module.parameters()} & {id(p) for p in another.parameters()}:
+            raise ValueError(
+                f"model {self.config.model!r} needs to be a new network at each call; got the same parameters twice, "
+                "so a run would go on where another ended. Make it inside the function, or return copy.deepcopy(net)."
+            )
         parts = [f"{name} {type(part).__qualname__}" for name, part in module.named_modules()]
         parts += [f"{name} {list(tensor.shape)}" for name, tensor in module.state_dict().items()]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
