@@ -55,14 +55,11 @@ def prepare(
         notice(f"Features are mixed after '{place}' of {config.model}; another place: moex:at=NAME.")
     if new_head is not None:
         notice(f"{new_head}.")
-    facts = {
-        "images": data.describe(),
-        "weights": task.digest_of_weights(),
-        "network": task.digest_of_network(data),
-        "place": place,
-    }
-    # Of a network with a name of its own there is nothing to say.
-    return replace(task, facts=tuple((k, v) for k, v in facts.items() if k != "network" or v is not None))
+    facts = [("images", data.describe()), ("weights", task.digest_of_weights()), ("place", place)]
+    network = task.digest_of_network(data)
+    if network is not None:
+        facts.append(("network", network))
+    return replace(task, facts=tuple(facts))
 
 
 def _load(config: TrainConfig, train: Any, test: Any) -> Data:

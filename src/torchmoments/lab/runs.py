@@ -1,6 +1,7 @@
 """A run is a folder: config.json env.json metrics.csv predictions.npy summary.json.
 
-It is written under a temporary name and moved, so a run folder is always whole. While a run trains, its lock is held.
+It is written under a temporary name and moved; into a folder that is there already file by file, summary.json last, so
+that a run with a summary is always whole. While a run trains, its lock is held.
 A run that failed leaves a folder too, with the reason in summary.json; it is tried again next time.
 
     OUT/runs/METHOD/seed3     of a comparison; METHOD is the word as typed, percent-encoded

@@ -31,7 +31,7 @@ def write(out: Path, sweep: Sweep) -> dict[str, Any]:
 def tables(summary: dict[str, Any]) -> list[Table]:
     """The cells, and where an axis has two values the effects."""
     axes = list(summary["axes"])
-    name = NAMES[summary["settings"].get("metric", "error")]
+    name = _metric_name(summary)
     headings = [*axes, f"{name}, %", f"minus {summary['reference']}, points", "p Holm", "n"]
     beside = [
         [*_labels(words, entry["settings"], axes), plus_minus(entry["error_mean"], entry["error_ci95"]), *more]
@@ -64,8 +64,7 @@ def sentences(summary: dict[str, Any]) -> list[str]:
     best, evaluate = summary["best"], summary["settings"].get("evaluate")
     if best is not None:
         error = plus_minus(best["error_mean"], best["error_ci95"])
-        name = NAMES[summary["settings"].get("metric", "error")]
-        said.append(f"Lowest {name}: {error} % with {best['method']}{_settings_of(best, summary)}.")
+        said.append(f"Lowest {_metric_name(summary)}: {error} % with {best['method']}{_settings_of(best, summary)}.")
         if best["rivals"]:
             said[0] += f" {_beaten(best['rivals'], best['not_worse'])}"
         if best["rivals"] and evaluate == "validation":
@@ -76,6 +75,10 @@ def sentences(summary: dict[str, Any]) -> list[str]:
         said.append(f"The runs come from {len(summary['environments'])} environments, see env.json in their folders.")
     said += map(failed, summary["failed"])
     return said
+
+
+def _metric_name(summary: dict[str, Any]) -> str:
+    return NAMES[summary["settings"].get("metric", "error")]
 
 
 def _beaten(rivals: int, not_worse: int) -> str:

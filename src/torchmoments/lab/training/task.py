@@ -52,7 +52,13 @@ class Task:
         return self.config.settings() | dict(self.facts)
 
     def digest_of_network(self, data: Data) -> str | None:
-        """What modules and parameters a user's own network has: another one under the same name has another digest."""
+        """What modules and parameters a user's own network has: another one under the same name has another digest.
+
+        None for a network of a library.
+
+        Raises:
+            ValueError: two calls give the same parameters.
+        """
         if ":" not in self.config.model:
             return None
         with torch.random.fork_rng(devices=[]):
