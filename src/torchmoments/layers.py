@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from torchmoments import ops
-from torchmoments.ops.norms import Norm, check_norm
-from torchmoments.ops.reference import Moments
+from torchmoments.ops.norms import Norm, check_norm, group
+from torchmoments.ops.reference import Moments, statistics_type
 
 
 class PONO(nn.Module):
@@ -107,14 +107,16 @@ class AdaIN(nn.Module):
         self.eps = eps
 
     def forward(self, content: Tensor, style: Tensor) -> Tensor:
-        own = ops.moments(content, self.norm, eps=self.eps)
-        new = ops.moments(style, self.norm, eps=self.eps)
-        if not _broadcasts(new.mean, content):
+        ops.check_features(content)
+        values = content.to(statistics_type(content))
+        grouped, of_style = group(values, self.norm), group(style, self.norm)
+        own, new = (ops.moments_of_view(g, self.eps) for g in (grouped, of_style))
+        if not _broadcasts(new.mean, grouped.view):
             raise ValueError(
                 f"style needs the samples and channels of content, shape {list(content.shape)}; got "
                 f"{list(style.shape)}. Use one style a sample, or one for all, [1, C, ...]."
             )
-        return ops.restyle(content, own, new)
+        return grouped.restore(ops.restyle(grouped.view, own, new)).to(content.dtype)
 
     def extra_repr(self) -> str:
         return f"norm={self.norm!r}, eps={self.eps}"

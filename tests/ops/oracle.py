@@ -40,11 +40,11 @@ def members(shape: tuple[int, ...], norm: str | tuple[int, ...]) -> list[list[tu
 def moment(values: Tensor, eps: float, positive_only: bool) -> tuple[Tensor, Tensor] | None:
     if positive_only:
         values = values[values > 0]
-        if len(values) == 0:
-            return None
         divisor = len(values)
     else:
         divisor = len(values) - 1
+    if divisor < 1:
+        return None
     mean = values.sum() / len(values)
     return mean, (((values - mean) ** 2).sum() / divisor + eps).sqrt()
 
@@ -59,13 +59,14 @@ def exchange(
     mixed: list[bool] | None = None,
     own_weight: list[float] | None = None,
     which: str = "both",
+    mask: Tensor | None = None,
 ) -> Tensor:
     rows = []
     for b, sample in enumerate(x):
         row = {index: sample[index] for index in itertools.product(*map(range, sample.shape))}
         for indices in members(tuple(sample.shape), norm):
-            own = moment(torch.stack([sample[i] for i in indices]), eps, positive_only)
-            donor = moment(torch.stack([x[partner[b]][i] for i in indices]), eps, positive_only)
+            own = moment(real_values(sample, indices, mask, b), eps, positive_only)
+            donor = moment(real_values(x[partner[b]], indices, mask, partner[b]), eps, positive_only)
             if own is None or donor is None or (mixed is not None and not mixed[b]):
                 continue
             if grad in ("donor", "none"):
@@ -77,6 +78,17 @@ def exchange(
             mean = own[0] if which == "std" else blended[0]
             std = own[1] if which == "mean" else blended[1]
             for i in indices:
-                row[i] = (sample[i] - own[0]) / own[1] * std + mean
+                if is_real(mask, b, i):
+                    row[i] = (sample[i] - own[0]) / own[1] * std + mean
         rows.append(torch.stack(list(row.values())).reshape(sample.shape))
     return torch.stack(rows)
+
+
+def is_real(mask: Tensor | None, sample: int, index: tuple[int, ...]) -> bool:
+    """Whether the position of a value is no padding."""
+    return mask is None or bool(mask[sample][index[1:]])
+
+
+def real_values(x: Tensor, indices: list[tuple[int, ...]], mask: Tensor | None, sample: int) -> Tensor:
+    values = [x[i] for i in indices if is_real(mask, sample, i)]
+    return torch.stack(values) if values else x.new_zeros(0)

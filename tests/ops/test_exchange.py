@@ -179,20 +179,142 @@ def test_samples_left_out_pass_bit_for_bit(backend, norm):
     assert not torch.equal(y[mixed], x[mixed])
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+def assert_rounded_once(formula, x, dtype):
+    """Value and gradient of a half type differ from those in float64 by one rounding, and by float32's before it."""
+    upstream = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).to(dtype)
+    half = x.detach().to(dtype).requires_grad_()
+    exact = half.detach().double().requires_grad_()
+    y, right = formula(half), formula(exact)
+    gradient, right_gradient = (
+        torch.autograd.grad(output, leaf, upstream.to(output)) for output, leaf in ((y, half), (right, exact))
+    )
+    for mine, expected in ((y, right), (gradient[0], right_gradient[0])):
+        assert mine.dtype == dtype
+        bound = 0.51 * torch.finfo(dtype).eps * expected.abs() + 2e-5 * expected.abs().max()
+        assert ((mine.double() - expected).abs() <= bound).all()
+
+
+@pytest.mark.parametrize("mask", [None, "mask"])
+@pytest.mark.parametrize("positive_only", [False, True])
+@pytest.mark.parametrize("backend", [*BACKENDS, "compiled"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("norm", ["pono", "in"])
-def test_half_types_have_float32_statistics(norm, dtype, backend):
-    x = features(5, 64, 8, 8).detach().to(dtype).requires_grad_()
-    exact = x.detach().double().requires_grad_()
-    partner = torch.tensor(PARTNER)
-    value, gradient = value_and_gradient(tm.exchange(x, partner, norm, backend=backend), x)
-    expected, expected_gradient = value_and_gradient(tm.exchange(exact, partner, norm), exact)
-    assert value.dtype == gradient.dtype == dtype
-    # half a unit in the last place of the type, and the float32 rounding before it
-    bound = torch.finfo(dtype).eps * 0.51
-    assert ((value.double() - expected).abs() <= bound * expected.abs() + 1e-5).all()
-    assert ((gradient.double() - expected_gradient).abs() <= 2 * bound * expected_gradient.abs() + 1e-2).all()
+@pytest.mark.parametrize("norm", ["pono", "in", "gpono32"])  # gpono32: moments of two values
+def test_half_types_are_rounded_once(norm, dtype, backend, positive_only, mask):
+    if backend == "compiled" and (norm != "gpono32" or positive_only):
+        pytest.skip("the compiler takes seconds for each")
+    positions = None if mask is None else torch.arange(64).reshape(8, 8).expand(5, -1, -1) % 3 < 2
+
+    def formula(x):
+        return tm.exchange(
+            x, torch.tensor(PARTNER), norm, positive_only=positive_only, mask=positions, backend=backend, eps=1e-3
+        )
+
+    assert_rounded_once(formula, features(5, 64, 8, 8), dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("norm", ["pono", "in", "gpono32"])
+def test_layers_and_normalize_round_half_types_once(norm, dtype):
+    x = features(5, 64, 4, 4)
+    style = features(5, 64, 4, 4, seed=1).detach().to(dtype)
+    assert_rounded_once(lambda x: tm.normalize(x, norm, eps=1e-3)[0], x, dtype)
+    assert_rounded_once(lambda x: tm.PONO(norm=norm, eps=1e-3)(x)[0], x, dtype)
+    assert_rounded_once(lambda x: tm.AdaIN(norm, eps=1e-3)(x, style.to(x)), x, dtype)
+    assert_rounded_once(lambda x: tm.AdaIN(norm, eps=1e-3)(style.to(x), x), x, dtype)
+
+
+@pytest.mark.parametrize("own_shape", [(5, 6, 1, 1), (1, 6, 1, 1), (5, 6, 2, 3), (5, 1, 2, 3)])
+@pytest.mark.parametrize("new_shape", [(5, 6, 1, 1), (5, 1, 2, 3), (1, 6, 1, 1), (5, 6, 2, 3), (1, 1, 1, 1)])
+def test_restyle_takes_moments_of_any_shape_that_broadcasts(own_shape, new_shape):
+    from torchmoments import ops
+
+    results = []
+    for backend in ("auto", "reference"):
+        x = features(5, 6, 2, 3)
+        moments = [features(*shape, seed=k) for k, shape in enumerate((own_shape, own_shape, new_shape, new_shape))]
+        own, new = tm.Moments(moments[0], moments[1].exp()), tm.Moments(moments[2], moments[3].exp())
+        y = ops.restyle(x, own, new, mixed=torch.tensor([True, False, True, True, True]), backend=backend)
+        upstream = torch.randn(y.shape, dtype=y.dtype, generator=torch.Generator().manual_seed(9))
+        results.append((y, *torch.autograd.grad(y, (x, *moments), upstream)))
+    torch.testing.assert_close(results[0], results[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("call", ["exchange", "positive", "moments", "restyle", "masked"])
+def test_a_batch_of_gradients_is_that_of_each(call):
+    """`torch.autograd.functional.jacobian(..., vectorize=True)` asks for all of them at once."""
+    x, partner = features(3, 4, 2, 2), torch.tensor([1, 2, 0])
+    formulas = {
+        "exchange": lambda x: tm.exchange(x, partner),
+        "positive": lambda x: tm.exchange(x, partner, positive_only=True),
+        "moments": lambda x: torch.cat([m.flatten() for m in tm.moments(x)]),
+        "restyle": lambda x: tm.AdaIN("pono")(x, x.flip(0)),
+        "masked": lambda x: tm.exchange(x, partner, "in", mask=torch.tensor([[[1, 1], [1, 0]]]).expand(3, -1, -1)),
+    }
+    at_once = torch.autograd.functional.jacobian(formulas[call], x, vectorize=True)
+    torch.testing.assert_close(at_once, torch.autograd.functional.jacobian(formulas[call], x))
+    batch = torch.randn(4, *formulas[call](x).shape, dtype=torch.float64)
+    (found,) = torch.autograd.grad(formulas[call](x), x, batch, is_grads_batched=True, create_graph=True)
+    each = [torch.autograd.grad(formulas[call](x), x, g)[0] for g in batch]
+    torch.testing.assert_close(found, torch.stack(each))
+
+
+MASK = torch.tensor(
+    [[[1, 1, 1], [1, 1, 0]], [[1, 1, 1], [1, 0, 0]], [[1, 0, 0], [0, 0, 0]], [[1, 1, 1], [1, 1, 1]], [[0, 0, 0]] * 2]
+)
+
+
+@pytest.mark.parametrize("positive_only", [False, True])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("grad", GRADIENTS)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_padding_enters_no_moment_and_passes(backend, grad, norm, positive_only):
+    x = features(5, 6, 2, 3)
+    mixed, weight = [True, True, True, False, True], [0.0, 0.5, 0.3, 1.0, 0.2]
+    expected = oracle.exchange(x, PARTNER, norm, 1e-3, grad, positive_only, mixed, weight, mask=MASK.bool())
+    expected = value_and_gradient(expected, x)
+    y = tm.exchange(
+        x,
+        torch.tensor(PARTNER),
+        norm,
+        eps=1e-3,
+        grad=grad,
+        positive_only=positive_only,
+        mixed=torch.tensor(mixed),
+        own_weight=torch.tensor(weight, dtype=torch.float64),
+        mask=MASK,
+        backend=backend,
+    )
+    value, gradient = value_and_gradient(y, x)
+    torch.testing.assert_close(value, expected[0], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(gradient, expected[1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("padding", [float("nan"), float("inf"), 1e30])
+@pytest.mark.parametrize("norm", ["pono", "in", "ln", "gn2", "gpono2"])
+def test_whatever_stands_in_the_padding_changes_nothing(norm, padding):
+    x = features(5, 6, 2, 3, dtype=torch.float32).detach()
+    real = MASK.bool()[:, None].expand_as(x)
+    results = []
+    for filled in (x, torch.where(real, x, padding)):
+        leaf = filled.clone().requires_grad_()
+        y = tm.exchange(leaf, torch.tensor(PARTNER), norm, mask=MASK)
+        (gradient,) = torch.autograd.grad(y[real].square().sum(), leaf)
+        assert torch.equal(y[~real].view(torch.int32), filled[~real].view(torch.int32))
+        results.append((y[real], gradient))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+def test_a_mask_of_ones_is_none_and_the_compiled_formula_takes_one():
+    x, partner = features(5, 6, 2, 3), torch.tensor(PARTNER)
+    for norm in ("pono", "in", "gn2"):
+        ones = tm.exchange(x, partner, norm, mask=torch.ones(5, 2, 3, dtype=torch.bool))
+        torch.testing.assert_close(ones, tm.exchange(x, partner, norm))
+    torch.testing.assert_close(
+        tm.exchange(x, partner, mask=MASK, backend="compiled"), tm.exchange(x, partner, mask=MASK)
+    )
+    last = tm.exchange(x.movedim(1, -1), partner, mask=MASK, channel_dim=-1)
+    torch.testing.assert_close(last.movedim(-1, 1), tm.exchange(x, partner, mask=MASK))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -313,6 +435,14 @@ P = torch.tensor([1, 0, 3, 2])
         (lambda: tm.exchange(X, P, channel_dim=0), "channel_dim needs an axis"),
         (lambda: tm.moments(torch.zeros(4)), r"\[B, C, \*positions\]"),
         (lambda: tm.exchange(X, P, mixed=P), "mixed needs one bool"),
+        (
+            lambda: tm.exchange(X, P, mask=X[:, 0] > 0, backend="triton"),
+            'backend="triton" takes no mask. Use backend="a',
+        ),
+        (lambda: tm.exchange(X, P, mask=X > 0), r"mask needs True or 1 for each position.*shape \[4, 2, 2\]"),
+        (lambda: tm.exchange(X, P, mask=X[:, 0]), r"mask needs True or 1.*got float32 \[4, 2, 2\]"),
+        (lambda: tm.exchange(X, P, "gpono2", mask=torch.ones(4, 3, 2).bool()), r"got bool \[4, 3, 2\]"),
+        (lambda: tm.exchange(X, P, mask=X[:, 0] > 0, backend="fast"), "backend needs one of"),
     ],
 )
 def test_wrong_input_is_told_what_to_write(call, sentence):
@@ -323,7 +453,7 @@ def test_wrong_input_is_told_what_to_write(call, sentence):
 def test_an_empty_batch_has_empty_moments():
     x = torch.zeros(0, 3, 4, 4)
     assert [moment.shape for moment in tm.moments(x, "in")] == [torch.Size([0, 3, 1, 1])] * 2
-    assert tm.normalize(x)[0].shape == tm.PONO()(x)[0].shape == x.shape
+    assert tm.normalize(x)[0].shape == tm.PONO()(x)[0].shape == tm.AdaIN()(x, x).shape == x.shape
 
 
 @pytest.mark.parametrize("shape", [(4, 8, 4, 4), (4, 8, 64, 64)])

@@ -13,11 +13,9 @@ from torch import Tensor
 
 from torchmoments.ops import closed_form, reference
 from torchmoments.ops.norms import Grouped, Norm, group
-from torchmoments.ops.reference import Moments
-
-GRADIENTS = ("both", "own", "donor", "none")
-BACKENDS = ("auto", "reference", "compiled", "triton")
-MOMENTS = ("both", "mean", "std")
+from torchmoments.ops.reference import Moments, reduced_axes, statistics_type
+from torchmoments.ops.settings import BACKENDS, GRADIENTS, MOMENTS, Backend, Gradient, Moment, Settings
+from torchmoments.torch_internals import transforms_are_active
 
 
 def moments(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float = 1e-5) -> Moments:
@@ -41,7 +39,7 @@ def moments(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float 
     Raises:
         ValueError: unknown norm, groups that do not divide the channels, a moment over fewer than two values.
     """
-    _check_features(x, channel_dim)
+    check_features(x, channel_dim)
     grouped = group(x, norm, channel_dim)
     mean, std = moments_of_view(grouped, eps)
     return Moments(grouped.broadcast(mean), grouped.broadcast(std))
@@ -54,8 +52,10 @@ def normalize(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: floa
         normalized with the shape, dtype and memory format of x, and its Moments. Other arguments, gradient and
         errors as in `moments`.
     """
-    own = moments(x, norm, channel_dim=channel_dim, eps=eps)
-    return ((x.to(own.mean.dtype) - own.mean) / own.std).to(x.dtype), own
+    check_features(x, channel_dim)
+    values = x.to(statistics_type(x))
+    own = moments(values, norm, channel_dim=channel_dim, eps=eps)
+    return ((values - own.mean) / own.std).to(x.dtype), own
 
 
 def denormalize(normalized: Tensor, moments: Moments) -> Tensor:
@@ -81,12 +81,13 @@ def exchange(
     *,
     channel_dim: int = 1,
     eps: float = 1e-5,
-    grad: str = "both",
+    grad: Gradient = "both",
     positive_only: bool = False,
     mixed: Tensor | None = None,
     own_weight: Tensor | float = 0.0,
-    moment: str = "both",
-    backend: str = "auto",
+    moment: Moment = "both",
+    mask: Tensor | None = None,
+    backend: Backend = "auto",
 ) -> Tensor:
     """Give every sample the mean and the spread of its partner.
 
@@ -105,6 +106,9 @@ def exchange(
         own_weight: weight of the own moments, a number or [B]: 0 is the full exchange, 1 changes nothing. It gets no
             gradient.
         moment: which of the two is exchanged: "both", "mean" or "std"; the other stays the sample's own.
+        mask: [B, *positions], True or 1 for features, False or 0 for padding, which enters no moment, whatever it
+            holds, and passes bit for bit. A moment with fewer than two values left, on either side, leaves the values
+            as they are.
         backend: "reference" is the plain formula, "compiled" the same under `torch.compile`, "triton" its kernels.
             "auto" never compiles by itself: inside `torch.compile` the plain formula, on CUDA Triton where it is
             installed and knows the dtype and the layout, otherwise the formula with its backward in closed form.
@@ -115,14 +119,15 @@ def exchange(
     Gradient: flows to x[i] and, through mean[j] and std[j], to x[j], as `grad` says.
 
     Raises:
-        ValueError: partner is not int64 [B] on x's device, unknown grad, moment or backend, or as in `moments`.
+        ValueError: partner is not int64 [B] on x's device, mask is not [B, *positions], backend="triton" with a mask,
+            unknown grad, moment or backend, or as in `moments`.
         RuntimeError: backend="compiled" where no C++ compiler is found, backend="triton" where x is not on a GPU or
             the axes of the norm lie too scattered in memory.
         ImportError: backend="triton" where Triton is not installed.
 
     Source: Li et al., "On Feature Normalization and Data Augmentation", CVPR 2021.
     """
-    _check_features(x, channel_dim)
+    check_features(x, channel_dim)
     _check_partner(x, partner)
     _check_mixed(x, mixed)
     if grad not in GRADIENTS:
@@ -133,12 +138,14 @@ def exchange(
         return x.clone()
     own_weight = own_weight.detach() if isinstance(own_weight, Tensor) else float(own_weight)
     grouped = group(x, norm, channel_dim)
-    compute = _backend(backend, grouped)
-    view = compute(grouped.view, partner, mixed, own_weight, grouped.axes, eps, grad, positive_only, moment)
-    return grouped.restore(view)
+    settings = Settings(grouped.axes, eps, grad, positive_only, moment)
+    if mask is None:
+        return grouped.restore(_backend(backend, grouped)(grouped.view, partner, mixed, own_weight, settings))
+    real = real_values(grouped, mask)
+    return grouped.restore(_masked_backend(backend)(grouped.view, partner, mixed, own_weight, settings, real))
 
 
-def restyle(x: Tensor, own: Moments, new: Moments, *, mixed: Tensor | None = None, backend: str = "auto") -> Tensor:
+def restyle(x: Tensor, own: Moments, new: Moments, *, mixed: Tensor | None = None, backend: Backend = "auto") -> Tensor:
     """Give features other moments: out = (x - own.mean) / own.std * new.std + new.mean.
 
     The one affine map of every mixer whose new moments are not an exchange. It knows no norm: the moments say by their
@@ -164,9 +171,9 @@ def restyle(x: Tensor, own: Moments, new: Moments, *, mixed: Tensor | None = Non
     if backend not in ("auto", "reference", "triton"):
         raise ValueError(f"backend of restyle needs one of auto, reference, triton; got {backend!r}.")
     mask = None if mixed is None else reference.for_samples(mixed, x)
-    if backend == "reference" or (backend == "auto" and _plain_formula_needed()):
+    if backend == "reference" or (backend == "auto" and (_plain_formula_needed() or x.shape[0] == 0)):
         return reference.restyle(x, own, new, mask)
-    if backend == "auto" and not _triton_knows(x, tuple(a for a in range(1, x.ndim) if own.mean.shape[a] == 1)):
+    if backend == "auto" and not _triton_knows(x, reduced_axes(*own, *new)):
         return closed_form.restyle(x, own, new, mask)
     y: Tensor = _triton().restyle(x, own, new, mask)
     return y
@@ -179,11 +186,38 @@ def moments_of_view(grouped: Grouped, eps: float) -> Moments:
     return compute(grouped.view, grouped.axes, eps)
 
 
+def real_values(grouped: Grouped, mask: Tensor) -> Tensor:
+    """A mask of the positions as bool that broadcasts against the view of the features.
+
+    Raises:
+        ValueError: it is not [B, *positions] of bool or whole numbers.
+    """
+    view = grouped.view
+    shape = [view.shape[0], *view.shape[3 if grouped.grouped else 2 :]]
+    if mask.is_floating_point() or list(mask.shape) != shape:
+        raise ValueError(
+            f"mask needs True or 1 for each position that is no padding, shape {shape}; got {_kind(mask)}. "
+            "Use a mask of the positions of the features at this place."
+        )
+    return mask.bool().reshape(shape[0], *[1] * (view.ndim - len(shape)), *shape[1:])
+
+
+def _masked_backend(name: str):  # type: ignore[no-untyped-def]
+    """The definition, compiled or not: the closed forms and the kernels know no masks."""
+    if name == "triton":
+        raise ValueError('backend="triton" takes no mask. Use backend="auto".')
+    return _named_backend("reference" if name == "auto" else name)
+
+
 def _backend(name: str, grouped: Grouped):  # type: ignore[no-untyped-def]
     if name == "auto":
         if _plain_formula_needed():
             return reference.exchange
         return _triton().exchange if _triton_knows(grouped.view, grouped.axes) else closed_form.exchange
+    return _named_backend(name)
+
+
+def _named_backend(name: str):  # type: ignore[no-untyped-def]
     if name == "reference":
         return reference.exchange
     if name == "compiled":
@@ -217,14 +251,11 @@ def _triton_is_installed() -> bool:
 
 def _plain_formula_needed() -> bool:
     """Compilers and function transforms differentiate the plain formula themselves."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
+    return torch.compiler.is_compiling() or transforms_are_active()
 
 
-def _check_features(x: Tensor, channel_dim: int) -> None:
+def check_features(x: Tensor, channel_dim: int = 1) -> None:
+    """Raise ValueError unless x is [B, C, *positions], floating point, and channel_dim one of its axes."""
     if not x.is_floating_point():
         raise ValueError(f"features need a floating point dtype; got {x.dtype}. Convert them: x.float().")
     if x.ndim < 2:

@@ -23,28 +23,22 @@ from torch import Tensor
 
 from torchmoments.ops import reference
 from torchmoments.ops.reference import Moments, for_samples, values_of
+from torchmoments.ops.settings import Settings
+from torchmoments.torch_internals import is_batched
 
 BLOCK = 2**18  # values of a block: 1 MiB in float32
 SMALL = 2**15  # values under which autograd of the plain formula is faster on a CPU: fewer calls
 
 
 def exchange(
-    x: Tensor,
-    partner: Tensor,
-    mixed: Tensor | None,
-    own_weight: Tensor | float,
-    axes: tuple[int, ...],
-    eps: float,
-    grad: str,
-    positive_only: bool,
-    moment: str,
+    x: Tensor, partner: Tensor, mixed: Tensor | None, own_weight: Tensor | float, settings: Settings
 ) -> Tensor:
     """`reference.exchange`, with the backward above."""
     if x.device.type == "cpu" and x.numel() < SMALL:
-        return reference.exchange(x, partner, mixed, own_weight, axes, eps, grad, positive_only, moment)
+        return reference.exchange(x, partner, mixed, own_weight, settings)
     if mixed is not None and mixed.device.type == "cpu" and bool(mixed.all()):
         mixed = None
-    y: Tensor = _Exchange.apply(x, partner, mixed, own_weight, axes, eps, grad, positive_only, moment)
+    y: Tensor = _Exchange.apply(x, partner, mixed, own_weight, settings)
     return y
 
 
@@ -59,56 +53,54 @@ def restyle(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) 
     return y
 
 
+def has_closed_form(g: Tensor) -> bool:
+    """Whether the backward for this gradient is in closed form: not if a gradient of the gradient is asked for (the
+    saved moments are cut off from x, those of the definition are not), nor for a batch of gradients at once."""
+    return not torch.is_grad_enabled() and not is_batched(g)
+
+
 class _Exchange(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        partner: Tensor,
-        mixed: Tensor | None,
-        own_weight: Tensor | float,
-        axes: tuple[int, ...],
-        eps: float,
-        grad: str,
-        positive_only: bool,
-        moment: str,
+        ctx: Any, x: Tensor, partner: Tensor, mixed: Tensor | None, own_weight: Tensor | float, settings: Settings
     ) -> Tensor:
         count: Tensor | None = None
         mask: Tensor | None
-        if positive_only:
-            own, count = reference.positive_moments(x, axes, eps)
+        if settings.positive_only:
+            own, count = reference.positive_moments(x, settings.axes, settings.eps)
             has_moments = (count > 0) & (count > 0)[partner]
             mask = has_moments if mixed is None else has_moments & for_samples(mixed, count)
         else:
-            own = _moments(x, axes, eps)
+            own = _moments(x, settings.axes, settings.eps)
             mask = None if mixed is None else for_samples(mixed, own.mean)
-        new = reference.blend(own, own, partner, *reference.weights_of(own_weight, moment))
+        new = reference.blend(own, own, partner, *reference.weights_of(own_weight, settings.moment))
         ctx.save_for_backward(x, partner, mixed, own.mean, own.std, new.std, mask, count)
         ctx.own_weight = own_weight
-        ctx.settings = (axes, eps, grad, positive_only, moment)
+        ctx.settings = settings
         return _restyle(x, *reference.affine(own, new, mask))
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, partner, mixed, mean, std, new_std, mask, count = ctx.saved_tensors
-        axes, _, grad, positive_only, moment = ctx.settings
-        if torch.is_grad_enabled():
-            # A gradient of this gradient was asked for: the saved moments are cut off from x, the definition is not.
-            y = reference.exchange(x, partner, mixed, ctx.own_weight, *ctx.settings)
-            (dx,) = torch.autograd.grad(y, x, g, create_graph=True)
-            return (dx, *[None] * 8)
-
-        g1, g2 = _sums(x, g, mean, std, axes)
+        settings: Settings = ctx.settings
+        if not has_closed_form(g):
+            return (
+                *reference.gradients(
+                    lambda x: reference.exchange(x, partner, mixed, ctx.own_weight, settings), [x], [g]
+                ),
+                *[None] * 4,
+            )
+        g1, g2 = _sums(x, g, mean, std, settings.axes)
         weight = ctx.own_weight
         if isinstance(weight, Tensor):
             weight = for_samples(weight, mean).to(mean.dtype)
-        weights = reference.weights_of(weight, moment)
-        k, c1, c2 = coefficients(g1, g2, new_std / std, partner, mask, weights, grad)
-        if positive_only:
+        weights = reference.weights_of(weight, settings.moment)
+        k, c1, c2 = coefficients(g1, g2, new_std / std, partner, mask, weights, settings.grad)
+        if settings.positive_only:
             divisor = count.clamp(min=1)
-            return (_gradient(x, g, mean, k, c1 / divisor, c2 / divisor / std, only_positive=True), *[None] * 8)
+            return (_gradient(x, g, mean, k, c1 / divisor, c2 / divisor / std, only_positive=True), *[None] * 4)
         n = values_of(x, mean)
-        return (_gradient(x, g, mean, k, c1 / n, c2 / (n - 1) / std), *[None] * 8)
+        return (_gradient(x, g, mean, k, c1 / n, c2 / (n - 1) / std), *[None] * 4)
 
 
 class _Moments(torch.autograd.Function):
@@ -122,9 +114,12 @@ class _Moments(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g_mean: Tensor, g_std: Tensor) -> tuple[Tensor | None, ...]:
         x, mean, std = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            (dx,) = torch.autograd.grad(reference.moments(x, *ctx.settings), x, (g_mean, g_std), create_graph=True)
-            return dx, None, None
+        if not (has_closed_form(g_mean) and has_closed_form(g_std)):
+            return (
+                *reference.gradients(lambda x: reference.moments(x, *ctx.settings), [x], [g_mean, g_std]),
+                None,
+                None,
+            )
         n = values_of(x, mean)
         return _restyle(x, mean, g_std / std / (n - 1), g_mean / n), None, None
 
@@ -140,17 +135,16 @@ class _Restyle(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, *given, mixed = ctx.saved_tensors
-        mean, std, new_mean, new_std = given
-        if torch.is_grad_enabled():
-            return (*reference.restyle_gradients(g, x, Moments(mean, std), Moments(new_mean, new_std), mixed), None)
+        if not has_closed_form(g):
+            return (*reference.restyle_gradients(g, x, given, mixed), None)
+        mean, std, _, new_std = given
         k = new_std / std
         if mixed is not None:
             k = torch.where(mixed, k, 1.0)
         dx = _restyle(g, torch.zeros_like(k), k, torch.zeros_like(k)) if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[1:5]):
             return (dx, *[None] * 5)
-        axes = tuple(axis for axis in range(1, x.ndim) if mean.shape[axis] == 1)
-        g1, g2 = _sums(x, g, mean, std, axes)
+        g1, g2 = _sums(x, g, mean, std, reference.reduced_axes(*given))
         if mixed is not None:
             g1, g2 = torch.where(mixed, g1, 0.0), torch.where(mixed, g2, 0.0)
         gradients = (-k * g1, -k * g2, g1, g2)
@@ -211,11 +205,14 @@ def _restyle(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
 
 def _sums(x: Tensor, g: Tensor, mean: Tensor, std: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """G1 and G2."""
+    mean, std = (m.expand(x.shape[0], *m.shape[1:]) for m in (mean, std))
     g1, g2 = [], []
     for block, buffer in _blocks(x):
         part = g[block].to(buffer.dtype)
-        g1.append(part.sum(axes, keepdim=True))
-        g2.append(torch.sub(x[block], mean[block], out=buffer).mul_(part).sum(axes, keepdim=True))
+        product = torch.sub(x[block], mean[block], out=buffer).mul_(part)
+        # A sum over no axes would be one over all. The buffer is used again.
+        g1.append(part.sum(axes, keepdim=True) if axes else part.clone())
+        g2.append(product.sum(axes, keepdim=True) if axes else product.clone())
     return _joined(g1), _joined(g2).div_(std)
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from torchmoments.ops import reference
+from torchmoments.torch_internals import recompile_limit
 
 
 def exchange(*arguments: Any) -> Tensor:
@@ -16,8 +17,7 @@ def exchange(*arguments: Any) -> Tensor:
         RuntimeError: no C++ compiler is found.
     """
     # The limit on recompilation is there to stop a runaway; each norm, shape and dtype is a wanted compilation.
-    limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"  # torch 2.6
-    with torch._dynamo.config.patch({limit: 512}):
+    with recompile_limit(512):
         try:
             y: Tensor = _compiled()(*arguments)
         except Exception as error:

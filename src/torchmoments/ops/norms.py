@@ -5,11 +5,12 @@ becomes a view of the features in which a moment is a reduction over whole axes:
 channel axis in two, [B, G, C / G, *positions].
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-Norm = str | tuple[int, ...]
+# The words without a number for completion in editors; `str` is for those with one, "gn<G>" and the like.
+Norm = Literal["pono", "in", "ln"] | str | tuple[int, ...]
 
 WORDS = "pono, in, ln, gn<groups>, gn-d<channels>, gpono<groups>, gpono-d<channels>, or a tuple of axes"
 

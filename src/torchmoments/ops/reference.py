@@ -4,13 +4,17 @@ This file is the definition, in plain differentiable PyTorch. `closed_form.py` b
 a backward of its own, and `tests/ops` holds the two together, values and gradients. Where they differ,
 this file is right.
 
-Features x are a view made by `norms.group`: axis 0 is the batch, and one moment reduces the given axes.
+Features x are a view made by `norms.group`: axis 0 is the batch, and one moment reduces the given axes. Half types are
+cast once, at the top of a formula: each cast rounds the gradient that goes back through it.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from torchmoments.ops.settings import Settings
 
 
 class Moments(NamedTuple):
@@ -37,18 +41,26 @@ def moments(x: Tensor, axes: tuple[int, ...], eps: float) -> Moments:
     return Moments(mean, (variance + eps).sqrt())
 
 
-def positive_moments(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Moments, Tensor]:
-    """Moments of the values over zero, with the biased variance, and how many values each is of.
+def moments_of(
+    x: Tensor, counted: Tensor, axes: tuple[int, ...], eps: float, *, unbiased: bool
+) -> tuple[Moments, Tensor]:
+    """Moments of the values that are counted, and whether there are enough of them: two with the unbiased variance,
+    one with the biased.
 
     Two passes: the published one-pass form loses all digits at large offsets.
     """
     x = x.to(statistics_type(x))
-    positive = x > 0
-    count = positive.sum(axes, keepdim=True)
-    divisor = count.clamp(min=1)
-    mean = torch.where(positive, x, 0).sum(axes, keepdim=True) / divisor
-    variance = torch.where(positive, (x - mean).square(), 0).sum(axes, keepdim=True) / divisor
-    return Moments(mean, (variance + eps).sqrt()), count
+    count = counted.sum(axes, keepdim=True)
+    mean = torch.where(counted, x, 0).sum(axes, keepdim=True) / count.clamp(min=1)
+    squares = torch.where(counted, (x - mean).square(), 0).sum(axes, keepdim=True)
+    variance = squares / (count - int(unbiased)).clamp(min=1)
+    return Moments(mean, (variance + eps).sqrt()), count > int(unbiased)
+
+
+def positive_moments(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Moments, Tensor]:
+    """Moments of the values over zero, with the biased variance, and how many values each is of."""
+    own, _ = moments_of(x, x > 0, axes, eps, unbiased=False)
+    return own, (x > 0).sum(axes, keepdim=True)
 
 
 def restyle(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) -> Tensor:
@@ -60,15 +72,18 @@ def restyle(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) 
     return ((x.to(mean.dtype) - mean) * scale + shift).to(x.dtype)
 
 
-def restyle_gradients(g: Tensor, x: Tensor, own: Moments, new: Moments, mixed: Tensor | None) -> list[Tensor | None]:
-    """The gradients of x and of the four moments, with a graph of their own; None for what needs none.
+def restyle_gradients(g: Tensor, x: Tensor, given: Sequence[Tensor], mixed: Tensor | None) -> list[Tensor | None]:
+    """The gradients of x and of own.mean, own.std, new.mean, new.std, by autograd."""
 
-    Of aliases: the moments may be made of x, and what flows to x through them is not for `restyle` to count.
-    """
-    given = [tensor.view_as(tensor) for tensor in (x, *own, *new)]
-    y = restyle(given[0], Moments(given[1], given[2]), Moments(given[3], given[4]), mixed)
-    found = iter(torch.autograd.grad(y, [tensor for tensor in given if tensor.requires_grad], g, create_graph=True))
-    return [next(found) if tensor.requires_grad else None for tensor in given]
+    def formula(x: Tensor, mean: Tensor, std: Tensor, new_mean: Tensor, new_std: Tensor) -> Tensor:
+        return restyle(x, Moments(mean, std), Moments(new_mean, new_std), mixed)
+
+    return gradients(formula, [x, *given], [g])
+
+
+def reduced_axes(*moments: Tensor) -> tuple[int, ...]:
+    """The axes, but for the batch, along which none of the moments varies."""
+    return tuple(axis for axis in range(1, moments[0].ndim) if all(m.shape[axis] == 1 for m in moments))
 
 
 def affine(own: Moments, new: Moments, mixed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,24 +101,38 @@ def exchange(
     partner: Tensor,
     mixed: Tensor | None,
     own_weight: Tensor | float,
-    axes: tuple[int, ...],
-    eps: float,
-    grad: str,
-    positive_only: bool,
-    moment: str,
+    settings: Settings,
+    real: Tensor | None = None,
 ) -> Tensor:
-    """Restyle each sample with w * its own moments + (1 - w) * its partner's; one that `moment` leaves out stays."""
-    if positive_only:
-        own, count = positive_moments(x, axes, eps)
-        has_moments = (count > 0) & (count > 0)[partner]
-        mixed = has_moments if mixed is None else has_moments & for_samples(mixed, count)
+    """Restyle each sample with w * its own moments + (1 - w) * its partner's; one that `moment` leaves out stays.
+
+    Args:
+        real: bool, broadcasting against x: which values are no padding. The others enter no moment and stay.
+    """
+    values = x.to(statistics_type(x))
+    if real is not None:
+        # What stands in the padding may be no number, and 0 times that is none either.
+        values = torch.where(real, values, 0)
+    mask = None if mixed is None else for_samples(mixed, x)
+    if real is None and not settings.positive_only:
+        own = moments(values, settings.axes, settings.eps)
     else:
-        own = moments(x, axes, eps)
-        mixed = None if mixed is None else for_samples(mixed, own.mean)
+        own, has_moments = _partial_moments(values, settings, real)
+        both = has_moments & has_moments[partner]
+        mask = both if mask is None else both & mask
     detached = Moments(own.mean.detach(), own.std.detach())
-    kept = own if grad in ("both", "own") else detached
-    given = own if grad in ("both", "donor") else detached
-    return restyle(x, kept, blend(kept, given, partner, *weights_of(own_weight, moment)), mixed)
+    kept = own if settings.grad in ("both", "own") else detached
+    given = own if settings.grad in ("both", "donor") else detached
+    new = blend(kept, given, partner, *weights_of(own_weight, settings.moment))
+    y = restyle(values, kept, new, mask).to(x.dtype)
+    return y if real is None else torch.where(real, y, x)
+
+
+def _partial_moments(values: Tensor, settings: Settings, real: Tensor | None) -> tuple[Moments, Tensor]:
+    counted = values > 0 if settings.positive_only else torch.ones_like(values, dtype=torch.bool)
+    if real is not None:
+        counted = counted & real
+    return moments_of(values, counted, settings.axes, settings.eps, unbiased=not settings.positive_only)
 
 
 def weights_of(own_weight: Tensor | float, moment: str) -> tuple[Tensor | float, Tensor | float]:
@@ -130,6 +159,20 @@ def _blend(own: Tensor, given: Tensor, partner: Tensor, weight: Tensor | float) 
     else:
         weight = for_samples(weight, own).to(own.dtype)
     return weight * own + (1 - weight) * given[partner]
+
+
+def gradients(formula: Callable[..., Any], inputs: Sequence[Tensor], g: Sequence[Tensor]) -> list[Tensor | None]:
+    """Those of what `formula(*inputs)` returns, by autograd, for a backward that has no closed form for them: with a
+    graph of their own if a gradient of the gradient is asked for. None for inputs that need none.
+
+    Of aliases: inputs may be made of each other, and what flows through that is not for the formula to count.
+    """
+    with_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        given = [x.view_as(x) if with_graph else x.detach().requires_grad_(x.requires_grad) for x in inputs]
+        found = torch.autograd.grad(formula(*given), [x for x in given if x.requires_grad], g, create_graph=with_graph)
+    remaining = iter(found)
+    return [next(remaining) if x.requires_grad else None for x in given]
 
 
 def values_of(x: Tensor, moment: Tensor) -> int:

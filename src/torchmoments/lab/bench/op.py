@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -58,18 +58,17 @@ def contestants(names: Sequence[str], norm: str, device: torch.device) -> dict[s
         elif name == "eager":
             found[name] = lambda x, partner: _eager(x, partner, norm)
         elif name != "triton" or device.type == "cuda":
-            found[name] = partial(tm.exchange, norm=norm, backend=name)
+            found[name] = partial(tm.exchange, norm=norm, backend=cast(Any, name))
     return found
 
 
 def _eager(x: Tensor, partner: Tensor, norm: str) -> Tensor:
     from torchmoments.ops import closed_form
     from torchmoments.ops.norms import group
+    from torchmoments.ops.settings import Settings
 
     grouped = group(x, norm)
-    return grouped.restore(
-        closed_form.exchange(grouped.view, partner, None, 0.0, grouped.axes, 1e-5, "both", False, "both")
-    )
+    return grouped.restore(closed_form.exchange(grouped.view, partner, None, 0.0, Settings(grouped.axes, 1e-5)))
 
 
 def _measure_case(

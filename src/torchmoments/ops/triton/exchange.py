@@ -10,35 +10,30 @@ import torch
 from torch import Tensor
 
 from torchmoments.ops import reference
-from torchmoments.ops.closed_form import coefficients
+from torchmoments.ops.closed_form import coefficients, has_closed_form
 from torchmoments.ops.reference import Moments, for_samples
+from torchmoments.ops.settings import Settings
 from torchmoments.ops.triton import chunk_kernels, exchange_kernels
 from torchmoments.ops.triton.launch import Launch, check_runs, chunk_moments, chunk_restyle, chunk_sums
 from torchmoments.ops.triton.walk import power_of_2
 
 
 def exchange(
-    x: Tensor,
-    partner: Tensor,
-    mixed: Tensor | None,
-    own_weight: Tensor | float,
-    axes: tuple[int, ...],
-    eps: float,
-    grad: str,
-    positive_only: bool,
-    moment: str,
+    x: Tensor, partner: Tensor, mixed: Tensor | None, own_weight: Tensor | float, settings: Settings
 ) -> Tensor:
     """`reference.exchange`.
 
     Raises:
         RuntimeError: x is on the CPU and Triton's interpreter is off, or the kernels cannot walk over it.
     """
-    check_runs(x, axes)
+    check_runs(x, settings.axes)
     weight: Tensor | None = None
     if isinstance(own_weight, Tensor):
         weight = own_weight.to(reference.statistics_type(x))
     elif own_weight != 0.0:
         weight = x.new_full(x.shape[:1], own_weight, dtype=reference.statistics_type(x))
+    # An operator takes plain values.
+    axes, eps, grad, positive_only, moment = settings
     outputs = _exchange(x, partner, mixed, weight, list(axes), eps, grad, positive_only, moment)
     y: Tensor = outputs[0]
     return y
@@ -115,11 +110,10 @@ def _differentiate_exchange(ctx: Any, g: Tensor | None, *_: Any) -> tuple[Tensor
     x, partner, mixed, weight, mean, std, count = ctx.saved_tensors
     axes, eps, grad, positive_only, moment = ctx.settings
     dx: Tensor | None = None
-    if g is not None and torch.is_grad_enabled():
-        # A gradient of this gradient was asked for: the saved moments are cut off from x, the definition is not.
+    if g is not None and not has_closed_form(g):
+        settings = Settings(tuple(axes), eps, grad, positive_only, moment)
         own_weight = 0.0 if weight is None else weight
-        y = reference.exchange(x, partner, mixed, own_weight, tuple(axes), eps, grad, positive_only, moment)
-        (dx,) = torch.autograd.grad(y, x, g, create_graph=True)
+        (dx,) = reference.gradients(lambda x: reference.exchange(x, partner, mixed, own_weight, settings), [x], [g])
     elif g is not None:
         dx = _exchange_backward(g, x, partner, mixed, weight, mean, std, count, axes, grad, positive_only, moment)
     return (dx, *[None] * 8)

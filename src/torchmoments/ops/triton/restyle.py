@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 
 from torchmoments.ops import reference
+from torchmoments.ops.closed_form import has_closed_form
 from torchmoments.ops.reference import Moments
 from torchmoments.ops.triton.launch import Launch, check_runs, chunk_restyle, chunk_sums
 
 
 def restyle(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) -> Tensor:
-    """`reference.restyle`, for moments that broadcast against x. What has size 1 in `own` is what a moment reduces.
+    """`reference.restyle`, for moments that broadcast against x. Axes along which none of them varies are reduced.
 
     Raises:
         RuntimeError: as in `exchange`.
     """
-    axes = [axis for axis in range(1, x.ndim) if own.mean.shape[axis] == 1]
+    axes = list(reference.reduced_axes(*own, *new))
     check_runs(x, tuple(axes))
     shape = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
     mean, std, new_mean, new_std = (moment.expand(shape) for moment in (*own, *new))
@@ -89,9 +90,8 @@ def _keep_for_restyle_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor
 
 def _differentiate_restyle(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     x, mean, std, new_mean, new_std, mixed = ctx.saved_tensors
-    if torch.is_grad_enabled():
-        own, new = Moments(mean, std), Moments(new_mean, new_std)
-        return (*reference.restyle_gradients(g, x, own, new, mixed), None, None)
+    if not has_closed_form(g):
+        return (*reference.restyle_gradients(g, x, (mean, std, new_mean, new_std), mixed), None, None)
     return (*_restyle_backward(g, x, mean, std, new_std, mixed, ctx.axes), None, None)
 
 
