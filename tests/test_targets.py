@@ -1,5 +1,6 @@
 """Loss, targets and accuracy of mixed samples, against the labels written out one sample at a time."""
 
+import itertools
 from typing import NamedTuple
 
 import pytest
@@ -235,3 +236,55 @@ def test_a_weight_of_each_sample_goes_with_its_label_through_a_second_mixing():
 def test_two_classes_may_be_bools():
     assert tm.mixed_targets(torch.tensor([True, False]), num_classes=2).tolist() == [[0, 1], [1, 0]]
     assert tm.mixed_targets(torch.tensor([True, False])).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("ignore_index", [-100, 255])
+@pytest.mark.parametrize("weight", [0.7, torch.tensor([0.7, 0.2, 1.0, 0.5])])
+def test_pixels_of_no_class_count_in_neither_accuracy_nor_targets(ignore_index, weight):
+    generator = torch.Generator().manual_seed(0)
+    output = torch.randn(4, 3, 5, 5, generator=generator)
+    classes = torch.randint(3, (4, 5, 5), generator=generator)
+    void = torch.rand(4, 5, 5, generator=generator) < 0.3
+    target = torch.where(void, ignore_index, classes)
+    plan = tm.Draw(PARTNER, label_weight=weight)
+    # One pixel at a time, as `cross_entropy` counts: each term has a mean over its own pixels.
+    predicted, expected = output.argmax(1), 0.0
+    soft = torch.zeros(4, 3, 5, 5)
+    for permutation, own in ((torch.arange(4), True), (PARTNER, False)):
+        hits, counted = 0.0, 0
+        for b, i, j in itertools.product(range(4), range(5), range(5)):
+            label = int(target[permutation[b], i, j])
+            w = float(weight if isinstance(weight, float) else weight[b])
+            if label != ignore_index:
+                counted += 1
+                hits += (w if own else 1 - w) * (int(predicted[b, i, j]) == label)
+                soft[b, label, i, j] += w if own else 1 - w
+        expected += hits / counted
+    accuracy = tm.mixed_accuracy(output, target, plan, ignore_index=ignore_index)
+    assert float(accuracy) == pytest.approx(expected, abs=1e-6)
+    found = tm.mixed_targets(target, plan, num_classes=3, ignore_index=ignore_index)
+    torch.testing.assert_close(found, soft)
+    of_valid = (predicted == target)[~void].float().mean()
+    torch.testing.assert_close(tm.mixed_accuracy(output, target, ignore_index=ignore_index), of_valid)
+
+
+def test_mixed_targets_and_mixed_loss_agree_on_pixels_of_no_class():
+    output = torch.randn(4, 3, 6)
+    target = torch.tensor([[0, 1, -100, 2, 1, 0]]).repeat(4, 1).roll(1, 1)
+    plan = draw()
+    soft = -(tm.mixed_targets(target, plan, num_classes=3) * output.log_softmax(1)).sum()
+    hard = tm.mixed_loss(lambda o, t: F.cross_entropy(o, t, reduction="sum"), output, target, plan)
+    torch.testing.assert_close(soft, hard)
+
+
+def test_nothing_to_count_is_no_number_as_in_the_loss():
+    nothing = torch.full((4,), -100)
+    assert F.cross_entropy(OUTPUT, nothing).isnan()
+    assert tm.mixed_accuracy(OUTPUT, nothing).isnan()
+
+
+@pytest.mark.parametrize("wrong", [3, -1])
+def test_classes_outside_their_number_are_refused(wrong):
+    target = torch.tensor([0, 1, 2, wrong])
+    with pytest.raises(ValueError, match=f"from 0 to 2, or ignore_index=-100; got {wrong}. Use the num_classes"):
+        tm.mixed_targets(target, draw(), num_classes=3)

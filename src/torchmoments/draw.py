@@ -6,12 +6,13 @@ again, and a compiler sees tensors instead of random-number state. B is the batc
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 Term = tuple[Tensor | None, float | Tensor]
+OneDraw = TypeVar("OneDraw", bound="Draw")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,7 +25,8 @@ class Draw:
         partner: [B] int64, whose moments each sample gets.
         mixed: [B] bool, who is mixed; the others pass bit for bit. Everybody where None.
         moment_weight: weight of the own moments, a float or [B]: 0 full exchange, 1 untouched.
-        label_weight: weight of the own label, a float, or [B] where it varies; 1 keeps the labels.
+        label_weight: weight of the own label, a float, or [B] if it varies; 1 keeps the labels.
+        label_partner: [B] int64, whose label each sample gets besides its own; None: its partner's.
 
     Attributes:
         idle: True of an `idle_copy`, which mixes nobody; known without looking at `mixed`.
@@ -34,6 +36,7 @@ class Draw:
     mixed: Tensor | None = None
     moment_weight: float | Tensor = 0.0
     label_weight: float | Tensor = 1.0
+    label_partner: Tensor | None = None
 
     def __post_init__(self) -> None:
         # A compiler makes draws of draws that were checked.
@@ -52,11 +55,15 @@ class Draw:
         """The labels of this draw: [(permutation or None for the own label, weight)]."""
         if self.idle or (not isinstance(self.label_weight, Tensor) and self.label_weight == 1):
             return [(None, 1.0)]
-        permutation = self.partner
+        permutation = self.partner if self.label_partner is None else self.label_partner
         if self.mixed is not None:
-            own = torch.arange(self.batch_size, device=self.partner.device)
-            permutation = torch.where(self.mixed, self.partner, own)
+            own = torch.arange(self.batch_size, device=permutation.device)
+            permutation = torch.where(self.mixed, permutation, own)
         return [(None, self.label_weight), (permutation, 1 - self.label_weight)]
+
+    def extended(self, kind: type[OneDraw], **more: Tensor) -> OneDraw:
+        """This draw as one of a method that needs more."""
+        return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)}, **more)
 
     def to(self, device: torch.device | str) -> Self:
         """The same draw on another device, without waiting for the copy."""
@@ -77,6 +84,23 @@ class Draw:
         return copied
 
 
+class Use:
+    """What happened to a plan, for the checks that features and labels were mixed together.
+
+    Attributes:
+        in_block: it was put in use.
+        features_were_mixed: in the last block, as far as that is known.
+        met_eval_mode: in the last block the model ran in eval mode.
+        labels_were_mixed: its terms were read.
+    """
+
+    def __init__(self) -> None:
+        self.in_block = False
+        self.features_were_mixed = False
+        self.met_eval_mode = False
+        self.labels_were_mixed = False
+
+
 class Plan:
     """The draws of one step for all places of a site.
 
@@ -90,15 +114,11 @@ class Plan:
         self.draws = dict(draws)
         self.batch_size = batch_size
         self._terms = list(terms)
-        # What happened to the plan, for the checks that features and labels were mixed together.
-        self.was_in_use = False
-        self.was_used = False
-        self.met_eval_mode = False
-        self.labels_were_mixed = False
+        self.use = Use()
 
     @property
     def terms(self) -> list[Term]:
-        self.labels_were_mixed = True
+        self.use.labels_were_mixed = True
         return list(self._terms)
 
     @property
@@ -165,11 +185,20 @@ def check_batch_size(batch_size: Any) -> None:
 
 
 def _check_draw(draw: Draw) -> None:
-    partner = draw.partner
-    if not isinstance(partner, Tensor) or partner.dtype != torch.int64 or partner.ndim != 1:
-        got = f"{partner.dtype} {list(partner.shape)}" if isinstance(partner, Tensor) else type(partner).__name__
-        raise ValueError(f"partner needs one int64 index for each sample, shape [B]; got {got}. Use torch.randperm(B).")
+    _check_indices("partner", draw.partner, None)
+    if draw.label_partner is not None:
+        _check_indices("label_partner", draw.label_partner, draw.batch_size)
     for name in ("moment_weight", "label_weight"):
         weight = getattr(draw, name)
         if not isinstance(weight, Tensor) and not 0 <= weight <= 1:
             raise ValueError(f"{name} needs a number from 0 to 1, or a tensor [B]; got {weight!r}.")
+
+
+def _check_indices(name: str, given: Any, batch_size: int | None) -> None:
+    fits = isinstance(given, Tensor) and given.dtype == torch.int64 and given.ndim == 1
+    if not fits or batch_size not in (None, len(given)):
+        got = f"{given.dtype} {list(given.shape)}" if isinstance(given, Tensor) else type(given).__name__
+        raise ValueError(
+            f"{name} needs one int64 index for each sample, shape [{'B' if batch_size is None else batch_size}]; got "
+            f"{got}. Use torch.randperm(B)."
+        )

@@ -45,6 +45,15 @@ def check_partner(partner: Partner) -> None:
         raise ValueError(f"partner needs one of {', '.join(POLICIES)}, or a function; got {partner!r}.")
 
 
+def third(partner: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """For each sample one that is neither itself nor its partner, [B] int64, all with the same chance; and whether
+    there is one, [B] bool: not in a batch of two."""
+    others = ~torch.eye(len(partner), dtype=torch.bool, device="cpu")
+    others[torch.arange(len(partner), device="cpu"), partner] = False
+    chosen = _any_of(others, generator)
+    return chosen.clamp(min=0), chosen != NOBODY
+
+
 def random_permutation(batch_size: int, groups: Tensor | None, generator: torch.Generator) -> Tensor:
     """A uniform permutation; some samples may be their own partner."""
     return torch.randperm(batch_size, generator=generator, device="cpu")

@@ -7,8 +7,9 @@ from torchmoments.mixers.dsu import DSU
 from torchmoments.mixers.efdmix import EFDMix
 from torchmoments.mixers.mixer import Mixer
 from torchmoments.mixers.mixstyle import MixStyle
-from torchmoments.mixers.moex import MoEx
+from torchmoments.mixers.moex import LabelsOnly, MoEx
 from torchmoments.mixers.padain import PermutedAdaIN
+from torchmoments.mixers.randommoments import RandomMoments
 from torchmoments.modules import Place, places
 from torchmoments.ops import denormalize, exchange, moments, normalize
 from torchmoments.ops.reference import Moments
@@ -23,6 +24,7 @@ __all__ = [
     "CrossNorm",
     "Draw",
     "EFDMix",
+    "LabelsOnly",
     "MixStyle",
     "Mixer",
     "MoEx",
@@ -32,6 +34,7 @@ __all__ = [
     "PermutedAdaIN",
     "Place",
     "Plan",
+    "RandomMoments",
     "Site",
     "WarmUp",
     "attach",

@@ -15,6 +15,7 @@ from torch import Tensor
 from torchmoments.draw import Draw, Plan, Term, compose
 
 Criterion = Callable[[Any, Any], Tensor]
+IGNORE_INDEX = -100  # of `torch.nn.functional.cross_entropy`
 
 
 def mixed_loss(criterion: Criterion, output: Any, target: Any, *plans: Plan | Draw | None) -> Tensor:
@@ -52,7 +53,9 @@ def mixed_loss(criterion: Criterion, output: Any, target: Any, *plans: Plan | Dr
     return total
 
 
-def mixed_targets(target: Tensor, *plans: Plan | Draw | None, num_classes: int | None = None) -> Tensor:
+def mixed_targets(
+    target: Tensor, *plans: Plan | Draw | None, num_classes: int | None = None, ignore_index: int = IGNORE_INDEX
+) -> Tensor:
     """sum over the terms of weight * target[permutation], for losses that want probabilities.
 
     Args:
@@ -60,12 +63,14 @@ def mixed_targets(target: Tensor, *plans: Plan | Draw | None, num_classes: int |
             [B, *positions], which need num_classes.
         plans: of the step; None is skipped.
         num_classes: number of classes K of class indices.
+        ignore_index: a class index that stands for none, as in `cross_entropy`: its probabilities are all 0.
 
     Returns:
         Shape and dtype of a floating point target; [B, K, *positions] in the default dtype for class indices.
 
     Raises:
-        ValueError: class indices without num_classes; num_classes with a floating point target; another batch size.
+        ValueError: class indices without num_classes; num_classes with a floating point target; class indices that are
+            not from 0 to num_classes - 1 (looked at on a CPU only); another batch size.
     """
     if target.is_floating_point():
         if num_classes is not None:
@@ -81,7 +86,7 @@ def mixed_targets(target: Tensor, *plans: Plan | Draw | None, num_classes: int |
             "Use mixed_targets(target, plan, num_classes=K), or target.float() if these are many labels."
         )
     else:
-        soft = F.one_hot(target.long(), num_classes).movedim(-1, 1).to(torch.get_default_dtype())
+        soft = _one_hot(target.long(), num_classes, ignore_index)
     terms = _terms(plans)
     if len(terms) == 1:
         return soft
@@ -92,16 +97,19 @@ def mixed_targets(target: Tensor, *plans: Plan | Draw | None, num_classes: int |
     return total.to(soft.dtype)
 
 
-def mixed_accuracy(output: Tensor, target: Tensor, *plans: Plan | Draw | None) -> Tensor:
+def mixed_accuracy(
+    output: Tensor, target: Tensor, *plans: Plan | Draw | None, ignore_index: int = IGNORE_INDEX
+) -> Tensor:
     """sum over the terms of weight * mean(argmax(output) == target[permutation]).
 
     Args:
         output: scores [B, K] or [B, K, *positions].
         target: class indices [B] or [B, *positions], or probabilities of output's shape (their largest counts).
         plans: of the step; None is skipped.
+        ignore_index: a class index that is left out of the mean, as in `cross_entropy`.
 
     Returns:
-        A scalar from 0 to 1, without waiting for the device.
+        A scalar from 0 to 1, without waiting for the device; not a number if all is left out, like the loss.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -117,11 +125,29 @@ def mixed_accuracy(output: Tensor, target: Tensor, *plans: Plan | Draw | None) -
     _check_batch_size(classes, terms)
     total: Tensor | None = None
     for permutation, weight in terms:
-        hits = (predicted == _permuted(classes, permutation)).float()
-        accuracy = hits.mean() if len(terms) == 1 else _weighted(hits, weight).mean()
+        of_term = _permuted(classes, permutation)
+        counted = (of_term != ignore_index).float()
+        hits = (predicted == of_term).float()
+        # The mean of this term, as its loss has one; hits never have the ignored index.
+        share = hits if len(terms) == 1 else _weighted(hits, weight)
+        accuracy = share.sum() / counted.sum()
         total = accuracy if total is None else total + accuracy
     assert total is not None
     return total
+
+
+def _one_hot(classes: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    counted = classes != ignore_index
+    # Looking at the values would wait for a GPU, whose one_hot fails by itself.
+    if classes.device.type == "cpu" and not torch.compiler.is_compiling():
+        wrong = classes[counted & ((classes < 0) | (classes >= num_classes))]
+        if len(wrong):
+            raise ValueError(
+                f"class indices need to be from 0 to {num_classes - 1}, or ignore_index={ignore_index}; got "
+                f"{int(wrong[0])}. Use the num_classes of the model."
+            )
+    one_hot = F.one_hot(torch.where(counted, classes, 0), num_classes).movedim(-1, 1)
+    return (one_hot * counted.unsqueeze(1)).to(torch.get_default_dtype())
 
 
 def _terms(plans: tuple[Plan | Draw | None, ...]) -> list[Term]:
@@ -138,15 +164,15 @@ def _terms(plans: tuple[Plan | Draw | None, ...]) -> list[Term]:
 
 
 def _check_features_were_mixed(plan: Plan) -> None:
-    if torch.compiler.is_compiling() or not plan.mixes_labels or plan.was_used:
+    if torch.compiler.is_compiling() or not plan.mixes_labels or plan.use.features_were_mixed:
         return
-    if plan.met_eval_mode:
+    if plan.use.met_eval_mode:
         raise RuntimeError(
             "labels can be mixed only where features were; this plan met the model in eval mode, which leaves features "
             "plain. Draw while the model is in the mode it runs in: site.draw gives None in eval."
         )
-    # Inside its block a compiled forward has not said yet that it ran; the end of the block checks that.
-    if not plan.was_in_use:
+    # Inside its block a forward may not have said yet that it ran; the end of the block checks that.
+    if not plan.use.in_block:
         warnings.warn(
             "the labels of a plan are mixed whose features no model mixed. "
             "Run the model inside `with site.using(plan):`.",

@@ -76,8 +76,8 @@ def efdmix(mixer, x, draw):
     return by_channel(x, change)
 
 
-def noise(key: int, number: int, count: int) -> tuple[float, float]:
-    """The noise of one moment in whole numbers: the two hashes, then Box-Muller."""
+def noise(key: int, number: int, count: int, raw: bool = False) -> tuple[float, float] | float:
+    """The noise of one moment in whole numbers: the two hashes, then Box-Muller; or the first hash alone."""
 
     def scramble(value: int) -> int:
         for shift, factor in ((16, 0x7FEB352D), (15, 0x46D9F3B1), (16, 0x2C1B3C6D)):
@@ -88,6 +88,8 @@ def noise(key: int, number: int, count: int) -> tuple[float, float]:
         ((scramble(scramble(scramble(n) ^ (key % 2**32)) ^ (key >> 32)) >> 8) + 0.5) / 2**24
         for n in (number, number + count)
     ]
+    if raw:
+        return u[0]
     radius = math.sqrt(-2 * math.log(u[0]))
     return radius * math.cos(2 * math.pi * u[1]), radius * math.sin(2 * math.pi * u[1])
 
@@ -148,7 +150,27 @@ def padain(mixer, x, draw):
     return by_channel(x, change)
 
 
+def random_moments(mixer, x, draw):
+    """Pono: for each position, samples sorted by the hash of their key and the position; the r-th gives to sample r."""
+    b, c = x.shape[:2]
+    flat = x.reshape(b, c, -1)
+    count = flat.shape[2]
+    new = [[None] * count for _ in range(b)]
+    for s in range(count):
+        scores = [noise(int(draw.key[i]), s, count, raw=True) for i in range(b)]
+        order = sorted(range(b), key=lambda i: scores[i])
+        for i in range(b):
+            values = flat[i, :, s]
+            if MIXED[i]:
+                mean, std = mean_std(values, 1e-5)
+                donor_mean, donor_std = mean_std(flat[order[i], :, s], 1e-5)
+                values = (values - mean) / std * donor_std + donor_mean
+            new[i][s] = values
+    return torch.stack([torch.stack(row, 1) for row in new]).reshape(x.shape)
+
+
 FORMULAS = [
+    (tm.RandomMoments(), random_moments),
     (tm.MoEx(), moex),
     (tm.MoEx(alpha=0.3), moex),
     (tm.MoEx(moment="mean"), moex),

@@ -1,23 +1,26 @@
-"""CrossNorm: features wear their partner's style, of the whole map or of a crop; labels are kept.
+"""CrossNorm: features get their partner's style, of the whole map or of a crop; labels are kept.
 
 Source: Tang et al., "CrossNorm and SelfNorm for Generalization under Distribution Shifts", ICCV 2021, arXiv 2102.02811.
 """
 
 import dataclasses
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from torchmoments import ops
 from torchmoments.draw import Draw
-from torchmoments.mixers.exchange import ExchangeMixer
-from torchmoments.mixers.mixer import check_choice, of_kind, uniform
+from torchmoments.mixers.exchange import ExchangesMoments
+from torchmoments.mixers.mixer import LabelFrom, Mixer, check_choice, of_kind, uniform
 from torchmoments.ops.reference import Moments, statistics_type
+from torchmoments.ops.settings import Backend, Gradient
 from torchmoments.partners import Partner
 
 # All tries of one box fail in fewer than one of 10^14 draws; then it is the whole map.
 TRIES = 32
-CROPS = (None, "style", "content", "both")
+Crop = Literal["style", "content", "both"]
+CROPS: tuple[Crop | None, ...] = (None, *get_args(Crop))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,8 +34,7 @@ class CrossNormDraw(Draw):
     boxes: Tensor = dataclasses.field(kw_only=True)
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class CrossNorm(ExchangeMixer):
+class CrossNorm(ExchangesMoments, Mixer):
     """CrossNorm.
 
     out[b] = (x[b] - mean[b]) / std[b] * std[partner[b]] + mean[partner[b]], moments over the positions.
@@ -43,9 +45,11 @@ class CrossNorm(ExchangeMixer):
             box, and the values outside it stay. "both": both, with a box each. None: whole maps.
         eps: added to the variance, in units of the features squared.
         partner: as in `MoEx`.
+        lam: weight of a sample's own label in a mixed batch; 1, as published, keeps labels.
+        label_from: whose label has the rest, "donor" or "other", see `MoEx`.
         grad: through whose moments the gradient flows: "both" as published, "own", "donor" or "none".
-        places_per_step: where several places are attached, how many of them a mixed step mixes at, drawn at random:
-            2 or 1 as published. None: every place has a coin of its own.
+        places_per_step: if several places are attached, how many of them a mixed step mixes at, drawn at random: 1 as
+            in most published scripts, 2 in most of those for WideResNet. None: every place has a coin of its own.
         per_sample: p is that of each sample, not of the batch.
         backend: of the exchange of whole maps, see `torchmoments.exchange`.
 
@@ -56,13 +60,15 @@ class CrossNorm(ExchangeMixer):
     """
 
     p: float = 0.5
-    crop: str | None = None
+    crop: Crop | None = None
     eps: float = dataclasses.field(default=1e-5, kw_only=True)
     partner: Partner = dataclasses.field(default="random", kw_only=True)
-    grad: str = dataclasses.field(default="both", kw_only=True)
-    places_per_step: int | None = dataclasses.field(default=2, kw_only=True)
+    lam: float = dataclasses.field(default=1.0, kw_only=True)
+    label_from: LabelFrom = dataclasses.field(default="donor", kw_only=True)
+    grad: Gradient = dataclasses.field(default="both", kw_only=True)
+    places_per_step: int | None = dataclasses.field(default=1, kw_only=True)
     per_sample: bool = dataclasses.field(default=False, kw_only=True)
-    backend: str = dataclasses.field(default="auto", kw_only=True)
+    backend: Backend = dataclasses.field(default="auto", kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,11 +79,13 @@ class CrossNorm(ExchangeMixer):
     def decide(self, draw: Draw, generator: torch.Generator) -> Draw:
         if self.crop is None:
             return draw
-        return CrossNormDraw(draw.partner, draw.mixed, boxes=uniform((2, TRIES, 4), generator))
+        return draw.extended(CrossNormDraw, boxes=uniform((2, TRIES, 4), generator))
 
-    def mix(self, x: Tensor, draw: Draw) -> Tensor:
+    def mix(self, x: Tensor, draw: Draw, mask: Tensor | None = None) -> Tensor:
         if self.crop is None:
-            return super().mix(x, draw)
+            return super().mix(x, draw, mask)
+        if mask is not None:
+            raise ValueError(f"crop={self.crop!r} takes no mask of padded positions. Use crop=None.")
         return self._mix_crops(x, of_kind(draw, CrossNormDraw))
 
     def _mix_crops(self, x: Tensor, draw: CrossNormDraw) -> Tensor:
@@ -87,22 +95,24 @@ class CrossNorm(ExchangeMixer):
                 f"crop={self.crop!r} needs maps of 4 x 4 positions or more, along one to three axes; got features of "
                 f"shape {list(x.shape)}. Use crop=None, or an earlier place."
             )
+        # Cast once: what flows through the moments and what flows past them is added before it is rounded.
+        values = x.to(statistics_type(x))
         everywhere = torch.ones(positions, dtype=torch.bool, device=x.device)
         content = box(draw.boxes[0], positions) if self.crop in ("content", "both") else everywhere
         style = box(draw.boxes[1], positions) if self.crop in ("style", "both") else everywhere
-        own, given = self._moments(x, content), self._moments(x, style)
+        own, given = self._moments(values, content), self._moments(values, style)
         if self.grad in ("donor", "none"):
             own = Moments(own.mean.detach(), own.std.detach())
         if self.grad in ("own", "none"):
             given = Moments(given.mean.detach(), given.std.detach())
         new = Moments(given.mean[draw.partner], given.std[draw.partner])
-        y = ops.restyle(x, own, new, mixed=draw.mixed)
-        return y if content is everywhere else torch.where(content, y, x)
+        y = ops.restyle(values, own, new, mixed=draw.mixed)
+        return (y if content is everywhere else torch.where(content, y, values)).to(x.dtype)
 
     def _moments(self, x: Tensor, region: Tensor) -> Moments:
         """Of the values inside a region [*positions], for each sample and channel."""
         axes = tuple(range(2, x.ndim))
-        inside = torch.where(region, x.to(statistics_type(x)), 0)
+        inside = torch.where(region, x, 0)
         count = region.sum()
         mean = inside.sum(axes, keepdim=True) / count
         variance = torch.where(region, (inside - mean).square(), 0).sum(axes, keepdim=True) / (count - 1)

@@ -4,27 +4,19 @@ Source: Li et al., "Uncertainty Modeling for Out-of-Distribution Generalization"
 """
 
 import dataclasses
-import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from torchmoments.draw import Draw
-from torchmoments.mixers.mixer import Mixer, check_fraction, check_positive, of_kind
+from torchmoments.mixers.hashing import KeyedDraw, normal_noise, with_keys
+from torchmoments.mixers.mixer import LabelFrom, Mixer, check_positive, of_kind
 from torchmoments.mixers.restyled import restyled
 from torchmoments.ops.norms import Norm, check_norm
-from torchmoments.ops.reference import Moments
-from torchmoments.partners import Groups
+from torchmoments.ops.reference import Moments, moments_of
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class DSUDraw(Draw):
-    """A draw with `key` [B] int64, of which `mix` makes the noise of each sample, because C is not known before."""
-
-    key: Tensor = dataclasses.field(kw_only=True)
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
 class DSU(Mixer):
     """Domain shifts with uncertainty.
 
@@ -38,6 +30,8 @@ class DSU(Mixer):
     Args:
         p: probability that a batch is mixed, at each place.
         eps: added to the variance of features and of moments, in units of their squares.
+        lam: weight of a sample's own label in a mixed batch; 1, as published, keeps labels.
+        label_from: whose label has the rest: "other", that of another sample, because there is no donor.
         norm: what one moment averages over, see `torchmoments.moments`; style is "in".
         per_sample: p is that of each sample, not of the batch. The spread is always that of the whole batch.
 
@@ -49,52 +43,38 @@ class DSU(Mixer):
 
     p: float = 0.5
     eps: float = dataclasses.field(default=1e-6, kw_only=True)
+    lam: float = dataclasses.field(default=1.0, kw_only=True)
+    label_from: LabelFrom = dataclasses.field(default="other", kw_only=True)
     norm: Norm = dataclasses.field(default="in", kw_only=True)
     per_sample: bool = dataclasses.field(default=False, kw_only=True)
 
+    partner: ClassVar[None] = None  # type: ignore[misc]
+    applies_mixed: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
-        check_fraction("p", self.p)
+        super().__post_init__()
         check_positive("eps", self.eps)
         check_norm(self.norm)
 
-    def find_partners(
-        self, batch_size: int, groups: Groups | None, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        return torch.arange(batch_size, device="cpu"), torch.ones(batch_size, dtype=torch.bool, device="cpu")
+    def decide(self, draw: Draw, generator: torch.Generator) -> KeyedDraw:
+        return with_keys(draw, generator)
 
-    def decide(self, draw: Draw, generator: torch.Generator) -> DSUDraw:
-        key = torch.randint(2**62, (draw.batch_size,), generator=generator, device="cpu")
-        return DSUDraw(draw.partner, draw.mixed, key=key)
+    def mix(self, x: Tensor, draw: Draw, mask: Tensor | None = None) -> Tensor:
+        key = of_kind(draw, KeyedDraw).key
+        # One sample has no spread.
+        if x.shape[0] < 2:
+            return x
+        return restyled(x, draw, self.norm, self.eps, lambda own, exist: self._around(key, own, exist), mask)
 
-    def mix(self, x: Tensor, draw: Draw) -> Tensor:
-        key = of_kind(draw, DSUDraw).key
+    def _around(self, key: Tensor, own: Moments, exist: Tensor | None) -> tuple[Moments, Tensor | None]:
+        n1, n2 = normal_noise(key, own.mean)
+        of_mean, enough = self._spread(own.mean, exist)
+        of_std, _ = self._spread(own.std, exist)
+        return Moments(own.mean + n2 * of_mean, own.std + n1 * of_std), enough
 
-        def spread_out(own: Moments) -> Moments:
-            n1, n2 = normal_noise(key, own.mean)
-            return Moments(own.mean + n2 * self._spread(own.mean), own.std + n1 * self._spread(own.std))
-
-        return restyled(x, draw, self.norm, self.eps, spread_out)
-
-    def _spread(self, moment: Tensor) -> Tensor:
-        return (moment.var(0, keepdim=True) + self.eps).sqrt()
-
-
-def normal_noise(key: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Two independent N(0, 1) for each value of `like` [B, ...], the same for the same key [B], by Box-Muller."""
-    number = torch.arange(2 * like[0].numel(), device=like.device).reshape(2, 1, *like.shape[1:])
-    keys = key.reshape(1, -1, *[1] * (like.ndim - 1))
-    hashed = _scramble(_scramble(_scramble(number) ^ (keys & _LOW)) ^ (keys >> 32))
-    # 24 bits, which float32 holds exactly; the half keeps the logarithm off 0.
-    u1, u2 = ((hashed >> 8).float() + 0.5) / 2**24
-    radius = (-2 * u1.log()).sqrt()
-    return (radius * (2 * math.pi * u2).cos()).to(like.dtype), (radius * (2 * math.pi * u2).sin()).to(like.dtype)
-
-
-_LOW = 2**32 - 1
-
-
-def _scramble(number: Tensor) -> Tensor:
-    """A hash of 32 bits in int64. The factors are below 2^31, so that no product overflows."""
-    for shift, factor in ((16, 0x7FEB352D), (15, 0x46D9F3B1), (16, 0x2C1B3C6D)):
-        number = ((number ^ (number >> shift)) * factor) & _LOW
-    return number ^ (number >> 16)
+    def _spread(self, moment: Tensor, exist: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Of a moment over the samples that have it, [1, ...], and whether these are two or more."""
+        if exist is None:
+            return (moment.var(0, keepdim=True) + self.eps).sqrt(), None
+        own, enough = moments_of(moment, exist, (0,), self.eps, unbiased=True)
+        return own.std, enough

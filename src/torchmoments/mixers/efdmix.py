@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from torchmoments.draw import Draw
-from torchmoments.mixers.mixer import Mixer, beta_weights, check_positive
+from torchmoments.mixers.mixer import LabelFrom, Mixer, beta_weights, check_positive
 from torchmoments.ops.norms import group
 from torchmoments.ops.reference import for_samples, statistics_type
 from torchmoments.partners import Partner
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
 class EFDMix(Mixer):
     """Exact feature distribution mixing.
 
@@ -32,6 +31,8 @@ class EFDMix(Mixer):
         p: probability that a batch is mixed, at each place.
         alpha: of the Beta.
         partner: as in `MoEx`.
+        lam: weight of a sample's own label in a mixed batch; 1, as published, keeps labels.
+        label_from: whose label has the rest, "donor" or "other", see `MoEx`.
         per_sample: p is that of each sample, not of the batch.
 
     Raises:
@@ -43,10 +44,13 @@ class EFDMix(Mixer):
     p: float = 0.5
     alpha: float = 0.1
     partner: Partner = dataclasses.field(default="random", kw_only=True)
+    lam: float = dataclasses.field(default=1.0, kw_only=True)
+    label_from: LabelFrom = dataclasses.field(default="donor", kw_only=True)
     per_sample: bool = dataclasses.field(default=False, kw_only=True)
 
     # Its value would stay, but its gradient would be 2 - w.
     leaves_self_out: ClassVar[bool] = True
+    applies_mixed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -67,5 +71,7 @@ class EFDMix(Mixer):
         weight = draw.moment_weight
         if isinstance(weight, Tensor):
             weight = for_samples(weight, x).to(values.dtype)
-        out = (values + (1 - weight) * (matched - values.detach())).to(x.dtype)
-        return out if draw.mixed is None else torch.where(for_samples(draw.mixed, x), out, x)
+        out = values + (1 - weight) * (matched - values.detach())
+        if draw.mixed is not None:
+            out = torch.where(for_samples(draw.mixed, x), out, values)
+        return out.to(x.dtype)

@@ -1,6 +1,7 @@
-"""Mixers that are cases of `ops.exchange`: MoEx, MixStyle, and CrossNorm on whole maps differ in arguments alone."""
+"""What MoEx, MixStyle and CrossNorm share: they are cases of `ops.exchange`, and differ in arguments alone."""
 
 import dataclasses
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -9,36 +10,39 @@ from torchmoments import ops
 from torchmoments.draw import Draw
 from torchmoments.mixers.mixer import Mixer, beta_weights, check_choice, check_positive, check_switch
 from torchmoments.ops.norms import Norm, check_norm
+from torchmoments.ops.settings import BACKENDS, GRADIENTS, MOMENTS, Backend, Gradient, Moment
 
 
-class ExchangeMixer(Mixer):
-    """Moments are exchanged; a subclass is a dataclass that makes fields of what can be chosen."""
+class ExchangesMoments:
+    """Stands before `Mixer` among the bases of a mixer that makes fields of what can be chosen."""
 
     norm: Norm = "in"
     eps: float
-    grad: str
+    grad: Gradient
     alpha: float | None = None
-    moment: str = "both"
+    moment: Moment = "both"
     positive_only: bool = False
-    backend: str
+    backend: Backend
+
+    applies_mixed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        Mixer.__post_init__(self)  # type: ignore[arg-type]
         check_norm(self.norm)
         check_switch("positive_only", self.positive_only)
         check_positive("eps", self.eps)
         if self.alpha is not None:
             check_positive("alpha", self.alpha)
-        check_choice("grad", self.grad, ops.GRADIENTS)
-        check_choice("moment", self.moment, ops.MOMENTS)
-        check_choice("backend", self.backend, ops.BACKENDS)
+        check_choice("grad", self.grad, GRADIENTS)
+        check_choice("moment", self.moment, MOMENTS)
+        check_choice("backend", self.backend, BACKENDS)
 
     def decide(self, draw: Draw, generator: torch.Generator) -> Draw:
         if self.alpha is None:
             return draw
         return dataclasses.replace(draw, moment_weight=beta_weights(self.alpha, draw.batch_size, generator))
 
-    def mix(self, x: Tensor, draw: Draw) -> Tensor:
+    def mix(self, x: Tensor, draw: Draw, mask: Tensor | None = None) -> Tensor:
         return ops.exchange(
             x,
             draw.partner,
@@ -49,5 +53,6 @@ class ExchangeMixer(Mixer):
             mixed=draw.mixed,
             own_weight=draw.moment_weight,
             moment=self.moment,
+            mask=mask,
             backend=self.backend,
         )

@@ -1,46 +1,71 @@
-"""What the mixers share: the coin, the partners, the checks, and the interface.
+"""What the mixers share: the coin, the partners, the labels, the checks, and the interface.
 
 A mixer makes draws, and turns features and a draw into features. It has no parameters and no state. A new one is a
-frozen dataclass with `mix`, and with `decide` where chance decides more than who is mixed with whom.
+subclass with its formula, `mix`, and with `decide` if chance decides more than who is mixed with whom.
 """
 
 import dataclasses
+import inspect
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self, TypeVar, cast
+from typing import Any, ClassVar, Literal, Self, cast, dataclass_transform
 
 import torch
 from torch import Tensor
 
-from torchmoments.draw import Draw, check_batch_size, child_generators
-from torchmoments.partners import Groups, Partner, check_partner, name_of, pair
+from torchmoments.draw import Draw, OneDraw, check_batch_size, child_generators
+from torchmoments.ops.reference import for_samples
+from torchmoments.partners import Groups, Partner, check_partner, name_of, pair, third
+from torchmoments.torch_internals import standard_gamma
 
-OneDraw = TypeVar("OneDraw", bound=Draw)
+LabelFrom = Literal["donor", "other"]
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 class Mixer(ABC):
-    """A method that mixes feature statistics."""
+    """A method that mixes feature statistics; every subclass is made a frozen dataclass.
+
+    A subclass declares the options of its formula, and those below whose defaults or places it wants to be others.
+
+    Args:
+        p: probability that a batch is mixed, 0.5.
+        partner: whose statistics a sample gets, "random"; see `MoEx`.
+        lam: weight of a sample's OWN label in a mixed batch, 1: labels are kept.
+        label_from: whose label has the rest: "donor", the partner's; or "other", that of a third sample.
+        per_sample: p is that of each sample, not of the batch, False.
+    """
 
     p: float
-    partner: Partner
-    per_sample: bool = False
+    partner: Partner | None
+    lam: float
+    label_from: LabelFrom
+    per_sample: bool
 
     # What `draw` decides by; all else belongs to `mix`, and a schedule cannot change it.
-    drawn_by: ClassVar[tuple[str, ...]] = ("p", "partner", "per_sample", "alpha", "lam")
-    # Whether a sample that drew itself is left out; where it is mixed, that must change nothing but its rounding.
+    drawn_by: ClassVar[tuple[str, ...]] = ("p", "partner", "per_sample", "alpha", "lam", "label_from")
+    # Whether a sample that drew itself is left out; if it is mixed, that must change nothing but its rounding.
     leaves_self_out: ClassVar[bool] = False
+    # Whether `mix` itself leaves the samples alone that are not mixed; if not, they are put back after it.
+    applies_mixed: ClassVar[bool] = False
+    changes_features: ClassVar[bool] = True
+    takes_mask: ClassVar[bool] = False
+    # At how many of several attached places, drawn at random, a mixed step mixes, after one coin. None: every place
+    # has a coin of its own. A step that mixes labels mixes at one place: two label terms, not 2^k.
+    places_per_step: int | None = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        declared = {name for base in cls.__mro__ if base is not Mixer for name in inspect.get_annotations(base)}
+        for name, default in _OPTIONS.items():
+            if name not in declared:
+                cls.__annotations__[name] = Mixer.__annotations__[name]
+                setattr(cls, name, dataclasses.field(default=default, kw_only=True))
+        dataclasses.dataclass(frozen=True, repr=False)(cls)
+        cls.takes_mask = "mask" in inspect.signature(cls.mix).parameters
 
     @property
     def mixes_labels(self) -> bool:
         """Whether a mixed step mixes the labels too."""
-        return False
-
-    @property
-    def places_per_step(self) -> int | None:
-        """Where several places are attached, how many of them, drawn at random, one coin is tossed for in a step.
-
-        None: every place has a coin of its own. Labels are mixed at one place: two label terms, not 2^k.
-        """
-        return 1 if self.mixes_labels else None
+        return self.lam < 1
 
     def draw(
         self,
@@ -55,10 +80,10 @@ class Mixer(ABC):
         Args:
             batch_size: number of samples B.
             groups: class or domain of each sample: integers [B], or a sequence of B names. Partners come from another
-                (or the same) one where `partner` says so; otherwise they are not looked at. Best on the CPU: reading
+                (or the same) one if `partner` says so; otherwise they are not looked at. Best on the CPU: reading
                 them from a GPU waits for it.
-            generator: a CPU generator; torch's global one where None.
-            device: where the draw will be used; the CPU where None.
+            generator: a CPU generator; torch's global one if None.
+            device: where the draw will be used; the CPU if None.
 
         Raises:
             ValueError: batch_size is no whole number; groups are of another length, or missing.
@@ -70,26 +95,42 @@ class Mixer(ABC):
         if batch_size < 2:
             return None
         partner, mixed = self.find_partners(batch_size, groups, partners)
+        label_partner = None
+        if self.mixes_labels and self.label_from == "other":
+            label_partner, has_one = third(partner, partners)
+            mixed &= has_one
         mixed &= uniform(batch_size if self.per_sample else (), coins) < self.p
         if self.leaves_self_out:
             mixed &= partner != torch.arange(batch_size, device="cpu")
         if not bool(mixed.any()):
             return None
-        draw = self.decide(Draw(partner, mixed), more)
+        draw = Draw(partner, mixed, label_weight=float(self.lam), label_partner=label_partner)
+        draw = self.decide(draw, more)
         return draw if device is None else draw.to(device)
 
     def find_partners(
         self, batch_size: int, groups: Groups | None, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Partners [B] int64, and who may be mixed [B] bool. A method without partners gives everybody itself."""
+        if self.partner is None:
+            own = torch.arange(batch_size, device="cpu")
+            return own, torch.ones(batch_size, dtype=torch.bool, device="cpu")
         return pair(self.partner, batch_size, groups, generator)
 
     def decide(self, draw: Draw, generator: torch.Generator) -> Draw:
-        """What chance decides besides: strengths, boxes, label weights."""
+        """What chance decides besides: strengths, boxes."""
         return draw
 
-    def __call__(self, x: Tensor, draw: Draw | None) -> Tensor:
-        """Mix features [B, C, *positions] as the draw says; x itself where it is None."""
+    def __call__(self, x: Tensor, draw: Draw | None, mask: Tensor | None = None) -> Tensor:
+        """Mix features [B, C, *positions] as the draw says; x itself if it is None.
+
+        Args:
+            mask: [B, *positions], True or 1 for features, False or 0 for padding, which enters no moment and passes
+                bit for bit.
+
+        Raises:
+            ValueError: another batch size than the draw's; a mask for a method that takes none.
+        """
         if draw is None:
             return x
         if x.shape[0] != draw.batch_size:
@@ -97,7 +138,18 @@ class Mixer(ABC):
                 f"the draw is for {draw.batch_size} samples; got features of {x.shape[0]}, shape {list(x.shape)}. "
                 f"Use draw({x.shape[0]})."
             )
-        return self.mix(x, draw)
+        if mask is None:
+            y = self.mix(x, draw)
+        elif self.takes_mask:
+            y = cast(Any, self).mix(x, draw, mask)
+        else:
+            raise ValueError(
+                f"{type(self).__name__} takes no mask of padded positions. Use MoEx, MixStyle, DSU, PermutedAdaIN, "
+                "RandomMoments or CrossNorm without crop, or batches without padding."
+            )
+        if draw.mixed is None or self.applies_mixed:
+            return y
+        return torch.where(for_samples(draw.mixed, x), y, x)
 
     def with_p(self, p: float) -> Self:
         """The same mixer with another p."""
@@ -105,18 +157,32 @@ class Mixer(ABC):
 
     @abstractmethod
     def mix(self, x: Tensor, draw: Draw) -> Tensor:
-        """The method: a function of features [B, C, *positions] and draw alone, without random numbers."""
+        """The method's formula: a function of features [B, C, *positions] and draw alone, without random numbers.
+
+        One that can leave padding out takes it as a third argument, `mask: Tensor | None = None`, [B, *positions].
+        """
 
     def __post_init__(self) -> None:
         check_fraction("p", self.p)
-        check_partner(self.partner)
+        check_fraction("lam", self.lam)
+        check_choice("label_from", self.label_from, ("donor", "other"))
         check_switch("per_sample", self.per_sample)
+        if self.partner is not None:
+            check_partner(self.partner)
+        elif self.mixes_labels and self.label_from == "donor":
+            raise ValueError(
+                f"{type(self).__name__} has no donor whose label could be mixed in; got lam={self.lam} with "
+                'label_from="donor". Use label_from="other", or lam=1.'
+            )
 
     def __repr__(self) -> str:
         """Evaluates back to an equal mixer; a function for partners stands by its name."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(cast(Any, self))}
         shown = [f"{key}={name_of(value) if callable(value) else repr(value)}" for key, value in values.items()]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+_OPTIONS: dict[str, Any] = {"p": 0.5, "partner": "random", "lam": 1.0, "label_from": "donor", "per_sample": False}
 
 
 def of_kind(draw: Draw, kind: type[OneDraw]) -> OneDraw:
@@ -135,8 +201,7 @@ def beta_weights(alpha: float, batch_size: int, generator: torch.Generator) -> T
     alpha both would underflow.
     """
     shape = (2, batch_size)
-    exponents = torch.full(shape, alpha + 1, dtype=torch.float64, device="cpu")
-    gammas = torch._standard_gamma(exponents, generator=generator)
+    gammas = standard_gamma(torch.full(shape, alpha + 1, dtype=torch.float64, device="cpu"), generator)
     logarithms = gammas.log() + uniform(shape, generator, torch.float64).log() / alpha
     return torch.sigmoid(logarithms[0] - logarithms[1]).float()
 

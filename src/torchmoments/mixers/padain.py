@@ -1,23 +1,23 @@
-"""Permuted AdaIN: once in a while, features wear their partner's style, and the partner learns nothing from it.
+"""Permuted AdaIN: once in a while, features get their partner's style, and the partner learns nothing from it.
 
 Source: Nuriel et al., "Permuted AdaIN: Reducing the Bias Towards Global Statistics in Image Classification",
 CVPR 2021, arXiv 2010.05785.
 """
 
 import dataclasses
+import math
 from typing import ClassVar
 
 from torch import Tensor
 
 from torchmoments.draw import Draw
-from torchmoments.mixers.mixer import Mixer, check_positive
+from torchmoments.mixers.mixer import LabelFrom, Mixer, check_positive
 from torchmoments.mixers.restyled import restyled
 from torchmoments.ops.norms import Norm, check_norm
 from torchmoments.ops.reference import Moments
 from torchmoments.partners import Partner
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
 class PermutedAdaIN(Mixer):
     """Permuted adaptive instance normalization.
 
@@ -29,9 +29,11 @@ class PermutedAdaIN(Mixer):
     Gradient: through the own moments, not through the partner's.
 
     Args:
-        p: probability that a batch is mixed, at each place; published for every convolution of a network.
+        p: probability that a batch is mixed, at each place; published for every convolution but those of shortcuts.
         eps: added to the variance, in units of the features squared, and to the own standard deviation.
         partner: as in `MoEx`.
+        lam: weight of a sample's own label in a mixed batch; 1, as published, keeps labels.
+        label_from: whose label has the rest, "donor" or "other", see `MoEx`.
         norm: what one moment averages over, see `torchmoments.moments`; style is "in".
         per_sample: p is that of each sample, not of the batch.
 
@@ -44,23 +46,26 @@ class PermutedAdaIN(Mixer):
     p: float = 0.01
     eps: float = dataclasses.field(default=1e-5, kw_only=True)
     partner: Partner = dataclasses.field(default="random", kw_only=True)
+    lam: float = dataclasses.field(default=1.0, kw_only=True)
+    label_from: LabelFrom = dataclasses.field(default="donor", kw_only=True)
     norm: Norm = dataclasses.field(default="in", kw_only=True)
     per_sample: bool = dataclasses.field(default=False, kw_only=True)
 
     # With eps twice its own style would not be quite the identity.
     leaves_self_out: ClassVar[bool] = True
+    applies_mixed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive("eps", self.eps)
         check_norm(self.norm)
 
-    def mix(self, x: Tensor, draw: Draw) -> Tensor:
-        if x.ndim > 2 and x[0, 0].numel() == 1:
+    def mix(self, x: Tensor, draw: Draw, mask: Tensor | None = None) -> Tensor:
+        if x.ndim > 2 and math.prod(x.shape[2:]) == 1:
             return x
+        return restyled(x, draw, self.norm, self.eps, lambda own, exist: self._of_partner(draw, own, exist), mask)
 
-        def partners_style(own: Moments) -> Moments:
-            mean, std = own.mean.detach()[draw.partner], own.std.detach()[draw.partner]
-            return Moments(mean, std * own.std / (own.std + self.eps))
-
-        return restyled(x, draw, self.norm, self.eps, partners_style)
+    def _of_partner(self, draw: Draw, own: Moments, exist: Tensor | None) -> tuple[Moments, Tensor | None]:
+        mean, std = own.mean.detach()[draw.partner], own.std.detach()[draw.partner]
+        new = Moments(mean, std * own.std / (own.std + self.eps))
+        return new, None if exist is None else exist[draw.partner]
