@@ -71,18 +71,6 @@ def test_the_watch_sees_random_numbers_and_waiting():
     assert watch.waiting
 
 
-def test_a_module_that_runs_twice_has_the_same_draw_both_times():
-    model, plain = net(), net()
-    site = tm.attach(model, tm.MoEx(p=1), at="middle", seed=0)
-    with site.mixing(8) as plan:
-        output = model(X)
-        plan.terms  # noqa: B018 - the labels do not matter here
-    partner = plan.draws["middle"].partner
-    first = tm.exchange(plain.middle(plain.conv(X)), partner)
-    second = tm.exchange(plain.middle(first.relu()), partner)
-    torch.testing.assert_close(output, plain.fc(second.mean((2, 3))))
-
-
 def test_one_plan_serves_several_forwards():
     model = net()
     site = tm.attach(model, tm.MoEx(p=1), at="conv", seed=0)

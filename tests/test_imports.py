@@ -11,11 +11,14 @@ SOURCE = Path(__file__).parent.parent / "src" / "torchmoments"
 
 # From the ground up: a file may import what stands on an earlier floor, or on its own.
 FLOORS = [
+    {"torch_internals"},
     {"ops"},
     {"partners"},
     {"draw"},
     {"targets", "mixers", "layers"},
-    {"armed", "features", "modules", "schedules"},
+    {"active", "channels", "marks", "modules", "schedules"},
+    {"features", "using"},
+    {"hook"},
     {"site"},
     {"public"},
     {"integrations"},

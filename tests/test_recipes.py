@@ -38,11 +38,11 @@ class Recipe:
     def run(self, section: str, replace: tuple[str, str] = ("p=0.5", "p=1")) -> dict:
         exchange = tm.MoEx.__call__
 
-        def spy(mixer: tm.MoEx, x: torch.Tensor, draw: tm.Draw) -> torch.Tensor:
+        def spy(mixer: tm.MoEx, x: torch.Tensor, draw: tm.Draw, mask: torch.Tensor | None) -> torch.Tensor:
             if not torch.compiler.is_compiling():
                 self.partners.append(draw.partner)
                 self.dtypes.append(x.dtype)
-            return exchange(mixer, x, draw)
+            return exchange(mixer, x, draw, mask)
 
         self.monkeypatch.setattr(tm.MoEx, "__call__", spy)
         code = SECTIONS[section]

@@ -2,11 +2,12 @@
 
 import copy
 import dataclasses
-import functools
+import gc
 import pickle
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+import weakref
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -248,7 +249,7 @@ def reference_forward(model: Net, x: torch.Tensor, mode: str) -> torch.Tensor:
 
 
 def test_recomputation_raises_when_its_plan_is_lost(monkeypatch):
-    monkeypatch.setattr("torchmoments.armed.REMEMBERED", 3)
+    monkeypatch.setattr("torchmoments.active.REMEMBERED", 3)
     model = CheckpointedNet("non-reentrant")
     site = tm.attach(model, tm.MoEx(p=1), at="layer1", seed=0)
     with site.mixing(8) as plan:
@@ -286,9 +287,7 @@ def test_an_exception_in_the_body_is_not_hidden_by_the_exit_check():
         raise KeyError("body")
 
 
-def test_a_place_that_did_not_run_is_an_error(monkeypatch):
-    # In a process that compiled no place of this name: a compiled one cannot say that it ran.
-    monkeypatch.setattr("torchmoments.site.COMPILED", set())
+def test_a_place_that_did_not_run_is_an_error():
     site = tm.attach(net(), tm.MoEx(p=1), at="stem")
     with pytest.raises(RuntimeError, match=r"'stem'.*did not run.*compiled before attaching"), site.mixing(8):
         pass
@@ -444,13 +443,6 @@ def test_prefix_tokens_are_read_from_the_model_and_stay_out(norm):
     torch.testing.assert_close(mixed[:, 1:], expected)
 
 
-def test_features_of_three_axes_need_their_channels_said():
-    model = Tokens()
-    site = tm.attach(model, tm.MoEx(p=1), at="block")
-    with pytest.raises(ValueError, match=r"may be \[B, C, T\] or \[B, tokens, C\]"), site.mixing(8):
-        model(torch.randn(8, 5, 6))
-
-
 def test_places_lists_names_and_with_an_input_the_order_shapes_and_calls():
     model = net()
     assert [place.name for place in tm.places(model)][:3] == ["stem", "stem.conv", "stem.norm"]
@@ -598,24 +590,6 @@ def test_models_of_one_class_may_be_compiled_one_after_the_other():
             torch.testing.assert_close(output, model(X), rtol=1e-4, atol=1e-4)
 
 
-def test_steps_in_threads_of_their_own_recompute_with_their_own_plan():
-    model = net()
-    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
-
-    def gradient(plan, run):
-        model.zero_grad()
-        with site.using(plan):
-            loss = tm.mixed_loss(F.cross_entropy, run(X), Y, plan)
-        loss.backward()
-        return model.stem.conv.weight.grad.clone()
-
-    for _ in range(3):
-        plan = site.draw(8)
-        with ThreadPoolExecutor(1) as pool:
-            found = pool.submit(gradient, plan, functools.partial(checkpoint, model, use_reentrant=False)).result()
-        torch.testing.assert_close(found, gradient(plan, model), rtol=1e-4, atol=1e-6)
-
-
 def test_labels_of_a_plan_that_is_used_again_in_eval_mode_are_not_mixed():
     model = net()
     site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
@@ -659,3 +633,77 @@ def test_a_site_whose_module_is_gone_can_be_detached():
     site = tm.attach(model, tm.MoEx(), at="layer1")
     del model.layer1
     site.detach()
+
+
+@pytest.mark.parametrize("part", ["model", "place"])
+def test_a_deleted_model_is_gone_at_once(part):
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+    with site.mixing(8) as plan:
+        tm.mixed_loss(F.cross_entropy, model(X), Y, plan).backward()
+    alive = weakref.ref(model if part == "model" else model.stem)
+    gc.collect()
+    gc.disable()
+    try:
+        del model, site, plan
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
+def test_an_attached_model_cannot_be_scripted_until_it_is_detached():
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()), nn.Flatten())
+    first = tm.attach(model, tm.MoEx(p=1), at="0.0")
+    second = tm.attach(model, tm.MixStyle(p=1), at="0.0")
+    for detach in (first.detach, second.detach):
+        with pytest.raises(RuntimeError, match=r"torch.jit.script cannot compile.*Call site.detach\(\) first"):
+            torch.jit.script(model)
+        detach()
+    assert torch.equal(torch.jit.script(model)(X), model(X))
+
+
+def test_copies_that_data_parallel_makes_are_refused():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem")
+    replica = model._replicate_for_data_parallel()  # what nn.DataParallel calls on two GPUs or more
+    for mode in (True, False):
+        replica.training = mode
+        with pytest.raises(RuntimeError, match="nn.DataParallel copies.*DistributedDataParallel, or call site.detach"):
+            replica(X)
+    site.detach()
+    model._replicate_for_data_parallel()
+
+
+def test_two_plans_may_be_drawn_before_the_first_loss():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            outputs, plans = [], [site.draw(8), site.draw(8)]
+            for plan in plans:
+                with site.using(plan):
+                    outputs.append(model(X))
+            for output, plan in zip(outputs, plans, strict=True):
+                tm.mixed_loss(F.cross_entropy, output, Y, plan)
+
+
+def test_one_forgotten_plan_of_two_is_warned_about():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+    first, second = site.draw(8), site.draw(8)
+    for plan in (first, second):
+        with site.using(plan):
+            output = model(X)
+    tm.mixed_loss(F.cross_entropy, output, Y, second)
+    del first, second, plan
+    with pytest.warns(UserWarning, match="its labels were not") as warned:
+        site.draw(8)
+    assert warned[0].filename == __file__
+
+
+@pytest.mark.parametrize("wrong", [5, [True], np.ones((8, 36))])
+def test_a_mask_that_is_no_tensor_is_refused(wrong):
+    site = tm.attach(net(), tm.MoEx(p=1), at="stem")
+    with pytest.raises(ValueError, match=r"mask needs a tensor \[B, \*positions\], or a dict"):
+        site.mixing(8, mask=wrong)

@@ -8,54 +8,69 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchmoments.channels import Clues
+
 PREFIX_PARAMETERS = frozenset(
     {"cls_token", "class_token", "dist_token", "distillation_token", "reg_token", "register_tokens"}
 )
 
-Mix = Callable[[Tensor], Tensor]
+Mix = Callable[[Tensor, Tensor | None], Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How the features at a place are laid out, as far as the user said or the model tells."""
+    """How the features at a place are laid out, as far as the user said or the modules around it tell."""
 
     place: str
     channel_dim: int | None
     prefix_tokens: int | None
+    clues: Clues
 
-    def apply(self, mix: Mix, x: Tensor) -> Tensor:
-        """Mix features through a channel-first view without prefix tokens.
+    def apply(self, mix: Mix, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Mix features, and a mask of their positions, through a channel-first view without prefix tokens.
 
         Raises:
             ValueError: the layout cannot be told, or does not fit the features.
         """
+        if self.clues.sequence_first and x.ndim == 3 and x.shape[0] == x.shape[1]:
+            raise ValueError(
+                f"the features at {self.place!r} are {list(x.shape)}, and modules around it have batch_first=False, so "
+                "samples and positions cannot be told apart. Use batch_first=True, or another batch size."
+            )
         dim = self._channel_dim(x)
         prefix = self.prefix_tokens or 0
         if prefix == 0 or x.ndim != 3 or dim != 2:
-            return mix(x.movedim(dim, 1)).movedim(1, dim)
+            return mix(x.movedim(dim, 1), mask).movedim(1, dim)
         if x.shape[1] <= prefix:
             raise ValueError(
                 f"the features at {self.place!r} need more tokens than the {prefix} prefix tokens; got shape "
                 f"{list(x.shape)}. Use prefix_tokens=0."
             )
-        mixed = mix(x[:, prefix:].movedim(2, 1)).movedim(1, 2)
+        if mask is not None and mask.ndim == 2 and mask.shape[1] == x.shape[1]:
+            mask = mask[:, prefix:]
+        mixed = mix(x[:, prefix:].movedim(2, 1), mask).movedim(1, 2)
         return torch.cat([x[:, :prefix], mixed], 1)
 
     def _channel_dim(self, x: Tensor) -> int:
-        if self.channel_dim is None:
-            if x.ndim == 3:
-                shape = list(x.shape)
+        if self.channel_dim is not None:
+            if not -x.ndim <= self.channel_dim < x.ndim or self.channel_dim % x.ndim == 0:
                 raise ValueError(
-                    f"the features at {self.place!r} are {shape}, which may be [B, C, T] or [B, tokens, C]. "
-                    "Say which, with channel_dim=1 or channel_dim=-1."
+                    f"channel_dim needs an axis of the features at {self.place!r} other than the batch, shape "
+                    f"{list(x.shape)}; got {self.channel_dim}. Use 1 or -1."
                 )
+            return self.channel_dim % x.ndim
+        if x.ndim == 2:
             return 1
-        if not -x.ndim <= self.channel_dim < x.ndim or self.channel_dim % x.ndim == 0:
+        axes = self.clues.axes(tuple(x.shape))
+        if len(axes) == 1:
+            return axes.pop() % x.ndim
+        if axes or x.ndim == 3:
+            positions = "T" if x.ndim == 3 else "*positions"
             raise ValueError(
-                f"channel_dim needs an axis of the features at {self.place!r} other than the batch, shape "
-                f"{list(x.shape)}; got {self.channel_dim}. Use 1 or -1."
+                f"the features at {self.place!r} are {list(x.shape)}, which may be [B, C, {positions}] or "
+                f"[B, {'tokens' if x.ndim == 3 else positions}, C]. Say which, with channel_dim=1 or channel_dim=-1."
             )
-        return self.channel_dim % x.ndim
+        return 1
 
 
 def prefix_tokens_of(model: nn.Module, place: str) -> int:
@@ -78,14 +93,14 @@ def _prefix_tokens_inside(module: nn.Module) -> int:
     )
 
 
-def replace_features(value: Any, key: int | str | None, place: str, mix: Mix) -> Any:
-    """A copy of what a module gives in which the features under `key` are mixed; the original is not written to.
+def replace_features(value: Any, key: int | str | None, place: str, change: Callable[[Tensor], Tensor]) -> Any:
+    """A copy of what a module gives in which the features under `key` are changed; the original is not written to.
 
     Raises:
         ValueError: the features are not where `key` says.
     """
     if key is None and isinstance(value, Tensor):
-        return mix(value)
+        return change(value)
     features = _pick(value, key)
     if not isinstance(features, Tensor) or not features.is_floating_point():
         keys = _keys(value)
@@ -94,7 +109,7 @@ def replace_features(value: Any, key: int | str | None, place: str, mix: Mix) ->
             f"the features at {place!r} need to be a floating point tensor; got {_describe(value)} with "
             f"output={key!r}. Use attach(..., output=...) {advice}."
         )
-    mixed = mix(features)
+    mixed = change(features)
     if mixed is features:
         return value
     if isinstance(value, tuple):

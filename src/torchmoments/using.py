@@ -1,0 +1,55 @@
+"""The block in which a plan is in use."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchmoments.active import ActivePlan, Masks
+from torchmoments.draw import Plan
+
+
+class Using:
+    """`with` it, forwards of the model follow a plan; made by `site.using` and `site.mixing`."""
+
+    def __init__(self, active: ActivePlan, model: nn.Module, plan: Plan | None, mask: Masks | None) -> None:
+        if plan is not None and not isinstance(plan, Plan):
+            raise ValueError(
+                f"using needs a plan of site.draw, or None; got a {type(plan).__name__}. Use site.draw(len(x))."
+            )
+        if mask is not None and not isinstance(mask, Tensor | dict):
+            raise ValueError(
+                f"mask needs a tensor [B, *positions], or a dict of one for each place; got a {type(mask).__name__}."
+            )
+        self.active = active
+        self.model = model
+        self.plan = plan
+        self.mask = mask
+        self.before: list[tuple[Any, ...]] = []
+
+    def __enter__(self) -> Plan | None:
+        self.before.append(self.active.enter(self.plan, self.mask, self.model))
+        if self.plan is not None and not torch.compiler.is_compiling():
+            use = self.plan.use
+            use.in_block = True
+            # What an earlier block did with the plan says nothing of this one.
+            use.features_were_mixed, use.met_eval_mode = False, not self.model.training
+        return self.plan
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        ran = self.active.leave(self.before.pop())
+        if kind is None and self.plan is not None and not torch.compiler.is_compiling():
+            mixed = {name for name, draw in self.plan.draws.items() if not draw.idle}
+            self._check_that_places_ran(mixed - ran)
+            if mixed & self.active.compiled_in_checkpoints:
+                # They could not say it themselves.
+                self.plan.use.features_were_mixed |= self.model.training
+
+    def _check_that_places_ran(self, missing: set[str]) -> None:
+        if missing:
+            raise RuntimeError(
+                f"the plan mixes at {', '.join(map(repr, sorted(missing)))}, which did not run in this block. Likely "
+                "causes: the model was compiled before attaching (attach first); a copy of the model was called; its "
+                "forward does not reach this module, or not for the call that calls= says (torchmoments.places(model, "
+                "x) lists those that run, and how often); no forward ran."
+            )

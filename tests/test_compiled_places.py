@@ -1,0 +1,125 @@
+"""That a place ran is known from compiled code too."""
+
+import copy
+import warnings
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import torchmoments as tm
+
+X = torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(3))
+Y = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
+
+
+class Net(nn.Module):
+    def __init__(self, recompute: bool = False) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.body = nn.Conv2d(8, 8, 3, padding=1)
+        self.fc = nn.Linear(8, 4)
+        self.recompute = recompute
+
+    def forward(self, x):
+        h = checkpoint(self.stem, x, use_reentrant=False) if self.recompute else self.stem(x)
+        return self.fc(self.body(h).mean((2, 3)))
+
+
+def net(recompute: bool = False) -> Net:
+    torch.manual_seed(0)
+    return Net(recompute)
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch._dynamo.reset()
+
+
+def compiled(model):
+    return torch.compile(model, backend="aot_eager", fullgraph=True)
+
+
+def test_a_copy_of_an_attached_model_is_an_error_after_places_of_that_name_were_compiled():
+    first = net()
+    site = tm.attach(first, tm.MoEx(p=1), at="stem", seed=0)
+    with site.mixing(8) as plan:
+        tm.mixed_loss(F.cross_entropy, compiled(first)(X), Y, plan)
+    second = net()
+    site = tm.attach(second, tm.MoEx(p=1), at="stem", seed=0)
+    alone = copy.deepcopy(second)
+    for run in (alone, compiled(alone)):
+        with pytest.raises(RuntimeError, match=r"'stem'.*did not run.*a copy of the model was called"), site.mixing(8):
+            run(X)
+
+
+def test_a_compiled_model_that_does_not_reach_the_place_is_an_error():
+    model = net()
+    model.unused = nn.Identity()
+    site = tm.attach(model, tm.MoEx(p=1), at="unused", seed=0)
+    with pytest.raises(RuntimeError, match=r"'unused'.*did not run"), site.mixing(8):
+        compiled(model)(X)
+
+
+def test_forgotten_labels_of_a_compiled_model_are_warned_about():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+    run = compiled(model)
+    for _ in range(2):  # The compiler may keep the plan that it traced with.
+        with site.mixing(8):
+            run(X)
+    with pytest.warns(UserWarning, match="its labels were not"):
+        site.draw(8)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_models_of_one_class_ran_each_by_itself(recompute):
+    """Inside a checkpoint that is compiled nothing can be noted at run time, and compiled code may be shared."""
+    for seed in range(3):
+        model, plain = net(recompute), net()
+        site, twin = (tm.attach(m, tm.MoEx(p=1), at="stem", seed=seed) for m in (model, plain))
+        run = compiled(model)
+        for _ in range(2):
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                with site.mixing(8) as plan:
+                    loss = tm.mixed_loss(F.cross_entropy, run(X), Y, plan)
+                with twin.using(plan):
+                    expected = tm.mixed_loss(F.cross_entropy, plain(X), Y, plan)
+            torch.testing.assert_close(
+                torch.autograd.grad(loss, list(model.parameters())),
+                torch.autograd.grad(expected, list(plain.parameters())),
+                rtol=1e-4,
+                atol=1e-5,
+            )
+
+
+def test_a_checkpoint_around_the_whole_compiled_model_is_no_false_error():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+
+    @torch.compile(backend="aot_eager", fullgraph=True)
+    def run(x):
+        return checkpoint(model, x, use_reentrant=False)
+
+    with site.mixing(8) as plan:
+        loss = tm.mixed_loss(F.cross_entropy, run(X), Y, plan)
+    loss.backward()
+
+
+def test_a_hook_of_the_model_runs_after_a_plain_one_of_its_class_was_compiled():
+    """The root is not marked for compilers as places are."""
+    for how in (compiled, lambda model: (model.compile(backend="aot_eager"), model)[1]):
+        torch._dynamo.reset()
+        how(net())(X)
+        model = net()
+        site = tm.attach(model, tm.MoEx(p=1), at="body", calls="first", seed=0)
+        run = how(model)
+        for _ in range(2):
+            with site.mixing(8) as plan:
+                output = run(X)
+                plan.terms  # noqa: B018 - the labels do not matter here
+            with site.using(plan):
+                torch.testing.assert_close(output, model(X), rtol=1e-4, atol=1e-5)
