@@ -84,7 +84,7 @@ def test_imports_point_downwards():
 
 
 def test_import_check_fails_when_the_floors_are_upside_down():
-    assert "train.py imports config" in upwards(SOURCE / "lab", "torchmoments.lab", LAB_FLOORS[::-1])
+    assert "schedule.py imports config" in upwards(SOURCE / "lab", "torchmoments.lab", LAB_FLOORS[::-1])
 
 
 def loaded_by(code: str) -> set[str]:

@@ -12,6 +12,7 @@ from typing import Literal, Self, get_args
 
 Setting = str | int | float | bool | None
 Schedule = Literal["cosine", "step", "constant"]
+Every = Literal["epoch", "step"]
 Metric = Literal["error", "balanced-error", "auroc"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Evaluate = Literal["test", "validation"]
@@ -72,6 +73,9 @@ class TrainConfig(SubjectConfig):
     """Number of training images, every class in its share. Each seed draws its own. None: 200 digits, all of others."""
     augment: bool = False
     """Light augmentation: crops and, where a mirrored image is still of its class, flips."""
+    test_crop: float | None = None
+    """Part of the side of a resized test picture that is cut out: 0.875 cuts 224 pixels out of 256. None: what the
+    network was made for."""
     epochs: int | None = None
     """Passes over the training images. The last epoch counts. None: 80 for digits, 60 for others, 20 from weights."""
     batch_size: int = 50
@@ -82,6 +86,11 @@ class TrainConfig(SubjectConfig):
     """cosine: the learning rate falls to 0. step: to a tenth after half and after three quarters of the epochs."""
     warmup_epochs: int = 0
     """Epochs at the start in which the learning rate grows in equal steps to where the schedule has it."""
+    schedule_every: Every = "epoch"
+    """When the learning rate changes: after each epoch, or after each step. By steps, warm-up starts from 0 and its
+    last step has the whole learning rate."""
+    nesterov: bool = True
+    """Nesterov's momentum, or the plain one. Both are 0.9."""
     weight_decay: float = 5e-4
     """Weight decay of SGD."""
     metric: Metric = "error"
@@ -111,6 +120,11 @@ class TrainConfig(SubjectConfig):
                 f"Write --warmup-epochs {self.epochs - 1} or less."
             )
         at_least(0, "loader_workers", self.loader_workers, "processes")
+        if self.test_crop is not None and not 0 < self.test_crop <= 1:
+            raise ValueError(
+                f"test_crop needs a part of the side, above 0 and up to 1; got {self.test_crop}. "
+                "Write --test-crop 0.875, for example."
+            )
         if self.lr is not None and not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"lr needs a finite number above 0; got {self.lr}. Write --lr 0.1, for example.")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
@@ -120,6 +134,7 @@ class TrainConfig(SubjectConfig):
             )
         for name, choices in (
             ("schedule", Schedule),
+            ("schedule_every", Every),
             ("metric", Metric),
             ("evaluate", Evaluate),
             ("precision", Precision),

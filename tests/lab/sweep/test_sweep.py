@@ -15,9 +15,8 @@ from torchmoments.lab.sweep.config import SweepConfig
 from torchmoments.lab.sweep.grid import Axis, Cell
 from torchmoments.lab.sweep.report import sentences
 from torchmoments.lab.sweep.summary import Outcome, Sweep, summarize
-from torchmoments.lab.sweep.sweep import steps_an_epoch, sweep
+from torchmoments.lab.sweep.sweep import sweep
 from torchmoments.lab.training.task import Task
-from torchmoments.lab.training.train import batches
 
 
 @pytest.fixture
@@ -162,14 +161,6 @@ def test_training_settings_are_paired_with_the_reference_of_their_own(tiny):
         for size in (50, 100)
     ]
     assert epochs == [4, 2]
-
-
-@pytest.mark.parametrize("size", [1, 2, 49, 50, 51, 52, 99, 100, 101, 149])
-def test_steps_an_epoch_are_those_of_training(tiny, size):
-    import torch
-
-    made = batches(size, 50, torch.Generator())
-    assert steps_an_epoch(replace(tiny, train_size=size, batch_size=50)) == len(made)
 
 
 def test_other_settings_are_refused(tiny):

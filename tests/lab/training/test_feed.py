@@ -113,6 +113,33 @@ def test_pictures_of_a_users_data_are_treated_like_those_of_a_folder():
     )
 
 
+@pytest.mark.parametrize(("test_crop", "resized"), [(None, 28), (0.875, 32), (0.5, 56), (1.0, 28)])
+def test_a_test_picture_is_resized_and_its_middle_cut_out(test_crop, resized):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+
+    class Pictures(Random):
+        def __getitem__(self, index):
+            return picture, self.targets[index]
+
+    feed = Feed(from_objects(Pictures(), Pictures()), Input(), TrainConfig(image_size=28, test_crop=test_crop), CPU)
+    edge = (resized - 28) // 2
+    expected = picture.resize((resized, resized), Image.Resampling.BILINEAR).crop((edge, edge, edge + 28, edge + 28))
+    pixels = torch.from_numpy(np.asarray(expected).copy()).permute(2, 0, 1).float() / 255
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(next(feed.test())[0], (pixels - mean[:, None, None]) / std[:, None, None])
+
+
+def test_a_cut_of_images_that_are_tensors_is_refused():
+    with pytest.raises(ValueError, match="test_crop cuts pictures; the images of 'digits' are tensors. Leave it out"):
+        Feed(bytes_in_memory(), Input(), TrainConfig(test_crop=0.875), CPU)
+
+
+@pytest.mark.parametrize("part", [0.0, 1.1, float("nan")])
+def test_a_cut_larger_than_the_picture_is_refused(part):
+    with pytest.raises(ValueError, match="test_crop needs a part of the side, above 0 and up to 1"):
+        TrainConfig(test_crop=part).check()
+
+
 def test_augmentation_of_what_is_no_image_is_refused():
     points = (torch.randn(8, 3, 20), torch.arange(8) % 2)
     feed = Feed(from_objects(points, points), Input(), TrainConfig(augment=True), CPU)

@@ -219,6 +219,14 @@ def test_every_image_is_used_once_an_epoch():
         assert torch.cat(split).sort().values.equal(torch.arange(size))
 
 
+@pytest.mark.parametrize("size", [1, 2, 49, 50, 51, 52, 99, 100, 101, 149])
+@pytest.mark.parametrize("at_least", [2, 4])
+def test_the_steps_of_an_epoch_are_its_batches(size, at_least):
+    made = training.batches(size, 50, torch.Generator(), at_least)
+    assert training.steps_an_epoch(size, 50, at_least) == len(made)
+    assert len(made) == 1 or min(map(len, made)) >= at_least
+
+
 def test_one_image_left_alone_joins_the_batch_before_it(digits):
     assert [len(index) for index in training.batches(17, 8, torch.Generator())] == [8, 9]
     run("moex:p=1", 0, digits, TrainConfig(train_size=17, epochs=1, batch_size=8, width=4, lr=0.1))

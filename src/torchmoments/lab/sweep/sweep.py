@@ -24,6 +24,7 @@ from torchmoments.lab.sweep.config import SweepConfig
 from torchmoments.lab.sweep.grid import Axis, Cell, Values, cells, distinct, parse_grid, with_settings
 from torchmoments.lab.sweep.summary import Outcome, Sweep
 from torchmoments.lab.training.task import Task
+from torchmoments.lab.training.train import steps_an_epoch
 
 
 def sweep(config: SweepConfig, progress: Progress = lambda done, total: None) -> dict[str, Any]:
@@ -86,18 +87,11 @@ def _comparisons(config: SweepConfig, grid: list[Cell]) -> list[_Part]:
         task = prepare(part, part.methods, data=loaded.get(training.data))
         loaded[training.data] = task.load()
         if config.steps is not None:
-            epochs = max(1, round(config.steps / steps_an_epoch(task.config)))
+            epochs = max(1, round(config.steps / steps_an_epoch(task.config.train_size or 0, task.config.batch_size)))
             task = replace(task, config=replace(task.config, epochs=epochs))
             task.config.check()
         parts.append(_Part(settings, part, task))
     return parts
-
-
-def steps_an_epoch(config: TrainConfig) -> int:
-    """Batches that `train.batches` makes of the training images."""
-    size = config.train_size or 0
-    full, rest = divmod(size, config.batch_size)
-    return max(1, full + (rest > 1))
 
 
 def _judging(config: SweepConfig, part: _Part, word: str) -> str:

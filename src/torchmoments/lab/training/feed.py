@@ -32,8 +32,11 @@ class Feed:
     Args:
         data: the images.
         wanted: what the network wants.
-        config: image_size, augment, loader_workers.
+        config: image_size, augment, test_crop, loader_workers.
         device: where the batches are used.
+
+    Raises:
+        ValueError: test_crop, for images that are tensors.
     """
 
     def __init__(self, data: Data, wanted: Input, config: TrainConfig, device: torch.device) -> None:
@@ -45,7 +48,9 @@ class Feed:
         self._from_pictures = not isinstance(data.train.images, Tensor) and not data.is_normalized
         self._size = _size(config, wanted, self._from_pictures)
         self._bicubic = wanted.bicubic
-        self._crop = wanted.crop
+        if config.test_crop is not None and not self._from_pictures:
+            raise ValueError(f"test_crop cuts pictures; the images of {config.data!r} are tensors. Leave it out.")
+        self._crop = config.test_crop or wanted.crop
         mean, std = (
             data.peak * torch.tensor(of_model or of_data, device=device).view(-1, 1, 1)
             for of_model, of_data in ((wanted.mean, data.mean), (wanted.std, data.std))

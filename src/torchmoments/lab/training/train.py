@@ -14,10 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import lr_scheduler
 
 import torchmoments as tm
-from torchmoments.lab.config import Schedule, TrainConfig
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.inputs import input_stream
 from torchmoments.lab.methods import Method
@@ -26,6 +24,7 @@ from torchmoments.lab.models.place import default_place
 from torchmoments.lab.training.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
 from torchmoments.lab.training.device import make_fabric, own_random_numbers
 from torchmoments.lab.training.feed import Feed
+from torchmoments.lab.training.schedule import make_schedule
 from torchmoments.lab.training.tally import NotFiniteError, Tally
 from torchmoments.lab.training.task import Task
 
@@ -35,7 +34,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Epoch:
-    """Means over the images of one epoch, in train mode. Loss and accuracy (percent) count mixed labels by weight."""
+    """Means over the images of one epoch, in train mode. Loss and accuracy (percent) count mixed labels by weight.
+
+    `lr` is that of its first step.
+    """
 
     epoch: int
     loss: float
@@ -152,11 +154,13 @@ class Training:
             self.module.parameters(),
             config.lr,
             momentum=0.9,
-            nesterov=True,
+            nesterov=config.nesterov,
             weight_decay=config.weight_decay,
             fused=fabric.device.type in ("cpu", "cuda"),
         )
-        self.schedule = make_schedule(config, config.epochs, optimizer)
+        self.least = 2 * fabric.world_size
+        steps = steps_an_epoch(len(self.pool), config.batch_size, self.least)
+        self.schedule = make_schedule(config, config.epochs, steps, optimizer)
         compiled: Any = torch.compile(self.module) if config.compile else self.module
         self.model, self.optimizer = fabric.setup(compiled, optimizer)
         self.total_epochs = config.epochs
@@ -172,6 +176,7 @@ class Training:
     def run_epoch(self) -> None:
         start = time.perf_counter()
         self.epoch += 1
+        lr = float(self.schedule.get_last_lr()[0])
         tally = Tally()
         try:
             self._run_steps(tally)
@@ -183,15 +188,16 @@ class Training:
             ) from None
         self.steps += tally.steps
         loss, accuracy = sum_over_ranks(self.fabric, [tally.loss, tally.accuracy])
-        lr, images = float(self.schedule.get_last_lr()[0]), len(self.pool)
+        images = len(self.pool)
         self.epochs.append(asdict(Epoch(self.epoch, loss / images, 100 * accuracy / images, lr)))
-        self.schedule.step()
+        if self.config.schedule_every == "epoch":
+            self.schedule.step()
         self.seconds += time.perf_counter() - start
 
     def _run_steps(self, tally: Tally) -> None:
         fabric = self.fabric
         self.model.train()
-        split = batches(len(self.pool), self.config.batch_size, self.order, at_least=2 * fabric.world_size)
+        split = batches(len(self.pool), self.config.batch_size, self.order, at_least=self.least)
         feed = self.feed.training(self.pool, split, self.augment, fabric.global_rank, fabric.world_size)
         for index, (x, y) in zip(split, feed, strict=True):
             groups = y if self.method.pairs_classes else None
@@ -203,6 +209,8 @@ class Training:
             share = len(x) * fabric.world_size / len(index)
             fabric.backward(loss if share == 1 else loss * share)
             self.optimizer.step()
+            if self.config.schedule_every == "step":
+                self.schedule.step()
             tally.add(loss, accuracy, len(x))
 
     def result(self) -> Result:
@@ -308,10 +316,16 @@ def batches(size: int, batch_size: int, generator: torch.Generator, at_least: in
     Fewer than `at_least` left alone join the batch before: BatchNorm and a partner need two on each device.
     """
     split = list(torch.split(torch.randperm(size, generator=generator), batch_size))
-    if len(split) > 1 and len(split[-1]) < at_least:
+    if len(split) > steps_an_epoch(size, batch_size, at_least):
         last = split.pop()
         split[-1] = torch.cat([split[-1], last])
     return split
+
+
+def steps_an_epoch(size: int, batch_size: int, at_least: int = 2) -> int:
+    """How many `batches` there are of so many images."""
+    full, rest = divmod(size, batch_size)
+    return max(1, full + (rest >= at_least))
 
 
 def _check_outputs(model: nn.Module, x: Tensor, classes: int, name: str) -> None:
@@ -357,22 +371,3 @@ def _check_method(model: nn.Module, method: Method, x: Tensor) -> None:
             site.detach()
     except ValueError as error:
         raise ValueError(f"method {method.word!r}: {error}") from error
-
-
-def make_schedule(config: TrainConfig, epochs: int, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
-    """The learning rate, once an epoch: W epochs of warm-up at lr * k / (W + 1), k = 1 .. W, then the schedule."""
-    warmup = config.warmup_epochs
-    if not warmup:
-        return _schedule(config.schedule, epochs, 0, optimizer)
-    growing = lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), total_iters=warmup)
-    then = _schedule(config.schedule, epochs, warmup, optimizer)
-    return lr_scheduler.SequentialLR(optimizer, [growing, then], [warmup])
-
-
-def _schedule(name: Schedule, epochs: int, after: int, optimizer: torch.optim.Optimizer) -> lr_scheduler.LRScheduler:
-    if name == "step":
-        milestones = [max(1, epochs // 2) - after, max(1, epochs * 3 // 4) - after]
-        return lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
-    if name == "constant":
-        return lr_scheduler.ConstantLR(optimizer, factor=1.0)
-    return lr_scheduler.CosineAnnealingLR(optimizer, epochs - after)

@@ -1,0 +1,108 @@
+"""The learning rate of each step, against the formulas of the authors' code written by hand."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from torchmoments.lab.config import TrainConfig
+from torchmoments.lab.methods import parse_method
+from torchmoments.lab.training import train as training
+from torchmoments.lab.training.checkpoint import Checkpoint
+from torchmoments.lab.training.device import make_fabric, own_random_numbers
+from torchmoments.lab.training.task import Task
+
+# 3 steps an epoch.
+CONFIG = TrainConfig(train_size=40, batch_size=16, width=4, epochs=8, lr=0.4, schedule_every="step")
+STEPS = 3
+
+
+@pytest.fixture(scope="module")
+def data():
+    return Task(CONFIG).load()
+
+
+def rates(config, data, monkeypatch):
+    """The learning rate of each step of a run, and what the run tells of its epochs."""
+    seen = []
+    step = torch.optim.SGD.step
+
+    def watched(self, *arguments, **options):
+        seen.append(self.param_groups[0]["lr"])
+        return step(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.SGD, "step", watched)
+        result = training.train(Task(config), parse_method("none"), 0, data)
+    return seen, [epoch["lr"] for epoch in result.epochs]
+
+
+def cosine_of_the_authors(epoch, step, warmup):
+    """Of their ImageNet script, with its lowest rate of 1e-9 left out. `step` counts from 1 in each epoch."""
+    if epoch < warmup:
+        return 0.4 * (step + epoch * STEPS) / (warmup * STEPS)
+    t = (epoch - warmup) * STEPS + step - 1
+    return 0.4 * 0.5 * (1 + math.cos(math.pi * t / ((8 - warmup) * STEPS)))
+
+
+@pytest.mark.parametrize("warmup", [0, 2, 5])
+def test_by_steps_warm_up_and_cosine_are_those_of_the_authors_imagenet_script(data, monkeypatch, warmup):
+    seen, told = rates(replace(CONFIG, warmup_epochs=warmup), data, monkeypatch)
+    expected = [cosine_of_the_authors(epoch, step, warmup) for epoch in range(8) for step in (1, 2, 3)]
+    assert seen == pytest.approx(expected)
+    assert told == pytest.approx(expected[::STEPS])
+
+
+@pytest.mark.parametrize(("schedule", "after"), [("constant", [0.4] * 6), ("step", [0.4, 0.4, 0.04, 0.04, 4e-3, 4e-3])])
+def test_by_steps_the_other_schedules_follow_the_same_warm_up(data, monkeypatch, schedule, after):
+    seen, _ = rates(replace(CONFIG, schedule=schedule, warmup_epochs=2), data, monkeypatch)
+    assert seen == pytest.approx([0.4 * k / 6 for k in range(1, 7)] + [rate for rate in after for _ in range(STEPS)])
+
+
+def test_the_steps_of_the_cifar_recipe_are_those_of_the_authors_script(data, monkeypatch):
+    config = replace(CONFIG, schedule="step", schedule_every="epoch")
+    seen, _ = rates(config, data, monkeypatch)
+    formula = [0.4 * 0.1 ** (epoch // (8 * 0.5)) * 0.1 ** (epoch // (8 * 0.75)) for epoch in range(8)]
+    assert seen == pytest.approx([rate for rate in formula for _ in range(STEPS)])
+
+
+def test_by_steps_a_run_taken_up_goes_on_with_the_same_rates(data, tmp_path):
+    config, checkpoint = replace(CONFIG, epochs=4, warmup_epochs=2), Checkpoint(tmp_path / "state.pt", {})
+    whole = training.train(Task(config), parse_method("moex"), 0, data)
+    fabric = make_fabric(config)
+    with own_random_numbers(fabric.device, 1):
+        first, second = (training.Training(Task(config), parse_method("moex"), 0, data, fabric) for _ in range(2))
+        first.run_epoch()
+        first.keep(checkpoint)
+        second.take_up(checkpoint)
+        for _ in range(3):
+            second.run_epoch()
+    assert second.epochs == whole.epochs
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_the_momentum_is_nesterovs_or_the_plain_one(data, monkeypatch, nesterov):
+    """Against two steps of SGD by hand: v <- 0.9 v + g, then w <- w - lr (g + 0.9 v), or w - lr v."""
+    steps = []
+    step = torch.optim.SGD.step
+
+    def watched(self, *arguments, **options):
+        (weight,) = [p for p in self.param_groups[0]["params"] if p.shape == (10, 64)]
+        before, gradient = weight.detach().clone(), weight.grad.clone()
+        result = step(self, *arguments, **options)
+        steps.append((before, gradient, weight.detach().clone()))
+        return result
+
+    def make_model(num_classes):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, num_classes))
+
+    config = replace(CONFIG, schedule="constant", epochs=1, nesterov=nesterov, weight_decay=0.0)
+    monkeypatch.setattr(torch.optim.SGD, "step", watched)
+    training.train(Task(config, make_model=make_model), parse_method("none"), 0, data)
+    velocity = torch.zeros(10, 64)
+    for before, gradient, after in steps:
+        velocity = 0.9 * velocity + gradient
+        moved = gradient + 0.9 * velocity if nesterov else velocity
+        torch.testing.assert_close(after, before - 0.4 * moved)
+    assert len(steps) == STEPS
