@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torchmoments.lab.inputs import InputMixing, LabelSmoothing, input_stream
+from torchmoments.lab.inputs import InputMixing, LabelSmoothing, input_stream, partner_of_the_images
 
 pytest.importorskip("torchvision")
 
@@ -59,6 +59,30 @@ def test_strengths_are_beta_distributed(alpha):
     g = generator()
     kept = [float(InputMixing("mixup", alpha=alpha)(X[:2], Y[:2], 2, g)[1][0, 0]) for _ in range(500)]
     assert stats.kstest(kept, stats.beta(alpha, alpha).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_the_pixels_and_the_labels_come_from_the_partner_of_the_images(kind):
+    """torchvision does not promise whom it pairs."""
+    images = torch.arange(8.0).reshape(8, 1, 1, 1).expand(8, 1, 8, 8)
+    partner = partner_of_the_images(8, None, generator())
+    mixed = 0
+    for seed in range(10):
+        x, soft = InputMixing(kind)(images, Y, 8, generator(seed))
+        kept = float(soft[0, 0])
+        mixed += kept < 1
+        for b in range(8):
+            other = float(partner[b])
+            expected = torch.zeros(8)
+            expected[b] += kept
+            expected[int(other)] += 1 - kept
+            torch.testing.assert_close(soft[b], expected)
+            pixels = x[b].flatten()
+            if kind == "mixup":
+                torch.testing.assert_close(pixels, torch.full((64,), kept * b + (1 - kept) * other))
+            else:
+                assert set(pixels.tolist()) <= {float(b), other}
+    assert mixed > 5
 
 
 def test_the_stream_of_a_run_is_its_own():

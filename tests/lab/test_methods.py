@@ -1,10 +1,12 @@
+import pickle
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 
 import torchmoments as tm
-from torchmoments.lab.inputs import InputMixing
+from torchmoments.lab.inputs import InputMixing, partner_of_the_images
 from torchmoments.lab.methods import LabelsOnly, parse_method, parse_methods
 
 
@@ -48,6 +50,27 @@ def test_images_are_mixed_before_features():
     assert parse_method("cutmix+moex") != parse_method("mixup+moex")
 
 
+@pytest.mark.parametrize("images", ["mixup", "cutmix:p=0.5"])
+@pytest.mark.parametrize("features", ["moex", "labels", "mixstyle", "efdmix", "crossnorm", "padain"])
+def test_features_have_the_partner_of_the_images_where_the_word_says_so(images, features):
+    method = parse_method(f"{images}+{features}:same_partner=True")
+    plain = parse_method(f"{images}+{features}")
+    assert method.mixer.partner is partner_of_the_images
+    assert replace(method.mixer, partner="random") == plain.mixer
+    assert method.inputs == plain.inputs
+    assert method != plain
+    assert parse_method(f"{images}+{features}:same_partner=False") == plain
+    assert pickle.loads(pickle.dumps(method)) == method
+
+
+def test_with_the_partner_of_the_images_the_coins_are_those_of_any_partner():
+    same, other = (parse_method(f"cutmix+moex{option}").mixer for option in (":same_partner=True", ""))
+    streams = [torch.Generator().manual_seed(5) for _ in range(2)]
+    drawn = [(same.draw(8, generator=streams[0]), other.draw(8, generator=streams[1])) for _ in range(40)]
+    assert 5 < sum(mine is None for mine, _ in drawn) < 35
+    assert all((mine is None) == (theirs is None) for mine, theirs in drawn)
+
+
 def test_labels_draws_what_moex_draws_and_leaves_the_features():
     labels, moex = parse_method("labels:p=0.7").mixer, parse_method("moex:p=0.7").mixer
     streams = [torch.Generator().manual_seed(5) for _ in range(2)]
@@ -89,6 +112,12 @@ def test_labels_draws_what_moex_draws_and_leaves_the_features():
         ("cutmix+moex+dsu", "one of mixup, cutmix, smooth with one of features"),
         ("cutmix+none", "'none' cannot be combined; got 'cutmix+none'. Leave it out."),
         ("none:p=0.5", "method 'none' needs no options"),
+        ("moex:same_partner=True", "same_partner needs images that are mixed with a partner before the features"),
+        ("smooth+moex:same_partner=True", "Write cutmix+moex:same_partner=True, for example."),
+        ("cutmix+moex:same_partner=yes", "same_partner needs True or False; got 'yes'"),
+        ("cutmix:same_partner=True+moex", "unknown option, 'same_partner'. All: p, alpha"),
+        ("cutmix+dsu:same_partner=True", "unknown option, 'same_partner'"),
+        ("cutmix+moex:partner=derangement,same_partner=True", "and partner=derangement. Leave one out."),
     ],
 )
 def test_a_wrong_word_is_refused_with_what_to_write(word, sentence):

@@ -170,7 +170,7 @@ class CompareConfig(TrainConfig):
     """Methods; the first is what the others are compared with. none: plain training. moex: Moment Exchange. labels: its
     label mixing alone, features untouched. mixstyle, efdmix, dsu, crossnorm, padain: others of its kind. mixup, cutmix:
     of the images. smooth: label smoothing. With options: moex:norm=in,lam=0.9,p=0.5,at=layer1/layer2. Images before
-    features: cutmix+moex:p=0.25"""
+    features: cutmix+moex:p=0.25, and with the same partner for both: cutmix+moex:same_partner=True"""
     seeds: int = 20
     """Runs of each method. A seed draws the training images, the initial weights and the order of the batches."""
     workers: int | None = None

@@ -60,6 +60,15 @@ class InputMixing:
             return kinds[self.kind](alpha=self.alpha, num_classes=classes)(x, y)
 
 
+def partner_of_the_images(batch_size: int, groups: Tensor | None, generator: torch.Generator) -> Tensor:
+    """Whose pixels each image gets in MixUp and CutMix of torchvision: those of the one before it in the batch.
+
+    A policy for the partners of features, see `torchmoments.partners`. Batches are in random order, so chance decides
+    who is paired.
+    """
+    return torch.arange(batch_size, device="cpu").roll(1)
+
+
 @dataclass(frozen=True)
 class LabelSmoothing:
     """A control of label mixing: the images stay, and a share of each label goes to all classes alike.

@@ -1,12 +1,13 @@
 """Methods as words of the command line: `none`, `moex`, `moex:norm=in,lam=0.9,at=layer1/layer2`, `cutmix+moex:p=0.25`.
 
 The options are the mixer's own arguments, `at`, the places, and `channel_dim`, the axis of the channels there where the
-network does not tell. Lists inside an option use `/`. A `+` puts the mixing of the images before that of the features.
+network does not tell. Lists inside an option use `/`. A `+` puts the mixing of the images before that of the features;
+`cutmix+moex:same_partner=True` mixes both with the same partner.
 """
 
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 import torchmoments as tm
 from torchmoments.lab.config import OF_FEATURES, nearest
-from torchmoments.lab.inputs import InputMixing, LabelSmoothing
+from torchmoments.lab.inputs import InputMixing, LabelSmoothing, partner_of_the_images
 from torchmoments.partners import NEED_GROUPS
 
 
@@ -149,15 +150,19 @@ def _with_part(method: Method, part: str) -> Method:
         return method
     kind = INPUTS[name] if name in INPUTS else MIXERS[name]
     make: Any = partial(kind, name) if kind is InputMixing else kind
-    options = {option.name: option for option in fields(kind) if option.name != "kind"}  # type: ignore[arg-type]
-    known: dict[str, Field[Any] | None] = dict(options)
+    known: dict[str, Any] = {option.name: option.type for option in fields(kind) if option.name != "kind"}  # type: ignore[arg-type]
+    if "partner" in known:
+        known["same_partner"] = bool
     if name in MIXERS:
-        known |= {"at": None, "channel_dim": Method.__dataclass_fields__["channel_dim"]}
+        known |= {"at": str, "channel_dim": int | None}
     if colon and not text:
         raise ValueError(f"method {word!r} needs options after the colon; got none. Write {name}, or {name}:p=0.5.")
     values = _read_options(word, text.split(",") if colon else [], known)
     at: Any = values.pop("at", None)
     channel_dim: Any = values.pop("channel_dim", None)
+    if values.pop("same_partner", False):
+        _check_same_partner(method, values)
+        values["partner"] = partner_of_the_images
     try:
         made = make(**values)
     except ValueError as error:
@@ -167,7 +172,20 @@ def _with_part(method: Method, part: str) -> Method:
     return replace(method, mixer=made, at=at and tuple(at.split("/")), channel_dim=channel_dim)
 
 
-def _read_options(word: str, parts: list[str], known: Mapping[str, "Field[Any] | None"]) -> dict[str, object]:
+def _check_same_partner(method: Method, options: Mapping[str, object]) -> None:
+    if not isinstance(method.inputs, InputMixing):
+        raise ValueError(
+            f"method {method.word!r}: same_partner needs images that are mixed with a partner before the features. "
+            "Write cutmix+moex:same_partner=True, for example."
+        )
+    if "partner" in options:
+        raise ValueError(
+            f"method {method.word!r} has same_partner, the partner of the images, and partner={options['partner']}. "
+            "Leave one out."
+        )
+
+
+def _read_options(word: str, parts: list[str], known: Mapping[str, Any]) -> dict[str, object]:
     values: dict[str, object] = {}
     for part in parts:
         option, equals, value = part.partition("=")
@@ -183,8 +201,8 @@ def _read_options(word: str, parts: list[str], known: Mapping[str, "Field[Any] |
     return values
 
 
-def _read(word: str, option: str, text: str, declared: "Field[Any] | None") -> object:
-    kinds = (str,) if declared is None else typing.get_args(declared.type) or (declared.type,)
+def _read(word: str, option: str, text: str, kind: Any) -> object:
+    kinds = typing.get_args(kind) or (kind,)
     if text == "None" and type(None) in kinds:
         return None
     if option == "norm" and all(axis.isdecimal() for axis in text.split("/")):
@@ -193,7 +211,7 @@ def _read(word: str, option: str, text: str, declared: "Field[Any] | None") -> o
         if text not in ("True", "False"):
             raise ValueError(f"method {word!r}: {option} needs True or False; got {text!r}.")
         return text == "True"
-    number = next((kind for kind in (int, float) if kind in kinds), None)
+    number = next((number for number in (int, float) if number in kinds), None)
     if number is None:
         return text
     try:
