@@ -1,30 +1,42 @@
 """The paper's recipes: the settings of its tables, and the command lines that they become."""
 
+import csv
+import json
 import pickle
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+import tyro
+from PIL import Image
+from torch import nn
 
 from torchmoments.cli import main
+from torchmoments.lab.config import SingleConfig
+from torchmoments.lab.inputs import partner_of_the_images
 from torchmoments.lab.methods import parse_method
-from torchmoments.lab.recipes import RECIPES, with_recipe
+from torchmoments.lab.recipes import RECIPES, pyramidnet200_a240, with_recipe
 
 CIFAR = {
     "epochs": 300, "batch_size": 64, "lr": 0.25, "schedule": "step", "weight_decay": 1e-4, "augment": True,
     "warmup_epochs": 0, "devices": 1, "image_size": None, "pretrained": False, "compile": False,
+    "schedule_every": "epoch", "nesterov": True, "precision": "32-true", "train_size": None,
+    "model": "torchmoments.lab.recipes:pyramidnet200_a240",
 }  # fmt: skip
 IMAGENET = {
     "epochs": 300, "batch_size": 1792, "lr": 0.7, "schedule": "cosine", "weight_decay": 1e-4, "augment": True,
     "warmup_epochs": 5, "devices": 8, "image_size": 224, "pretrained": False, "model": "torchvision/resnet50",
+    "schedule_every": "step", "nesterov": False, "precision": "16-mixed", "train_size": None, "test_crop": 0.875,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("cifar10-pyramidnet200", CIFAR | {"data": "cifar10", "model": "pytorchcv/pyramidnet200_a240_bn_cifar10"}),
-        ("cifar100-pyramidnet200", CIFAR | {"data": "cifar100", "model": "pytorchcv/pyramidnet200_a240_bn_cifar100"}),
+        ("cifar10-pyramidnet200", CIFAR | {"data": "cifar10"}),
+        ("cifar100-pyramidnet200", CIFAR | {"data": "cifar100"}),
         ("imagenet-resnet50", IMAGENET),
         ("imagenet-resnet50-cutmix", IMAGENET),
     ],
@@ -48,9 +60,10 @@ def test_the_methods_are_those_of_the_authors_code(name, p, lam, at):
     assert (method.mixer.norm, method.mixer.p, method.mixer.lam, method.at) == ("pono", p, lam, (at,))
 
 
-def test_cutmix_goes_before_moex_on_every_batch():
-    inputs = parse_method(RECIPES["imagenet-resnet50-cutmix"].method).inputs
-    assert (inputs.kind, inputs.p, inputs.alpha) == ("cutmix", 1.0, 1.0)
+def test_cutmix_goes_before_moex_on_every_batch_with_the_same_partner():
+    method = parse_method(RECIPES["imagenet-resnet50-cutmix"].method)
+    assert (method.inputs.kind, method.inputs.p, method.inputs.alpha) == ("cutmix", 1.0, 1.0)
+    assert method.mixer.partner is partner_of_the_images
 
 
 @pytest.mark.parametrize("given", [["--recipe", "cifar100-pyramidnet200"], ["--recipe=cifar100-pyramidnet200"]])
@@ -73,12 +86,39 @@ def test_an_unknown_recipe_is_refused_with_the_nearest(capsys):
     assert "Nearest: 'cifar100-pyramidnet200'" in capsys.readouterr().err
 
 
-def test_the_place_of_the_cifar_recipe_ends_in_a_norm_and_no_relu():
-    from pytorchcv.model_provider import get_model
-    from torch import nn
+def test_the_recipes_become_settings_that_can_be_run():
+    for name, recipe in RECIPES.items():
+        words = with_recipe(["train", "--recipe", name])
+        assert tyro.cli(SingleConfig, args=words[1:]) == replace(recipe, recipe=name)
+        recipe.check()
 
-    model = get_model("pyramidnet200_a240_bn_cifar100", pretrained=False)
-    assert [type(module) for module in model.get_submodule("features.init_block").children()] == [
+
+@pytest.fixture(scope="module")
+def pyramidnet():
+    torch.manual_seed(0)
+    return pyramidnet200_a240(100)
+
+
+def test_the_pyramidnet_has_the_authors_number_of_parameters(pyramidnet):
+    """26,844,952 is what their own class has with 100 classes."""
+    assert sum(parameter.numel() for parameter in pyramidnet.parameters()) == 26_844_952
+    assert pyramidnet200_a240(7).eval()(torch.randn(1, 3, 32, 32)).shape == (1, 7)
+
+
+def test_the_pyramidnet_starts_from_the_authors_weights(pyramidnet):
+    convolutions = [module for module in pyramidnet.modules() if isinstance(module, nn.Conv2d)]
+    assert len(convolutions) == 1 + 3 * 66
+    for module in convolutions:
+        spread = (2 / (module.kernel_size[0] * module.kernel_size[1] * module.out_channels)) ** 0.5
+        values = module.weight.detach().flatten() / spread
+        assert float(values.std()) == pytest.approx(1, abs=5 / (2 * len(values)) ** 0.5)
+        assert abs(float(values.mean())) < 5 / len(values) ** 0.5
+        # A uniform distribution of this spread ends at 1.73.
+        assert float(values.abs().max()) > 2
+
+
+def test_the_place_of_the_cifar_recipe_ends_in_a_norm_and_no_relu(pyramidnet):
+    assert [type(module) for module in pyramidnet.get_submodule("features.init_block").children()] == [
         nn.Conv2d,
         nn.BatchNorm2d,
     ]
@@ -105,3 +145,26 @@ def test_the_command_line_of_the_process_is_expanded_too(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["torchmoments", "train", "--recipe", "nothing"])
     assert main() == 2
     assert "recipe needs a known name" in capsys.readouterr().err
+
+
+def test_the_imagenet_recipe_runs_on_pictures_with_its_learning_rates(tmp_path, capsys):
+    random = np.random.default_rng(0)
+    for part in ("train", "val"):
+        for name in ("n01", "n02"):
+            folder = tmp_path / "imagenet" / part / name
+            folder.mkdir(parents=True)
+            for index in range(8):
+                Image.fromarray(random.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(folder / f"{index}.JPEG")
+    # On a CPU, and small; what remains are the schedule, the momentum, the cut of test pictures and the method.
+    small = "--model torchvision/resnet18 --image-size 32 --batch-size 8 --lr 0.01 --epochs 4 --warmup-epochs 2"
+    here = "--device cpu --devices 1 --precision 32-true --loader-workers 0"
+    flags = [*small.split(), *here.split(), "--data", f"folder:{tmp_path / 'imagenet'}"]
+    out = tmp_path / "out"
+    code = main(["train", "--recipe", "imagenet-resnet50-cutmix", *flags, "--out", str(out)])
+    assert code == 0, capsys.readouterr().err
+    settings = json.loads((out / "config.json").read_text())
+    assert settings["method"] == RECIPES["imagenet-resnet50-cutmix"].method
+    assert (settings["nesterov"], settings["schedule_every"], settings["test_crop"]) == (False, "step", 0.875)
+    # Two steps an epoch: 1/4, 2/4, 3/4, 4/4 of lr, then half a cosine over four steps.
+    rates = [float(row["lr"]) for row in csv.DictReader((out / "metrics.csv").open())]
+    assert rates == pytest.approx([0.0025, 0.0075, 0.01, 0.005])

@@ -1,21 +1,43 @@
 """The settings of the paper's own experiments, for `torchmoments train --recipe NAME`.
 
-Source: the authors' code, github.com/Boyiliee/MoEx. None of them was run here: they need days on GPUs.
+Source: the authors' code, github.com/Boyiliee/MoEx. None of them was run here: they need days on GPUs. What still
+differs from that code is listed in results/recipes.md.
 """
 
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torchmoments.lab.command import as_flag
 from torchmoments.lab.config import SingleConfig, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def pyramidnet200_a240(num_classes: int) -> "nn.Module":
+    """PyramidNet-200 with alpha 240, for images of 32 x 32, with the authors' initial weights.
+
+    A convolution of k x k to C channels starts from N(0, 2 / (k k C)). pytorchcv, whose network it is, starts from a
+    uniform distribution by the number of inputs.
+    """
+    from pytorchcv.model_provider import get_model
+    from torch import nn
+
+    model: nn.Module = get_model("pyramidnet200_a240_bn_cifar10")
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    model.output = nn.Linear(model.get_submodule("output").in_features, num_classes)  # type: ignore[arg-type]
+    return model
 
 
 def _cifar(classes: int) -> SingleConfig:
     name = f"cifar{classes}"
     return SingleConfig(
         data=name,
-        model=f"pytorchcv/pyramidnet200_a240_bn_{name}",
+        model="torchmoments.lab.recipes:pyramidnet200_a240",
         # After the first convolution and its norm, which no ReLU follows.
         method="moex:norm=pono,p=0.25,lam=0.5,at=features.init_block",
         augment=True,
@@ -37,12 +59,16 @@ def _imagenet(method: str, name: str) -> SingleConfig:
         method=method,
         image_size=224,
         augment=True,
+        test_crop=0.875,
         epochs=300,
         batch_size=batch,
         lr=0.1 * batch / 256,
         schedule="cosine",
         warmup_epochs=5,
+        schedule_every="step",
+        nesterov=False,
         weight_decay=1e-4,
+        precision="16-mixed",
         devices=8,
         loader_workers=8,
         out=Path("runs") / name,
@@ -54,7 +80,7 @@ RECIPES = {
     "cifar100-pyramidnet200": _cifar(100),
     "imagenet-resnet50": _imagenet("moex:norm=pono,p=1,lam=0.9,at=maxpool", "imagenet-resnet50"),
     "imagenet-resnet50-cutmix": _imagenet(
-        "cutmix:p=1,alpha=1+moex:norm=pono,p=0.25,lam=0.9,at=maxpool", "imagenet-resnet50-cutmix"
+        "cutmix:p=1,alpha=1+moex:norm=pono,p=0.25,lam=0.9,at=maxpool,same_partner=True", "imagenet-resnet50-cutmix"
     ),
 }
 

@@ -22,7 +22,7 @@ _FILES = {
 }
 _LABELS = {"cifar10": "labels", "cifar100": "fine_labels"}
 _NAMES = {"cifar10": ("batches.meta", "label_names"), "cifar100": ("meta", "fine_label_names")}
-# Of all training images; the published recipes use them.
+# Of all training images. MoEx's authors use those of CIFAR-10 for CIFAR-100 too.
 _MEAN = {"cifar10": (0.4914, 0.4822, 0.4465), "cifar100": (0.5071, 0.4865, 0.4409)}
 _STD = {"cifar10": (0.2470, 0.2435, 0.2616), "cifar100": (0.2673, 0.2564, 0.2762)}
 
