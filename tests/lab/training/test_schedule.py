@@ -11,6 +11,7 @@ from torchmoments.lab.methods import parse_method
 from torchmoments.lab.training import train as training
 from torchmoments.lab.training.checkpoint import Checkpoint
 from torchmoments.lab.training.device import make_fabric, own_random_numbers
+from torchmoments.lab.training.schedule import make_schedule
 from torchmoments.lab.training.task import Task
 
 # 3 steps an epoch.
@@ -79,6 +80,15 @@ def test_by_steps_a_run_taken_up_goes_on_with_the_same_rates(data, tmp_path):
         for _ in range(3):
             second.run_epoch()
     assert second.epochs == whole.epochs
+
+
+def test_a_first_step_that_overflowed_is_not_taken_for_a_mistake(recwarn):
+    """A scaler leaves the optimizer's step out, and the learning rate goes on."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.4)
+    schedule = make_schedule(replace(CONFIG, warmup_epochs=1), 8, STEPS, optimizer)
+    schedule.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.4 * 2 / 3)
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("nesterov", [True, False])

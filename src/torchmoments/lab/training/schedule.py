@@ -14,7 +14,10 @@ def make_schedule(config: TrainConfig, epochs: int, steps: int, optimizer: Optim
     see `factor_at_step`.
     """
     if config.schedule_every == "step":
-        return lr_scheduler.LambdaLR(optimizer, lambda step: factor_at_step(config, epochs, steps, step))
+        each = lr_scheduler.LambdaLR(optimizer, lambda step: factor_at_step(config, epochs, steps, step))
+        # In 16-mixed a step that overflows is left out; of the first one PyTorch would warn as of a mistake.
+        optimizer._opt_called = True  # type: ignore[attr-defined]
+        return each
     warmup = config.warmup_epochs
     if not warmup:
         return _once_an_epoch(config.schedule, epochs, 0, optimizer)
