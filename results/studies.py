@@ -153,9 +153,10 @@ def main(words: list[str]) -> int:
 def run(study: Study) -> int:
     """Train what is missing, and keep the tables and figures; gives the command's exit code."""
     out = RUNS / study.name
-    words = [*shlex.split(study.command), *_data_folder(study.command), "--out", str(out)]
+    # Relative: the report shows the command.
+    words = [*shlex.split(study.command), *_data_folder(study.command), "--out", str(out.relative_to(ROOT))]
     print("torchmoments", shlex.join(words), flush=True)
-    code = subprocess.run([sys.executable, "-m", "torchmoments.cli", *words], check=False).returncode
+    code = subprocess.run([sys.executable, "-m", "torchmoments.cli", *words], check=False, cwd=ROOT).returncode
     if code != 2:
         (RESULTS / study.name).mkdir(exist_ok=True)
         for name in KEPT:

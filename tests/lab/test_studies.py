@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shlex
 from pathlib import Path
 
@@ -90,6 +91,24 @@ def test_the_committed_page_is_that_of_the_committed_results(studies, tmp_path, 
     monkeypatch.setattr(studies, "ROOT", tmp_path)
     studies.page()
     assert (tmp_path / "docs" / "results.md").read_text() == committed
+
+
+def test_what_is_kept_of_a_study_names_no_folder_of_this_machine(studies, tmp_path, monkeypatch):
+    (tmp_path / "docs").mkdir()
+    for name in ("ROOT", "RESULTS", "RUNS"):
+        monkeypatch.setattr(studies, name, tmp_path / getattr(studies, name).relative_to(PATH.parent.parent))
+    (tmp_path / "results").mkdir()
+    command = "compare --data digits --methods none moex --seeds 2 --epochs 1 --train-size 20 --workers 1"
+    assert studies.run(studies.Study("short", 1, "A question", "About.", command)) == 0
+    kept = list((tmp_path / "results" / "short").iterdir())
+    assert {"report.md", "report.html", "table.md"} <= {path.name for path in kept}
+    for path in kept:
+        assert str(tmp_path).encode() not in path.read_bytes()
+
+
+def test_the_kept_results_name_no_folder_of_a_machine():
+    for path in PATH.parent.rglob("*.md"):
+        assert not re.search(r"(?<![\w.])/(?:tmp|home|work)/", path.read_text()), path
 
 
 def test_an_unknown_study_is_refused(studies, capsys):
