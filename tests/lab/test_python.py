@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
-from torchmoments.lab import compare
-from torchmoments.lab.data import own
+from torchmoments.lab import compare, prepare
+from torchmoments.lab.data.own import from_objects
 
 FAST = {"epochs": 2, "batch_size": 8, "seeds": 2, "workers": 1}
 
@@ -68,9 +68,9 @@ def test_what_cannot_be_sent_to_workers_is_refused(tmp_path):
         compare(locked, tensors(30, 0), tensors(12, 1), ["none"], out=tmp_path / "out", **FAST | {"workers": 2})
 
 
-def test_datasets_are_asked_for_their_labels_once_however_many_runs(tmp_path, monkeypatch):
-    asked, from_objects = [], own.from_objects
-    monkeypatch.setattr(own, "from_objects", lambda *given: asked.append(given) or from_objects(*given))
+def test_datasets_are_read_once_before_the_runs_however_many_these_are(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(prepare, "from_objects", lambda *given: asked.append(given) or from_objects(*given))
     settings = FAST | {"epochs": 1, "seeds": 3}
     compare(make_model, tensors(30, 0), Items(12, 1), ["none"], out=tmp_path / "out", **settings)
     assert len(asked) == 1

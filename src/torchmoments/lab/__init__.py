@@ -24,9 +24,10 @@ def compare(
     Args:
         make_model: gives a new torch.nn.Module, images [B, C, H, W] to logits [B, classes]; called for each run, with
             num_classes where it has such an argument. Initial weights come from torch's global random numbers.
-        train: the pool that each run draws its training images from: a torch Dataset of (image, label), or two
-            tensors (images, labels). Images are floating point tensors, normalized; or PIL images, which are resized,
-            and normalized by ImageNet's constants. Labels are whole numbers from 0.
+        train: the pool that each run draws its training images from: a torch Dataset of (image, label) or of dicts with
+            one of each, or two arrays (images, labels). Floating point images, [C, H, W] each, are taken as they are,
+            normalized. PIL images and whole numbers are pictures: resized, and normalized by ImageNet's constants.
+            Labels are whole numbers from 0; those that items give count. All is read once before anything starts.
         test: the test images, in the same form.
         methods: words as on the command line; the first is what the others are compared with.
         out: folder for the runs and the report. Complete runs in it are kept.

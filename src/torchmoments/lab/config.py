@@ -30,7 +30,7 @@ class SubjectConfig:
     data: str = "digits"
     """Data set. digits: the 1,797 images of 8 x 8 pixels that come with scikit-learn. mnist, fashion-mnist, cifar10,
     cifar100: from --data-dir, or downloaded. folder:PATH: a folder for each class, or such folders in PATH/train and
-    PATH/test (or val). your.module:make_data: a function that gives (train, test)."""
+    PATH/test (or val). your.module:make_data: a function that gives (train, test). All images are read once first."""
     data_dir: Path | None = None
     """Folder with the files of mnist, fashion-mnist, cifar10 or cifar100."""
     model: str = "small"

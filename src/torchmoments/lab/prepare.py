@@ -6,6 +6,8 @@ from typing import Any
 
 from torchmoments.lab.config import TrainConfig
 from torchmoments.lab.data import load
+from torchmoments.lab.data.describe import facts, sentences
+from torchmoments.lab.data.own import from_objects
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.methods import check_different, parse_methods
 from torchmoments.lab.training.device import check_device
@@ -35,8 +37,8 @@ def prepare(
     Args:
         words: the methods.
         make_model, train, test: objects in place of the names in `config`, see `torchmoments.lab.compare`.
-        notice: is told what was decided that the request does not say.
-        data: of an earlier task with the same `config.data`; read, and checked, where None.
+        notice: is told what the data are, and what was decided that the request does not say, if all is well.
+        data: of an earlier task with the same `config.data`; read, checked and told of, where None.
 
     Raises:
         ValueError: the request makes no sense, or does not fit the data, the model or this machine.
@@ -44,32 +46,21 @@ def prepare(
     config.check()
     methods = parse_methods(words)
     check_device(config, devices)
+    said: list[str] = []
     if data is None:
-        data = _load(config, train, test)
+        data = judged_on(load(config) if train is None else from_objects(train, test), config)
+        said += sentences(data, config.evaluate)
     task = Task(config.filled(len(data.train)), make_model, data)
     task.config.check()
     data.subset(task.config.train_size or 0, seed=0)
     place, new_head = check(task, methods, data)
     check_different([replace(m, at=(place,)) if m.goes_after_stem and place else m for m in methods])
     if any(method.goes_after_stem and method.changes_features for method in methods):
-        notice(f"Features are mixed after '{place}' of {config.model}; another place: moex:at=NAME.")
+        said.append(f"Features are mixed after '{place}' of {config.model}; another place: moex:at=NAME.")
     if new_head is not None:
-        notice(f"{new_head}.")
-    facts = [("images", data.describe()), ("weights", task.digest_of_weights()), ("place", place)]
+        said.append(f"{new_head}.")
     network = task.digest_of_network(data)
-    if network is not None:
-        facts.append(("network", network))
-    return replace(task, facts=tuple(facts))
-
-
-def _load(config: TrainConfig, train: Any, test: Any) -> Data:
-    if train is not None:
-        from torchmoments.lab.data.own import from_objects
-
-        return judged_on(from_objects(train, test), config)
-    data = judged_on(load(config), config)
-    if config.data.startswith("folder:"):
-        from torchmoments.lab.data.folder import check_files
-
-        check_files(data)
-    return data
+    of_model = [("weights", task.digest_of_weights()), ("place", place)]
+    for sentence in said:
+        notice(sentence)
+    return replace(task, facts=(*facts(data), *of_model, *([] if network is None else [("network", network)])))

@@ -68,7 +68,7 @@ def test_the_lowest_mean_error_is_the_best(tiny):
     swept = json.loads((tiny.out / "comparison" / "comparison.json").read_text())
     assert judged["methods"] == ["none", summary["best"]["method"]]
     different = {name for name, value in swept["settings"].items() if judged["settings"][name] != value}
-    assert different == {"evaluate", "images"}
+    assert different == {"evaluate", "images", "classes"}
 
 
 def test_the_best_is_compared_as_one_that_was_chosen_among_all():

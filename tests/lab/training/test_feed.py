@@ -7,12 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torchvision.transforms import v2
 
 from torchmoments.lab.config import TrainConfig
+from torchmoments.lab.data.folder import MEAN, STD
 from torchmoments.lab.data.own import from_objects
 from torchmoments.lab.data.split import Data, Split
 from torchmoments.lab.models import Input
 from torchmoments.lab.training.feed import Feed, pad_crop_flip
+from torchmoments.lab.training.task import Task
 
 CPU = torch.device("cpu")
 
@@ -170,3 +173,66 @@ def test_random_numbers_of_any_library_differ_by_epoch_and_are_paired(workers):
     assert all(len(numbers[:, column].unique()) == len(numbers) for column in range(3))
     assert (np.random.get_state()[1] == numpy_before).all()
     assert random.getstate() == python_before
+
+
+def test_a_dataset_of_tensors_of_one_channel_fits_the_network_small():
+    items = [(torch.randn(1, 12, 12), index % 2) for index in range(8)]
+    data = from_objects(items, items)
+    task = Task(TrainConfig(width=4), data=data)
+    x = Feed(data, task.build(data).input, task.config, CPU).example(2)
+    assert task.build(data).module(x).shape == (2, 2)
+
+
+@pytest.mark.parametrize("size", [(1, 65_000), (65_000, 1), (40, 4000)])
+def test_a_picture_that_is_much_longer_than_wide_does_not_fill_the_memory(size):
+    ramp = np.linspace(0, 255, max(size)).astype(np.uint8)
+    picture = Image.fromarray(np.broadcast_to(ramp[:, None] if size[1] > size[0] else ramp, size[::-1]).copy())
+    data = from_objects([(picture, 0), (picture, 1)], [(picture, 0)])
+    feed = Feed(data, Input(), TrainConfig(image_size=16), CPU)
+    sizes, resize = [], Image.Image.resize
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            Image.Image, "resize", lambda image, size, *a, **k: sizes.append(size) or resize(image, size, *a, **k)
+        )
+        (x,) = feed.test()
+    assert x.shape == (1, 3, 16, 16)
+    assert max(sizes[0]) <= 16 * 16
+    # The middle of the ramp.
+    assert abs(float(x.mean()) - float((127 / 255 - torch.tensor(MEAN)).div(torch.tensor(STD)).mean())) < 0.05
+
+
+def test_of_a_usual_picture_nothing_is_cut_before_it_is_resized():
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (31, 300, 3), dtype=np.uint8))
+    data = from_objects([(picture, 0), (picture, 1)], [(picture, 0)])
+    (x,) = Feed(data, Input(), TrainConfig(image_size=16), CPU).test()
+    expected = v2.functional.center_crop(v2.functional.resize(picture, [16]), [16, 16])
+    pixels = torch.from_numpy(np.array(expected)).permute(2, 0, 1) / 255
+    torch.testing.assert_close(x[0], (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1))
+
+
+def test_deep_pictures_beside_others_are_scaled_and_keep_small_differences():
+    """Two classes 60 grey levels of 16 bits apart, and a picture of bytes before them."""
+    pictures = [(np.full((9, 9), 255, np.uint8), 1)]
+    pictures += [(np.full((9, 9), 30_000 + 60 * (index % 2), np.uint16), index % 2) for index in range(6)]
+    data = from_objects(pictures, pictures)
+    assert data.levels == (30_000, 30_060)
+    for workers in (0, 1):
+        config = TrainConfig(image_size=8, loader_workers=workers)
+        (x,) = Feed(data, Input(mean=(0.0,) * 3, std=(1.0,) * 3), config, CPU).test()
+        torch.testing.assert_close(x.mean((1, 2, 3)), torch.tensor([1.0, 0, 1, 0, 1, 0, 1]))
+
+
+def test_test_pictures_do_not_decide_how_deep_pictures_are_scaled():
+    train = [(np.full((9, 9), 1000 + index, np.uint16), index % 2) for index in range(6)]
+    test = [(np.full((9, 9), 1010, np.uint16), 0)]
+    (x,) = Feed(from_objects(train, test), Input(mean=(0.0,) * 3, std=(1.0,) * 3), TrainConfig(), CPU).test()
+    # Nothing is cut off either.
+    assert float(x.mean()) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.dtype(">f4")])
+def test_arrays_of_floating_point_of_any_kind_become_float32(dtype):
+    items = [(np.full((1, 6, 6), index / 2, dtype), index % 2) for index in range(4)]
+    (x,) = Feed(from_objects(items, items), Input(), TrainConfig(), CPU).test()
+    assert x.dtype == torch.float32
+    assert x[:, 0, 0, 0].tolist() == [0.0, 0.5, 1.0, 1.5]

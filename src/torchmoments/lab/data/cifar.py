@@ -76,7 +76,7 @@ def _read(paths: list[Path], name: str, classes: int) -> Split:
             raise ValueError(f"labels need to be from 0 to {classes - 1}; got others in '{path}'.")
         pixels.append(images.reshape(-1, 3, 32, 32))
         labels += of_images
-    return Split(torch.from_numpy(np.concatenate(pixels)), torch.tensor(labels))
+    return Split.in_memory(torch.from_numpy(np.concatenate(pixels)), torch.tensor(labels))
 
 
 def _class_names(folder: Path, name: str, classes: int) -> tuple[str, ...]:

@@ -22,8 +22,8 @@ def load_digits() -> Data:
     )
     names = tuple(str(digit) for digit in range(10))
     return Data(
-        Split(train_x, train_y),
-        Split(test_x, test_y),
+        Split.in_memory(train_x, train_y),
+        Split.in_memory(test_x, test_y),
         names,
         peak=16.0,
         mean=(4.9 / 16,),

@@ -82,7 +82,7 @@ def _read_split(images: Path, labels: Path, classes: int) -> Split:
     if len(targets) == 0 or targets.max() >= classes:
         found = "none at all" if len(targets) == 0 else f"a {targets.max()}"
         raise ValueError(f"labels need to be from 0 to {classes - 1}; got {found} in '{labels}'.")
-    return Split(torch.from_numpy(pixels)[:, None], torch.from_numpy(targets.astype(np.int64)))
+    return Split.in_memory(torch.from_numpy(pixels)[:, None], torch.from_numpy(targets.astype(np.int64)))
 
 
 def read_idx(path: Path, axes: int) -> np.ndarray:

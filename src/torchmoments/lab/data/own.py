@@ -1,36 +1,27 @@
 """A user's own data: a function `your.module:make_data`, or the same objects given from Python.
 
     def make_data():
-        return train, test        # each a torch Dataset of (image, label), or two tensors (images, labels)
+        return train, test        # each a torch Dataset of (image, label), or two arrays (images, labels)
 
-Images are floating point tensors, [C, H, W] each, normalized as the network wants them; or PIL images, which are
-treated like those of a folder. Labels are whole numbers from 0.
+Floating point images are taken as they are, [C, H, W] each, normalized as the network wants them. PIL images and whole
+numbers are pictures, and treated like those of a folder. Labels are whole numbers from 0. All of it is read once here.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import TensorDataset
 
+from torchmoments.lab.data.folder import MEAN, STD, printable
+from torchmoments.lab.data.items import Read, read_items
+from torchmoments.lab.data.made import Half, make
+from torchmoments.lab.data.picture import channels_last
+from torchmoments.lab.data.seen import RECORD, see_picture
 from torchmoments.lab.data.split import Data, Split
-from torchmoments.lab.function import find_function
-
-# ImageNet's, for PIL images.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-class DatasetImages(Sequence[Any]):
-    """The images of a torch Dataset, without the labels."""
-
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Any:  # type: ignore[override]
-        return self.dataset[index][0]
+from torchmoments.lab.data.values import floats, whole_label
 
 
 def call_make_data(name: str) -> Data:
@@ -39,84 +30,88 @@ def call_make_data(name: str) -> Data:
     Raises:
         ValueError: it cannot be imported, fails, or gives something else.
     """
-    given = find_function("data", name)
-    try:
-        made = given()
-    except Exception as error:
-        raise ValueError(
-            f"data needs {name}() to run without arguments; got {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(made, tuple | list) or len(made) != 2:
-        raise ValueError(f"data needs {name}() to give (train, test); got {type(made).__name__}.")
-    return from_objects(*made)
+    return from_objects(*make(name), function=name)
 
 
-def from_objects(train: Any, test: Any) -> Data:
-    """Data of two torch Datasets or two pairs of tensors.
+def from_objects(train: Any, test: Any, function: str | None = None) -> Data:
+    """Data of two torch Datasets or two pairs of arrays.
+
+    Args:
+        function: the name of what made them, see `items.Half`.
 
     Raises:
         ValueError: they are neither, or their images or labels do not fit.
     """
-    splits = _split("train", train), _split("test", test)
+    parts = [
+        _read(name, given, None if function is None else Half(function, number))
+        for number, (name, given) in enumerate((("train", train), ("test", test)))
+    ]
+    shapes = [part.shape for part in parts]
+    if shapes[0] != shapes[1]:
+        shown = ["pictures" if shape is None else str(list(shape)) for shape in shapes]
+        raise ValueError(
+            f"train and test need images of one kind; got {shown[0]} and {shown[1]}. Make both in one way."
+        )
+    splits = parts[0].split, parts[1].split
     number = 1 + max(int(split.labels.max()) for split in splits)
-    if len(set(splits[0].labels.tolist())) < max(2, number):
-        missing = sorted(set(range(number)) - set(splits[0].labels.tolist()))
+    present = np.unique(splits[0].labels.numpy()).tolist()
+    if len(present) < max(2, number):
+        missing = next((index for index, label in enumerate(present) if index != label), len(present))
         raise ValueError(
             f"train needs an image of each class, and two classes or more; got labels up to {number - 1}"
-            + (f" without {missing[0]}." if missing else ".")
+            + (f" without {missing}." if missing < number else ".")
         )
-    names = next((c for c in (getattr(train, "classes", None),) if isinstance(c, Sequence) and len(c) == number), None)
-    classes = tuple(map(str, names if names is not None else range(number)))
-    first = _first(splits[0])
-    if not isinstance(first, Tensor):
-        return Data(*splits, classes, peak=255.0, mean=_MEAN, std=_STD)
-    if not first.is_floating_point():
-        raise ValueError(
-            f"images need to be floating point tensors or PIL images; got {first.dtype}. "
-            "Write images.float() / 255 and normalize."
-        )
-    if not bool(torch.isfinite(first).all()):
-        raise ValueError("images need finite numbers; the first of train has others.")
-    return Data(*splits, classes, is_normalized=True)
+    names = parts[0].classes
+    known = isinstance(names, Sequence) and len(names) == number
+    classes = tuple(printable(str(name)) for name in (names if known and names else range(number)))
+    remarks = tuple(part.remark for part in parts if part.remark is not None)
+    if shapes[0] is None:
+        return Data(*splits, classes, peak=255.0, mean=MEAN, std=STD, remarks=remarks)
+    return Data(*splits, classes, is_normalized=True, item_shape=shapes[0], remarks=remarks)
 
 
-def _split(name: str, given: Any) -> Split:
-    if isinstance(given, tuple | list) and len(given) == 2 and all(isinstance(part, Tensor) for part in given):
-        images, labels = given
-        return Split(images, _labels(name, labels, len(images)))
+def _read(name: str, given: Any, half: Half | None) -> Read:
+    # A subclass may give other items than its tensors.
+    if type(given) is TensorDataset and len(given.tensors) == 2:
+        return _from_arrays(name, *given.tensors)
+    if isinstance(given, tuple | list) and len(given) == 2 and isinstance(given[0], Tensor | np.ndarray):
+        return _from_arrays(name, *given)
     if not (hasattr(given, "__getitem__") and hasattr(given, "__len__")):
         raise ValueError(
             f"{name} needs a torch Dataset with a length, or (images, labels) as tensors; got {type(given).__name__}."
         )
-    tensors = getattr(given, "tensors", None)
-    if isinstance(tensors, tuple) and len(tensors) == 2:
-        return Split(tensors[0], _labels(name, tensors[1], len(tensors[0])))
-    return Split(DatasetImages(given), _labels(name, _targets(name, given), len(given)))
+    return read_items(name, given, half)
 
 
-def _targets(name: str, dataset: Any) -> Any:
-    """`targets` where the data set has them, as torchvision's do; of a Subset those of its indices; or item by item."""
-    if hasattr(dataset, "targets"):
-        return dataset.targets
-    inner, indices = getattr(dataset, "dataset", None), getattr(dataset, "indices", None)
-    if inner is not None and hasattr(inner, "targets") and indices is not None:
-        return [inner.targets[index] for index in indices]
+def _from_arrays(name: str, images: Any, labels: Any) -> Read:
+    targets = _labels(name, labels, len(images) if images.ndim else 1)
     try:
-        return [int(dataset[index][1]) for index in range(len(dataset))]
-    except (TypeError, ValueError, IndexError, KeyError) as error:
-        raise ValueError(f"{name} needs items (image, label) with whole labels; got {error}.") from error
+        tensor = floats(images, batch=1)
+        if images.ndim < 2 or 0 in images.shape:
+            raise ValueError(f"a shape [N, C, H, W] is needed; got {list(images.shape)}")
+        if tensor is None:
+            rows = channels_last(images, batch=1)
+            seen = np.array([see_picture(row) for row in rows], RECORD)
+            return Read(Split(cast(Sequence[Any], rows), targets, seen), None)
+    except ValueError as error:
+        raise ValueError(f"{name} needs images that can be used; {error}.") from error
+    split = Split.in_memory(tensor, targets)
+    assert split.seen is not None
+    bad = np.flatnonzero(~np.isfinite(split.seen["low"] + split.seen["high"]))
+    if len(bad):
+        raise ValueError(
+            f"{name} needs finite numbers; {len(bad):,} of its {len(images):,} images have others, image {bad[0]} is "
+            "the first. Repair or remove them."
+        )
+    return Read(split, tuple(tensor.shape[1:]))
 
 
 def _labels(name: str, given: Any, images: int) -> Tensor:
-    labels = torch.as_tensor(given)
-    if labels.ndim != 1 or labels.is_floating_point() or len(labels) != images or images == 0 or int(labels.min()) < 0:
+    labels = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
+    if labels.shape != (images,):
         raise ValueError(
             f"{name} needs one whole label from 0 up for each of its {images} images; got {labels.dtype} "
             f"{list(labels.shape)}."
         )
-    return labels.to(torch.int64).cpu()
-
-
-def _first(split: Split) -> Any:
-    image = split.images[0]
-    return image if isinstance(image, Tensor) or hasattr(image, "convert") else torch.as_tensor(image)
+    whole = np.array([whole_label(name, label, f"image {index} has ") for index, label in enumerate(labels)])
+    return torch.from_numpy(whole.astype(np.int64))

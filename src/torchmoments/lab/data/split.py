@@ -1,6 +1,5 @@
 """A data set split into a training pool and test images, and subsets in which every class has its share."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,6 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from torchmoments.lab.data.picture import Levels
+from torchmoments.lab.data.seen import levels, see_tensors
 
 # Chosen once: the same validation images for every run, whatever its seed.
 _VALIDATION_SEED = 0
@@ -21,10 +23,16 @@ class Split:
     Args:
         images: [N, C, H, W] pixels in memory; or anything indexed that gives one image, which is then streamed.
         labels: [N] int64, from 0 to the number of classes - 1.
+        seen: a record of each image [N], see `seen.RECORD`. Every loader makes it.
     """
 
     images: Tensor | Sequence[Any]
     labels: Tensor
+    seen: np.ndarray | None = None
+
+    @classmethod
+    def in_memory(cls, images: Tensor, labels: Tensor) -> "Split":
+        return cls(images, labels, see_tensors(images))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -33,7 +41,7 @@ class Split:
         """The images at these places, in this order."""
         chosen = torch.from_numpy(index)
         images = self.images[chosen] if isinstance(self.images, Tensor) else Part(self.images, index.tolist())
-        return Split(images, self.labels[chosen])
+        return Split(images, self.labels[chosen], None if self.seen is None else self.seen[index])
 
 
 class Part(Sequence[Any]):
@@ -62,6 +70,8 @@ class Data:
         mean, std: of a pixel, one number a channel. Constants of the data set: nothing is estimated from test images.
         flips: whether a mirrored image is still of its class.
         is_normalized: the images are as a network wants them already; `mean` and `std` are not used.
+        item_shape: of a user's tensors that are read one by one, see `shape`.
+        remarks: what the loader decided or left out, a sentence each.
     """
 
     train: Split
@@ -72,25 +82,23 @@ class Data:
     std: tuple[float, ...] = (1.0,)
     flips: bool = True
     is_normalized: bool = False
+    item_shape: tuple[int, ...] | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
-    def is_in_memory(self) -> bool:
-        """Whether all pixels are; otherwise images are read when they are needed."""
-        return isinstance(self.train.images, Tensor) and isinstance(self.test.images, Tensor)
+    def are_pictures(self) -> bool:
+        """Whether images are decoded, scaled and cut to size when they are needed."""
+        return not self.is_normalized and not isinstance(self.train.images, Tensor)
 
-    def describe(self) -> str:
-        """Numbers and a digest: another data set under the same name has another one.
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Of an image; None: pictures, which become what the network wants."""
+        return tuple(self.train.images.shape[1:]) if isinstance(self.train.images, Tensor) else self.item_shape
 
-        Of the labels, and of some images of a user's own in memory: these may be made in another way the next time.
-        """
-        digest = hashlib.sha256()
-        for split in (self.train, self.test):
-            digest.update(split.labels.numpy().tobytes())
-            if self.is_normalized and isinstance(split.images, Tensor):
-                some = torch.linspace(0, len(split) - 1, min(len(split), 64)).long()
-                digest.update(split.images[some].double().cpu().numpy().tobytes())
-        digest.update("/".join(self.classes).encode())
-        return f"{len(self.train)} + {len(self.test)} of {len(self.classes)} classes, {digest.hexdigest()[:8]}"
+    @property
+    def levels(self) -> Levels | None:
+        """What is black and what is white in pictures of more than 8 bits; None if there are none."""
+        return levels(self.train.seen) if self.are_pictures and self.train.seen is not None else None
 
     def subset(self, size: int, seed: int) -> Tensor:
         """Indices of one run's training images: `size` of the pool, every class in its share, drawn by `seed`.

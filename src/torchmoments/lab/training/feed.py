@@ -5,10 +5,8 @@ however many processes read them.
 """
 
 import math
-import random
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,12 +16,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from torchmoments.lab.config import TrainConfig
+from torchmoments.lab.data.picture import Levels, decoded, scaled
+from torchmoments.lab.data.random_numbers import fixed_random_numbers
 from torchmoments.lab.data.split import Data, Part, Split
+from torchmoments.lab.data.values import taken_as_it_is
 from torchmoments.lab.models import Input
 
 # For images that come in all sizes, and a network that takes any.
 _USUAL_SIZE = 64
 _PADDING = 4
+# Length of a picture over its width. Of a longer one the middle is taken: resized whole, it may not fit into memory.
+_LONGEST = 16
 
 
 class Feed:
@@ -45,7 +48,8 @@ class Feed:
         self._channels = wanted.channels
         self._augment = config.augment
         self._workers = config.loader_workers
-        self._from_pictures = not isinstance(data.train.images, Tensor) and not data.is_normalized
+        self._from_pictures = data.are_pictures
+        self._levels = data.levels
         self._size = _size(config, wanted, self._from_pictures)
         self._bicubic = wanted.bicubic
         if config.test_crop is not None and not self._from_pictures:
@@ -122,7 +126,7 @@ class Feed:
         # Its own generator: a loader draws a number for its processes, of torch's global stream otherwise.
         return iter(
             DataLoader(
-                _Items(images, shape),
+                _Items(images, shape, self._levels),
                 batch_sampler=items,
                 num_workers=number,
                 multiprocessing_context=how,
@@ -139,7 +143,7 @@ class Feed:
         return torch.tensor_split(torch.cat([shifts, flips], 1), ranks)[rank]
 
     def _ready(self, x: Tensor, boxes: Tensor | None) -> Tensor:
-        x = x if x.is_floating_point() else x.float()
+        x = x.float()
         if boxes is not None:
             x = pad_crop_flip(x, boxes.to(x.device))
         if self._size is not None and x.ndim == 4 and x.shape[-2:] != (self._size, self._size):
@@ -178,37 +182,33 @@ def _size(config: TrainConfig, wanted: Input, from_pictures: bool) -> int | None
 
 
 class _Items(Dataset[Tensor]):
-    """One image as a tensor: pictures cut to size as bytes, tensors as they are.
+    """One image as a tensor: pictures cut to size, as bytes unless they are deep; tensors as they are.
 
     An item is (index, seed): transforms that draw from the global random numbers of torch, NumPy or Python, our own and
     those inside a user's data set, draw the same for the same seed, and leave these streams as they were.
     """
 
-    def __init__(self, images: Sequence[Any], shape: tuple[int | None, float, bool, bool, bool] | None) -> None:
+    def __init__(
+        self,
+        images: Sequence[Any],
+        shape: tuple[int | None, float, bool, bool, bool] | None,
+        levels: Levels | None,
+    ) -> None:
         self.images = images
         self.transform = None if shape is None else _transform(*shape)
+        self.levels = levels
 
     def __getitem__(self, item: tuple[int, int]) -> Tensor:
         index, seed = item
-        with _global_random_numbers(seed):
+        with fixed_random_numbers(seed):
             image = self.images[index]
-            tensor = image if self.transform is None else self.transform(image)
-        return torch.as_tensor(tensor)
-
-
-@contextmanager
-def _global_random_numbers(seed: int) -> Iterator[None]:
-    """Those of torch's CPU, NumPy and Python follow `seed` in the block. A GPU's stay: they are the network's."""
-    before = torch.default_generator.get_state(), np.random.get_state(), random.getstate()
-    torch.default_generator.manual_seed(seed)
-    np.random.seed(seed % 2**32)
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(before[0])
-        np.random.set_state(before[1])
-        random.setstate(before[2])
+            if self.transform is None:
+                return taken_as_it_is(image)
+            picture = decoded(image)
+            shown = scaled(picture, self.levels) if isinstance(picture, np.ndarray) else picture
+            tensor: Tensor = self.transform(shown)
+        # Some pictures may be deep, and others have 8 bits.
+        return tensor if self.levels is None else tensor.float()
 
 
 def _transform(size: int | None, crop: float, bicubic: bool, augment: bool, flips: bool) -> Any:
@@ -221,5 +221,15 @@ def _transform(size: int | None, crop: float, bicubic: bool, augment: bool, flip
         steps += [v2.RandomHorizontalFlip()] if flips else []
     else:
         # Rounded up, so that the cut is never larger than the image.
-        steps = [v2.Resize(math.ceil(size / crop), interpolation=mode), v2.CenterCrop(size)]
-    return v2.Compose([v2.RGB(), *steps, v2.PILToTensor()])
+        steps = [_shortened, v2.Resize(math.ceil(size / crop), interpolation=mode), v2.CenterCrop(size)]
+    return v2.Compose([*steps, v2.PILToTensor()])
+
+
+def _shortened(picture: Any) -> Any:
+    """The middle of a picture that is much longer than wide, or wider than long; others as they are."""
+    from torchvision.transforms.v2 import functional
+
+    height, width = functional.get_size(picture)
+    if max(height, width) <= _LONGEST * min(height, width):
+        return picture
+    return functional.center_crop(picture, [min(height, _LONGEST * width), min(width, _LONGEST * height)])

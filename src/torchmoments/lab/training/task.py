@@ -3,11 +3,9 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from torchmoments.lab.config import Setting, TrainConfig
 from torchmoments.lab.data import load
@@ -22,7 +20,8 @@ class Task:
     Args:
         config: the settings, with values for all that have a default.
         make_model: the function given from Python, see `torchmoments.lab.compare`.
-        data: what `config.data` names, as `judged_on` gives it; None: loaded when it is needed.
+        data: what `config.data` names, as `judged_on` gives it; None: loaded when it is needed. Another process gets it
+            too, but for pixels that it reads itself.
         facts: what the settings do not say, and all runs share: which images, which weights, the default place.
     """
 
@@ -31,20 +30,23 @@ class Task:
     data: Data | None = None
     facts: tuple[tuple[str, Setting], ...] = ()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Another process loads images itself that have a name and are not in memory: they may hang on open files."""
-        loads_itself = not self.config.data.startswith("objects:") and not (self.data and self.data.is_in_memory)
-        return vars(self) | {"data": None} if loads_itself else vars(self)
-
     def load(self) -> Data:
-        return self.data or _load_once(
-            TrainConfig(data=self.config.data, data_dir=self.config.data_dir, evaluate=self.config.evaluate)
-        )
+        return self.data or judged_on(load(self.config), self.config)
 
     def build(self, data: Data) -> Built:
-        """The network; its initial weights come from torch's global random numbers."""
-        images = data.train.images
-        channels = images.shape[1] if isinstance(images, Tensor) and images.ndim > 1 else None
+        """The network; its initial weights come from torch's global random numbers.
+
+        Raises:
+            ValueError: no such network, it cannot be made, or the weights do not fit; or `small`, and the data are no
+                images [C, H, W].
+        """
+        shape = data.shape
+        if self.config.model == "small" and shape is not None and len(shape) != 3:
+            repair = "images[:, None] if they are grey" if len(shape) == 2 else "--model your.module:make_model"
+            raise ValueError(
+                f"model 'small' needs images [C, H, W]; those of the data are {list(shape)}. Write {repair}."
+            )
+        channels = shape[0] if shape is not None and len(shape) > 1 else None
         return build(self.config, len(data.classes), channels, self.make_model)
 
     def settings(self) -> dict[str, Setting]:
@@ -78,11 +80,6 @@ class Task:
             return None
         with self.config.weights.open("rb") as file:
             return f"{self.config.weights.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
-
-
-@lru_cache(maxsize=1)
-def _load_once(config: TrainConfig) -> Data:
-    return judged_on(load(config), config)
 
 
 def judged_on(data: Data, config: TrainConfig) -> Data:
