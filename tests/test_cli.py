@@ -95,7 +95,8 @@ def test_train_says_what_came_of_it(tmp_path, call):
 def test_places_lists_names_in_order_with_shapes_and_the_default(call):
     code, said, _ = call("places", "--model", "torchvision/resnet18", "--image-size", "64", "--depth", "1")
     assert code == 0
-    names = [line.split()[1 if line.startswith("*") else 0] for line in said.splitlines()[2:11]]
+    table = said[said.index("\n", said.index("name ")) :].splitlines()[2:11]
+    names = [line.split()[1 if line.startswith("*") else 0] for line in table]
     assert names == ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool"]
     (default,) = [line.split() for line in said.splitlines() if line.startswith("*")]
     assert default == ["*", "maxpool", "B", "x", "64", "x", "16", "x", "16", "MaxPool2d", "1"]

@@ -93,7 +93,7 @@ def _sweep(config: "SweepConfig") -> int:
         from torchmoments.lab.sweep.report import tables
         from torchmoments.lab.sweep.sweep import sweep
 
-    summary = _resumable(config.out, lambda progress: sweep(config, progress))
+    summary = _resumable(config.out, lambda progress: sweep(config, progress, _print))
     _print(*of_tables(tables(summary)))
     # With a command to copy.
     _print(*summary["conclusion"], "", config.out / "sweep.png", whole=True)
@@ -106,7 +106,7 @@ def _probe(config: "ProbeConfig") -> int:
         from torchmoments.lab.probe.report import table
         from torchmoments.lab.report.terminal import of_tables
 
-    summary = _resumable(config.out, lambda progress: probe(config, progress))
+    summary = _resumable(config.out, lambda progress: probe(config, progress, _print))
     _print(*of_tables([table(summary, config.norms)]), *summary["conclusion"], "", config.out / "probe.png")
     return 1 if summary["failed"] else 0
 
@@ -117,7 +117,7 @@ def _inspect(config: "InspectConfig") -> int:
 
     keep_memory()
     try:
-        _print(*inspect(config))
+        _print(*inspect(config, _print))
     except RuntimeError as error:
         _complain(f"the training failed: {error}")
         return 1
@@ -154,7 +154,7 @@ def _places(config: "PlacesConfig") -> int:
     with without_collector():
         from torchmoments.lab.places import list_places
 
-    _print(*list_places(config))
+    _print(*list_places(config, _print))
     return 0
 
 

@@ -8,14 +8,19 @@ from rich.text import Text
 
 import torchmoments as tm
 from torchmoments.lab.config import PlacesConfig, TrainConfig
+from torchmoments.lab.data.describe import sentences
 from torchmoments.lab.models.place import default_place
+from torchmoments.lab.prepare import Notice, silent
 from torchmoments.lab.report.terminal import empty
 from torchmoments.lab.training.feed import Feed
 from torchmoments.lab.training.task import Task
 
 
-def list_places(config: PlacesConfig) -> Iterator[Table | Text]:
+def list_places(config: PlacesConfig, notice: Notice = silent) -> Iterator[Table | Text]:
     """A table of the model's modules in the order in which they finish, and a sentence on the default place.
+
+    Args:
+        notice: is told what was decided that the settings do not say.
 
     Raises:
         ValueError: there is no such model or data, or they do not fit.
@@ -23,6 +28,7 @@ def list_places(config: PlacesConfig) -> Iterator[Table | Text]:
     settings = {name: getattr(config, name) for name in ("data", "data_dir", "model", "width", "weights", "pretrained")}
     task = Task(TrainConfig(**settings, image_size=config.image_size))
     data = task.load()
+    told = sentences(data, task.config.evaluate)
     with torch.random.fork_rng(devices=[]):
         built = task.build(data)
         x = Feed(data, built.input, task.config, torch.device("cpu")).example(2)
@@ -39,6 +45,8 @@ def list_places(config: PlacesConfig) -> Iterator[Table | Text]:
         default, said = None, str(error)
     else:
         said = f"'{default}' is where a method goes that does not say at=: after the stem, before the first stage."
+    for sentence in told:
+        notice(sentence)
     table = empty()
     for heading in ("", "name", "shape", "kind", "calls"):
         table.add_column(heading, justify="right" if heading == "calls" else "left", overflow="fold")

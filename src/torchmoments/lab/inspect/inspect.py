@@ -25,7 +25,7 @@ from torchmoments.lab.inspect.pictures import Frame, load_frame
 from torchmoments.lab.lock import refuse_other_settings, working_in
 from torchmoments.lab.models import Built
 from torchmoments.lab.models.place import default_place
-from torchmoments.lab.prepare import prepare
+from torchmoments.lab.prepare import Notice, prepare, silent
 from torchmoments.lab.probe.runs import PlainRun
 from torchmoments.lab.probe.views import Source
 from torchmoments.lab.report.figures import as_files
@@ -36,20 +36,26 @@ from torchmoments.lab.training.train import seeds_of
 _RECORD, _PAGE = "inspect.json", "inspect.html"
 
 
-def inspect(config: InspectConfig) -> list[Path]:
+def inspect(config: InspectConfig, notice: Notice = silent) -> list[Path]:
     """Draw, and write the pictures and the page to the folder; gives their paths, the page last.
+
+    Args:
+        notice: is told what was decided that the settings do not say.
 
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
         RuntimeError: the training failed.
     """
-    task = prepare(config, ("none",))
+    said: list[str] = []
+    task = prepare(config, ("none",), notice=said.append)
     data = task.load()
     untrained = _build(replace(task, config=replace(task.config, weights=None, pretrained=False)), data, config.seed)
     frame = load_frame(task.config, config.image, data, untrained.input)
     names = layers_to_draw(untrained.module, frame.inputs, config.at)
     # A layer without maps is refused before anything is written.
     layers(untrained.module, frame.inputs, names)
+    for sentence in said:
+        notice(sentence)
     with working_in(config.out, _RECORD, "inspect"):
         run = PlainRun.of_comparison(config.out, task, "none", config.seed)
         if config.train and run.is_complete():

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from torchmoments.lab.config import TrainConfig, nearest
+from torchmoments.lab.data.picture import decoded, scaled
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.models import Input
 
@@ -65,13 +66,16 @@ def _image(name: str, data: Data) -> Tensor:
         return torch.from_numpy(load_sample_image(f"{name}.jpg").copy()).permute(2, 0, 1) / 255
     try:
         with Image.open(name) as image:
-            return torch.from_numpy(np.asarray(image.convert("RGB")).copy()).permute(2, 0, 1) / 255
+            picture = decoded(image)
     except FileNotFoundError:
         raise ValueError(
             f"image needs a file, {', '.join(SAMPLES)} or data:NUMBER; got {name!r}. {nearest(name, SAMPLES)}"
         ) from None
-    except (UnidentifiedImageError, OSError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise ValueError(f"image needs a file that can be read as an image; got {name!r} ({error}).") from error
+    if isinstance(picture, np.ndarray):
+        return scaled(picture, (float(picture.min()), float(picture.max()))) / 255
+    return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1) / 255
 
 
 def _data_image(name: str, data: Data) -> Tensor:

@@ -15,7 +15,7 @@ from torchmoments.lab.files import read_json
 from torchmoments.lab.lock import refuse_other_settings, working_in
 from torchmoments.lab.models.place import channel_dim_of
 from torchmoments.lab.pool import Progress, train_missing
-from torchmoments.lab.prepare import prepare
+from torchmoments.lab.prepare import Notice, prepare, silent
 from torchmoments.lab.probe import report
 from torchmoments.lab.probe.config import ProbeConfig
 from torchmoments.lab.probe.runs import PlainRun, ViewRun, view_words
@@ -25,12 +25,15 @@ from torchmoments.lab.training.task import Task
 from torchmoments.modules import find_modules
 
 
-def probe(config: ProbeConfig, progress: Progress = lambda done, total: None) -> dict[str, Any]:
+def probe(
+    config: ProbeConfig, progress: Progress = lambda done, total: None, notice: Notice = silent
+) -> dict[str, Any]:
     """Train what is missing in the folder, and report the norms that are asked for.
 
     Args:
         config: what to train, and where to keep it.
         progress: called with the number of runs done, complete ones of earlier times included, and their total.
+        notice: is told what was decided that the settings do not say.
 
     Returns:
         What summary.json holds, see `report.summarize`.
@@ -38,8 +41,11 @@ def probe(config: ProbeConfig, progress: Progress = lambda done, total: None) ->
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
     """
-    task = prepare(config, ("none",))
+    said: list[str] = []
+    task = prepare(config, ("none",), notice=said.append)
     place = _checked_place(config, task, task.load())
+    for sentence in said:
+        notice(sentence)
     settings = task.settings() | {"at": place, "quick": config.quick, "trained": config.trained}
     # The default place of a method is not what decides here.
     settings.pop("place", None)

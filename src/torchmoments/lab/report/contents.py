@@ -56,6 +56,7 @@ def _facts(summary: dict[str, Any]) -> list[str]:
     numbers = sorted({of_method["n"] for of_method in summary["methods"].values()})
     few, many = numbers[0], numbers[-1]
     counted = [
+        (settings.get("classes"), "classes: {}"),
         (settings.get("model"), "{}"),
         (settings.get("train_size"), "{:,} training images"),
         (settings.get("epochs"), "{:,} epochs"),
@@ -78,6 +79,11 @@ def _notes(comparison: Comparison, summary: dict[str, Any]) -> list[str]:
         notes.append(
             f"Shown for these {summary['test_images']:,} {conclusion.judged(summary)} images only. For other images "
             f"too, the interval of the difference reaches both sides of 0: {'; '.join(unsure)} points."
+        )
+    if "copies" in summary["settings"]:
+        notes.append(
+            f"{summary['settings']['copies']} {conclusion.judged(summary)} images are also training images, pixel for "
+            "pixel: errors on new images are higher."
         )
     failed, missing = len(summary["failed"]), sum(map(len, summary["missing"].values()))
     if failed or missing:

@@ -17,7 +17,7 @@ from torchmoments.lab.data.split import Data
 from torchmoments.lab.files import read_json
 from torchmoments.lab.lock import working_in
 from torchmoments.lab.pool import Progress, train_missing
-from torchmoments.lab.prepare import prepare
+from torchmoments.lab.prepare import Notice, prepare, silent
 from torchmoments.lab.report.reading import Runs, read_comparison
 from torchmoments.lab.sweep import report
 from torchmoments.lab.sweep.config import SweepConfig
@@ -27,12 +27,15 @@ from torchmoments.lab.training.task import Task
 from torchmoments.lab.training.train import steps_an_epoch
 
 
-def sweep(config: SweepConfig, progress: Progress = lambda done, total: None) -> dict[str, Any]:
+def sweep(
+    config: SweepConfig, progress: Progress = lambda done, total: None, notice: Notice = silent
+) -> dict[str, Any]:
     """Train what is missing in the folder, and report the grid.
 
     Args:
         config: what to train, and where to keep it.
         progress: called with the number of runs done, complete ones of earlier times included, and their total.
+        notice: is told what was decided that the settings do not say.
 
     Returns:
         What summary.json holds, see `summary.summarize` and `report.write`.
@@ -43,7 +46,11 @@ def sweep(config: SweepConfig, progress: Progress = lambda done, total: None) ->
     config.check()
     axes = parse_grid(config.grid)
     grid = cells(axes, config.method)
-    parts = _comparisons(config, grid)
+    said: list[str] = []
+    parts = _comparisons(config, grid, said.append)
+    # Most parts say the same.
+    for sentence in dict.fromkeys(said):
+        notice(sentence)
     with ExitStack() as held:
         held.enter_context(working_in(config.out, "sweep.json", "sweep"))
         records = [joined(part.config, part.task) for part in parts]
@@ -65,7 +72,7 @@ class _Part:
     task: Task
 
 
-def _comparisons(config: SweepConfig, grid: list[Cell]) -> list[_Part]:
+def _comparisons(config: SweepConfig, grid: list[Cell], notice: Notice) -> list[_Part]:
     parts: list[_Part] = []
     loaded: dict[str, Data] = {}
     for settings in (cell.settings for cell in grid):
@@ -84,7 +91,7 @@ def _comparisons(config: SweepConfig, grid: list[Cell]) -> list[_Part]:
             workers=config.workers,
             out=out,
         )
-        task = prepare(part, part.methods, data=loaded.get(training.data))
+        task = prepare(part, part.methods, notice=notice, data=loaded.get(training.data))
         loaded[training.data] = task.load()
         if config.steps is not None:
             epochs = max(1, round(config.steps / steps_an_epoch(task.config.train_size or 0, task.config.batch_size)))
