@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchmoments.channels import Clues
+from torchmoments.channels import Clues, Side, clues
 
 PREFIX_PARAMETERS = frozenset(
     {"cls_token", "class_token", "dist_token", "distillation_token", "reg_token", "register_tokens"}
@@ -23,7 +23,7 @@ class Layout:
 
     place: str
     channel_dim: int | None
-    prefix_tokens: int | None
+    prefix_tokens: int
     clues: Clues
 
     def apply(self, mix: Mix, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -37,8 +37,8 @@ class Layout:
                 f"the features at {self.place!r} are {list(x.shape)}, and modules around it have batch_first=False, so "
                 "samples and positions cannot be told apart. Use batch_first=True, or another batch size."
             )
-        dim = self._channel_dim(x)
-        prefix = self.prefix_tokens or 0
+        dim = self.channel_axis(x)
+        prefix = self.prefix_tokens
         if prefix == 0 or x.ndim != 3 or dim != 2:
             return mix(x.movedim(dim, 1), mask).movedim(1, dim)
         if x.shape[1] <= prefix:
@@ -51,7 +51,12 @@ class Layout:
         mixed = mix(x[:, prefix:].movedim(2, 1), mask).movedim(1, 2)
         return torch.cat([x[:, :prefix], mixed], 1)
 
-    def _channel_dim(self, x: Tensor) -> int:
+    def channel_axis(self, x: Tensor) -> int:
+        """The axis of x that holds the channels, counted from the front.
+
+        Raises:
+            ValueError: it cannot be told, or is none of x.
+        """
         if self.channel_dim is not None:
             if not -x.ndim <= self.channel_dim < x.ndim or self.channel_dim % x.ndim == 0:
                 raise ValueError(
@@ -71,6 +76,19 @@ class Layout:
                 f"[B, {'tokens' if x.ndim == 3 else positions}, C]. Say which, with channel_dim=1 or channel_dim=-1."
             )
         return 1
+
+
+def layout_of(
+    model: nn.Module,
+    place: str,
+    side: Side = "output",
+    *,
+    channel_dim: int | None = None,
+    prefix_tokens: int | None = None,
+) -> Layout:
+    """The layout at a place; what is None is read from the modules at and around it."""
+    tokens = prefix_tokens_of(model, place) if prefix_tokens is None else prefix_tokens
+    return Layout(place, channel_dim, tokens, clues(model, place, side))
 
 
 def prefix_tokens_of(model: nn.Module, place: str) -> int:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from torchmoments.active import ActivePlan, Calls, Masks
-from torchmoments.channels import Side, clues
+from torchmoments.channels import Side
 from torchmoments.draw import Draw, Plan, Term, Use, check_batch_size, child_generators, compose, move
-from torchmoments.features import Layout, prefix_tokens_of
+from torchmoments.features import layout_of
 from torchmoments.hook import ModelHook, PlaceHook
 from torchmoments.marks import mark, unmark
 from torchmoments.mixers.mixer import Mixer, check_fraction
@@ -107,8 +107,7 @@ class Site:
         self._generator = torch.Generator().manual_seed(_seed_of_rank(seed, self.places))
         self._handles = []
         for name, module in found.items():
-            tokens = prefix_tokens_of(model, name) if prefix_tokens is None else prefix_tokens
-            layout = Layout(name, channel_dim, tokens, clues(model, name, side))
+            layout = layout_of(model, name, side, channel_dim=channel_dim, prefix_tokens=prefix_tokens)
             self._attach(module, PlaceHook(name, mixer, layout, output, calls, self._active), side)
         of_model = ModelHook(self._active)
         self._handles.append(model.register_forward_pre_hook(of_model.before))

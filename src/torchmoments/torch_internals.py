@@ -100,7 +100,7 @@ def leave_to_python(function: Callable[..., Any]) -> None:
 def methods_of_any_object_are_traced() -> bool:
     """Whether the compiler takes a method as the `forward` of a module whose own it is not, and shares what it compiled
     between such modules. Older ones take a callable object, and compile for each anew."""
-    return torch.__version__ >= (2, 10)
+    return [int(part) for part in torch.__version__.split(".")[:2]] >= [2, 10]
 
 
 def is_compiled(module: nn.Module) -> bool:

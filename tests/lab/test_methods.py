@@ -7,13 +7,13 @@ import torch
 
 import torchmoments as tm
 from torchmoments.lab.inputs import InputMixing, partner_of_the_images
-from torchmoments.lab.methods import LabelsOnly, parse_method, parse_methods
+from torchmoments.lab.methods import parse_method, parse_methods
 
 
 def test_a_word_without_options_is_the_default_at_the_places_of_its_source():
     assert parse_method("none").mixer is None
     assert parse_method("moex").mixer == tm.MoEx()
-    assert parse_method("labels").mixer == LabelsOnly()
+    assert parse_method("labels").mixer == tm.LabelsOnly()
     assert parse_method("moex").at is None
     assert [parse_method(word).mixer for word in ("mixstyle", "efdmix", "dsu", "crossnorm", "padain")] == [
         tm.MixStyle(),
@@ -38,6 +38,10 @@ def test_options_reach_the_mixer():
     assert parse_method("mixstyle:partner=other-group").pairs_classes
     assert not parse_method("mixstyle").pairs_classes
     assert not parse_method("dsu").pairs_classes
+    assert parse_method("mixstyle:lam=0.9,label_from=other").mixer == tm.MixStyle(lam=0.9, label_from="other")
+    assert parse_method("random-moments:norm=in").mixer == tm.RandomMoments("in")
+    assert parse_method("moex").calls is None
+    assert [parse_method(f"moex:calls={calls}").calls for calls in ("first", "all", "2")] == ["first", "all", 2]
 
 
 def test_images_are_mixed_before_features():
@@ -134,5 +138,6 @@ def test_the_same_method_twice_is_refused(words):
 def test_labels_with_other_options_of_the_features_are_the_same_method():
     assert parse_method("labels:norm=in,eps=1e-3,grad=own,p=0.2") == parse_method("labels:p=0.2")
     assert parse_method("labels:p=0.2") != parse_method("labels:p=0.3")
+    assert parse_method("labels:lam=0.5,label_from=other").mixer == tm.LabelsOnly(lam=0.5, label_from="other")
     with pytest.raises(ValueError, match="norm needs one of"):
         parse_method("labels:norm=batch")

@@ -18,7 +18,7 @@ Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Evaluate = Literal["test", "validation"]
 
 # Options of MoEx that leave its labels as they are.
-OF_FEATURES = ("norm", "eps", "grad", "positive_only", "alpha", "moment", "backend", "at", "channel_dim")
+OF_FEATURES = ("norm", "eps", "grad", "positive_only", "alpha", "moment", "backend", "at", "channel_dim", "calls")
 
 DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100")
 

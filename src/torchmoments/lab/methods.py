@@ -1,8 +1,9 @@
 """Methods as words of the command line: `none`, `moex`, `moex:norm=in,lam=0.9,at=layer1/layer2`, `cutmix+moex:p=0.25`.
 
-The options are the mixer's own arguments, `at`, the places, and `channel_dim`, the axis of the channels there where the
-network does not tell. Lists inside an option use `/`. A `+` puts the mixing of the images before that of the features;
-`cutmix+moex:same_partner=True` mixes both with the same partner.
+The options are the mixer's own arguments; `at`, the places; `calls`, which calls are mixed of a module that runs
+several times; and `channel_dim`, the axis of the channels if the network does not tell. Lists inside an option use `/`.
+A `+` puts the mixing of the images before that of the features; `cutmix+moex:same_partner=True` mixes both with the
+same partner.
 """
 
 import typing
@@ -11,38 +12,21 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
-from torch import Tensor
-
 import torchmoments as tm
-from torchmoments.lab.config import OF_FEATURES, nearest
+from torchmoments.active import Calls
+from torchmoments.lab.config import nearest
 from torchmoments.lab.inputs import InputMixing, LabelSmoothing, partner_of_the_images
 from torchmoments.partners import NEED_GROUPS
 
-
-class LabelsOnly(tm.MoEx):
-    """The control: MoEx's coins, partners and label weights, with the features untouched.
-
-    Options of the features alone are those of every other control: two of them are the same training.
-    """
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for option in fields(self):
-            if option.name in OF_FEATURES:
-                object.__setattr__(self, option.name, option.default)
-
-    def __call__(self, x: Tensor, draw: tm.Draw | None) -> Tensor:
-        return x
-
-
 MIXERS: dict[str, type[tm.Mixer]] = {
-    "labels": LabelsOnly,
+    "labels": tm.LabelsOnly,
     "moex": tm.MoEx,
     "mixstyle": tm.MixStyle,
     "efdmix": tm.EFDMix,
     "dsu": tm.DSU,
     "crossnorm": tm.CrossNorm,
     "padain": tm.PermutedAdaIN,
+    "random-moments": tm.RandomMoments,
 }
 INPUTS: dict[str, type[InputMixing] | type[LabelSmoothing]] = {
     "mixup": InputMixing,
@@ -60,7 +44,8 @@ class Method:
         word: as typed.
         mixer: of the features; None: they stay.
         at: the places it is attached to; None for those of its source, see `models.stages`.
-        channel_dim: 1 for features [B, C, *positions] there, -1 for [B, *positions, C]; None where the network tells.
+        channel_dim: 1 for features [B, C, *positions] there, -1 for [B, *positions, C]; None: the network tells.
+        calls: which calls of a module are mixed that runs several times, see `torchmoments.attach`.
         inputs: of the images, before the network; None: they stay.
     """
 
@@ -68,16 +53,17 @@ class Method:
     mixer: tm.Mixer | None = None
     at: tuple[str, ...] | None = None
     channel_dim: int | None = None
+    calls: Calls | None = None
     inputs: InputMixing | LabelSmoothing | None = None
 
     @property
     def goes_after_stem(self) -> bool:
         """Whether its places are left to the network, of which it takes the one after the stem."""
-        return isinstance(self.mixer, tm.MoEx) and self.at is None
+        return isinstance(self.mixer, tm.MoEx | tm.LabelsOnly | tm.RandomMoments) and self.at is None
 
     @property
     def changes_features(self) -> bool:
-        return self.mixer is not None and not isinstance(self.mixer, LabelsOnly)
+        return self.mixer is not None and self.mixer.changes_features
 
     @property
     def pairs_classes(self) -> bool:
@@ -148,18 +134,20 @@ def _with_part(method: Method, part: str) -> Method:
         if colon:
             raise ValueError(f"method 'none' needs no options; got {word!r}. Write none.")
         return method
-    kind = INPUTS[name] if name in INPUTS else MIXERS[name]
+    # The word of a MoEx with `labels` in its place is its control, so it takes options of the features too.
+    kind = INPUTS[name] if name in INPUTS else tm.MoEx if name == "labels" else MIXERS[name]
     make: Any = partial(kind, name) if kind is InputMixing else kind
     known: dict[str, Any] = {option.name: option.type for option in fields(kind) if option.name != "kind"}  # type: ignore[arg-type]
     if "partner" in known:
         known["same_partner"] = bool
     if name in MIXERS:
-        known |= {"at": str, "channel_dim": int | None}
+        known |= {"at": str, "channel_dim": int | None, "calls": str}
     if colon and not text:
         raise ValueError(f"method {word!r} needs options after the colon; got none. Write {name}, or {name}:p=0.5.")
     values = _read_options(word, text.split(",") if colon else [], known)
     at: Any = values.pop("at", None)
     channel_dim: Any = values.pop("channel_dim", None)
+    calls: Any = values.pop("calls", None)
     if values.pop("same_partner", False):
         _check_same_partner(method, values)
         values["partner"] = partner_of_the_images
@@ -169,7 +157,11 @@ def _with_part(method: Method, part: str) -> Method:
         raise ValueError(f"method {word!r}: {error}") from error
     if name in INPUTS:
         return replace(method, inputs=made)
-    return replace(method, mixer=made, at=at and tuple(at.split("/")), channel_dim=channel_dim)
+    if name == "labels":
+        made = tm.LabelsOnly(**{option.name: getattr(made, option.name) for option in fields(tm.LabelsOnly)})
+    if calls is not None and calls.isdecimal():
+        calls = int(calls)
+    return replace(method, mixer=made, at=at and tuple(at.split("/")), channel_dim=channel_dim, calls=calls)
 
 
 def _check_same_partner(method: Method, options: Mapping[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import torchmoments as tm
@@ -9,7 +10,7 @@ from torchmoments.lab.config import SubjectConfig
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.models import build
 from torchmoments.lab.models.attach import attach
-from torchmoments.lab.models.place import channel_dim_of, default_place
+from torchmoments.lab.models.place import default_place
 
 PLACES = {
     "small": "stem",
@@ -49,7 +50,6 @@ def test_finding_the_place_leaves_the_model_as_it_is():
     model.layer2.eval()
     state = torch.get_rng_state()
     default_place(model, x)
-    channel_dim_of(model, x, ["maxpool"])
     assert torch.get_rng_state().equal(state)
     assert model.training
     assert not model.layer2.training
@@ -63,56 +63,29 @@ def test_a_model_without_a_known_stage_asks_for_a_name():
         default_place(model, torch.randn(2, 3, 2, 2))
 
 
-@pytest.mark.parametrize(
-    ("name", "places", "dim"),
-    [
-        ("timm/vit_tiny_patch16_224", ["norm_pre", "blocks.2"], -1),
-        ("timm/swin_s3_tiny_224", ["patch_embed"], -1),
-        ("timm/convnext_atto", ["stem", "stages.0"], 1),
-        ("small", ["stem"], 1),
-    ],
-)
-def test_tokens_and_channel_last_features_are_told_apart(name, places, dim):
-    model, x = made(name, 64)
-    assert channel_dim_of(model, x, places) == dim
-
-
 class OverTime(nn.Module):
-    def __init__(self, norm=nn.Identity):
+    """Its last part says nothing of its features."""
+
+    def __init__(self):
         super().__init__()
         self.conv = nn.Conv1d(1, 8, 3)
-        self.pool = nn.AdaptiveAvgPool1d(20)
-        self.norm = norm()
-        self.fc = nn.Linear(8, 3)
+        self.rest = nn.ModuleDict({"place": nn.Identity(), "end": nn.ReLU()})
+        self.weight = nn.Parameter(torch.randn(8, 3))
 
     def forward(self, x):
-        return self.fc(self.norm(self.pool(self.conv(x)).transpose(1, 2)).mean(1))
-
-
-@pytest.mark.parametrize(
-    ("places", "norm", "dim"),
-    [
-        (["conv"], nn.Identity, 1),
-        (["conv", "pool"], nn.Identity, 1),
-        (["norm"], nn.Identity, None),
-        (["norm"], lambda: nn.BatchNorm1d(20), None),
-        (["conv", "norm"], nn.Identity, None),
-        (["norm"], lambda: nn.LayerNorm(8), -1),
-    ],
-)
-def test_channels_of_a_network_over_time_are_told_by_its_convolutions(places, norm, dim):
-    assert channel_dim_of(OverTime(norm), torch.randn(4, 1, 32), places) == dim
+        h = F.adaptive_avg_pool1d(self.conv(x), 20).transpose(1, 2)
+        return self.rest["end"](self.rest["place"](h)).mean(1) @ self.weight
 
 
 def test_a_word_says_where_the_channels_are_if_the_network_does_not():
     model, x = OverTime(), torch.randn(4, 1, 32)
-    silent = attach(model, parse_method("moex:p=1,at=norm"), x, seed=0)
+    silent = attach(model, parse_method("moex:p=1,at=rest.place"), x, seed=0)
     with pytest.raises(ValueError, match="Say which, with channel_dim=1 or channel_dim=-1"), silent.mixing(4):
         model(x)
     silent.detach()
-    with attach(model, parse_method("moex:p=1,at=norm,channel_dim=-1"), x, seed=0).mixing(4) as plan:
+    with attach(model, parse_method("moex:p=1,at=rest.place,channel_dim=-1"), x, seed=0).mixing(4) as plan:
         model(x)
-    assert plan.was_used
+    assert plan.use.features_were_mixed
 
 
 def test_labels_alone_are_mixed_whatever_the_features_are():

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 import torchmoments as tm
-from torchmoments.lab.models.place import channel_dim_of, default_place
+from torchmoments.features import layout_of
+from torchmoments.lab.models.place import default_place
 from torchmoments.lab.probe.views import Source
 from torchmoments.modules import find_modules
 
@@ -63,7 +64,7 @@ def channel_first(model: nn.Module, x: Tensor, name: str) -> Tensor:
         ValueError: they are no maps.
     """
     features = Source(model, name)(x)
-    features = features.movedim(channel_dim_of(model, x, [name]) or 1, 1)
+    features = features.movedim(layout_of(model, name).channel_axis(features), 1)
     if features.ndim != 4:
         raise ValueError(
             f"a map needs features [B, C, H, W]; got {list(features.shape)} at {name!r}. Choose another --at."

@@ -4,13 +4,12 @@ from torch import Tensor, nn
 
 import torchmoments as tm
 from torchmoments.lab.methods import Method
-from torchmoments.lab.models.place import channel_dim_of, default_place
+from torchmoments.lab.models.place import default_place
 from torchmoments.lab.models.stages import usual_places
-from torchmoments.modules import find_modules
 
 
 def attach(model: nn.Module, method: Method, example: Tensor, seed: int) -> tm.Site | None:
-    """Attach the method at the places of its word, or else those of its source; None where it mixes no features.
+    """Attach the method at the places of its word, or else those of its source; None if it mixes nothing.
 
     Args:
         example: images as the model gets them.
@@ -20,13 +19,17 @@ def attach(model: nn.Module, method: Method, example: Tensor, seed: int) -> tm.S
     """
     if method.mixer is None:
         return None
-    if method.changes_features:
-        at = list(method.at or usual_places(method.mixer, model) or (default_place(model, example),))
-        channel_dim = method.channel_dim
-        if channel_dim is None:
-            channel_dim = channel_dim_of(model, example, list(find_modules(model, at)))
-    else:
-        # Labels are mixed wherever the site is: in a network whose stem is not found too, and whatever the layout.
+    calls = method.calls
+    if not method.changes_features:
+        # Labels are mixed wherever the site is, so in a network whose stem is not found too.
         at = list(method.at or [place.name for place in tm.places(model, example) if place.shape][:1])
-        channel_dim = 1
-    return tm.attach(model, method.mixer, at=at, channel_dim=channel_dim, seed=seed)
+        calls = "all"
+    elif method.at is not None:
+        at = list(method.at)
+    elif places := usual_places(method.mixer, model):
+        at = list(places)
+    else:
+        at = [default_place(model, example)]
+        # A ReLU that is used again in the stages ends the stem with its first call.
+        calls = calls or "first"
+    return tm.attach(model, method.mixer, at=at, channel_dim=method.channel_dim, calls=calls, seed=seed)

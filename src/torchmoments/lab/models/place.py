@@ -45,27 +45,6 @@ def default_place(model: nn.Module, x: Tensor) -> str:
     return found[0]
 
 
-def channel_dim_of(model: nn.Module, x: Tensor, names: list[str]) -> int | None:
-    """-1 where features of these modules are [B, *positions, C], 1 where they are [B, C, *positions]; None: unknown.
-
-    A layer normalization over the last axis tells: its length is the number of channels. Features of three axes are
-    [B, C, T] where a convolution over T, or its batch normalization, has as many channels as their second axis, and no
-    layer as many as their third.
-    """
-    shapes: dict[str, torch.Size] = {}
-    with _watched(model, lambda name: None, lambda name, output: shapes.setdefault(name, output.shape)):
-        model(x)
-    last = {m.normalized_shape[-1] for m in model.modules() if isinstance(m, nn.LayerNorm)}
-    first = {m.out_channels for m in model.modules() if isinstance(m, nn.Conv1d)}
-    first |= {m.num_features for m in model.modules() if isinstance(m, nn.BatchNorm1d)}
-    linear = {m.in_features for m in model.modules() if isinstance(m, nn.Linear)}
-    found = [shapes[name] for name in names if name in shapes and len(shapes[name]) in (3, 4)]
-    if found and all(shape[-1] in last and shape[1] not in last for shape in found):
-        return -1
-    over_time = [shape[1] in first and shape[2] not in first | last | linear for shape in found if len(shape) == 3]
-    return 1 if found and all(over_time) else None
-
-
 @contextmanager
 def _watched(model: nn.Module, start: Callable[[str], object], end: Callable[[str, Tensor], object]) -> Iterator[None]:
     """Eval mode without gradient; `start(name)` before each module runs, `end(name, output)` after, if a tensor."""

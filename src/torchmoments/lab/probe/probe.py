@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from torchmoments.features import layout_of
 from torchmoments.lab.comparison import write_record
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.files import read_json
 from torchmoments.lab.lock import refuse_other_settings, working_in
-from torchmoments.lab.models.place import channel_dim_of
 from torchmoments.lab.pool import Progress, train_missing
 from torchmoments.lab.prepare import Notice, prepare, silent
 from torchmoments.lab.probe import report
@@ -88,7 +88,13 @@ def _checked_place(config: ProbeConfig, task: Task, data: Data) -> str:
         raise ValueError(f"at needs the name of one module; got {place!r}. See `torchmoments places`.")
     features = Source(module, place)(x)
     check_all_goes_through(module, place, x)
-    channel_dim = channel_dim_of(module, x, [place]) or 1
+    try:
+        channel_dim = layout_of(module, place).channel_axis(features)
+    except ValueError as error:
+        raise ValueError(
+            f"a probe needs a place where the network tells which axis the channels are; got features "
+            f"{list(features.shape)} at {place!r}. Choose another --at, see `torchmoments places`."
+        ) from error
     for norm in config.norms:
         view(features, "moments", norm, channel_dim)
     return place

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from torchmoments.features import layout_of
 from torchmoments.lab.config import Setting
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.methods import Method
 from torchmoments.lab.models import Built
-from torchmoments.lab.models.place import channel_dim_of
 from torchmoments.lab.probe.head import fit_head, pooled
 from torchmoments.lab.probe.views import FromPlace, Source, view
 from torchmoments.lab.runs import WEIGHTS, Run
@@ -74,8 +74,10 @@ class ViewRun(Run):
 
             built.module.load_state_dict(load_file(self.plain / WEIGHTS))
         example = Feed(data, built.input, self.task.config, torch.device("cpu")).example(2)
-        channel_dim = channel_dim_of(built.module, example, [self.place]) or 1
-        return Source(built.module.to(device), self.place), channel_dim
+        source = Source(built.module, self.place)
+        channel_dim = layout_of(built.module, self.place).channel_axis(source(example))
+        source.model.to(device)
+        return source, channel_dim
 
     def _with_head(self, source: Source, data: Data, statistics: Callable[[Tensor], Tensor]) -> Result:
         config = replace(self.task.config, augment=False)

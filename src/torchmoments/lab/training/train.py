@@ -7,7 +7,7 @@ whatever the method. Each has its own stream of random numbers, and the site's i
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -355,19 +355,18 @@ def _default_place_or_none(model: nn.Module, x: Tensor) -> str | None:
 def _check_method(model: nn.Module, method: Method, x: Tensor) -> None:
     if method.mixer is None:
         return
-    always = method.always()
     # Two groups, for partners of the same or of another one.
     groups = [index % 2 for index in range(len(x))]
     try:
-        everywhere = attach(model, always, x, seed=0)
-        assert everywhere is not None
-        everywhere.detach()
-        # One by one, because a step mixes at one place only.
-        for place in everywhere.places:
-            site = attach(model, replace(always, at=(place,)), x, seed=0)
-            assert site is not None
-            with site.mixing(len(x), groups=groups):
+        site = attach(model, method.always(), x, seed=0)
+        assert site is not None
+        # Few images may all draw themselves.
+        plan = next(filter(None, (site.draw(len(x), groups=groups) for _ in range(20))), None)
+        draws = [] if plan is None else [draw for draw in plan.draws.values() if not draw.idle]
+        # One by one, because a step may mix at one place only.
+        for place in site.places if draws else ():
+            with site.using(tm.Plan({place: draws[0]}, [(None, 1.0)], len(x))):
                 model(x)
-            site.detach()
-    except ValueError as error:
+        site.detach()
+    except (ValueError, RuntimeError) as error:
         raise ValueError(f"method {method.word!r}: {error}") from error
