@@ -1,4 +1,5 @@
-# `make demo` and `make test` are all the set-up. VENV= puts the environment elsewhere, PYTHON= chooses the Python.
+# `make demo` and `make test` are all the set-up. VENV= puts the environment elsewhere, PYTHON= chooses the Python, WITH=
+# other versions of packages, such as WITH='torch==2.6.0 torchvision==0.21.0'.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
@@ -25,5 +26,5 @@ $(VENV)/.installed-lab $(VENV)/.installed-test: pyproject.toml
 	@echo "Installing into $(VENV). The first time takes some minutes: PyTorch is about 6 GB."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || \
 		$(PYTHON) -m venv $$(test ! -e $(VENV)/pyvenv.cfg || echo --clear) $(VENV)
-	@$(PIP) install -e '.[$(EXTRAS)]'
+	@$(PIP) install -e '.[$(EXTRAS)]' $(WITH)
 	@touch $@

@@ -199,6 +199,32 @@ def test_transformer_recipe_leaves_the_class_token_alone(recipe):
     torch.testing.assert_close(mixed[:, 1:], expected)
 
 
+def test_the_padding_recipe_mixes_what_is_no_padding(recipe):
+    names = recipe.run("Padding", ("p=0.5", "p=1"))
+    model, sounds, mask, site = (names[name] for name in ("model", "sounds", "mask", "site"))
+    seen = []
+    model.conv.register_forward_hook(lambda module, arguments, output: seen.append(output.detach()))
+    model(sounds, mask)
+    with site.mixing(8, mask=mask) as plan:
+        model(sounds, mask)
+    plain, mixed = seen
+    real = mask[:, None].expand_as(plain)
+    assert torch.equal(mixed[~real], plain[~real])
+    expected = tm.MixStyle()(plain, plan.draws["conv"], mask)
+    assert torch.equal(mixed, expected)
+    assert not torch.equal(mixed, plain)
+
+
+def test_a_shared_module_is_mixed_at_its_first_call(recipe):
+    names = recipe.run("A module that runs several times", ("p=0.5", "p=1"))
+    model, x = names["model"], names["x"]
+    with names["site"].mixing(len(x)) as plan:
+        output = model(x)
+        plan.terms  # noqa: B018 - the labels do not matter here
+    h = tm.exchange(model.relu(model.first(x)), plan.draws["relu"].partner)
+    torch.testing.assert_close(output, model.fc(model.relu(model.second(h)).mean((2, 3))))
+
+
 def test_every_recipe_is_tested():
     source = Path(__file__).read_text()
     assert [section for section in SECTIONS if source.count(f'"{section}"') < 1] == []
