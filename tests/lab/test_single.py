@@ -196,11 +196,16 @@ def test_two_devices_mix_by_their_own_draws_and_go_on_after_a_stop(tmp_path):
         + """
 import os
 from torchmoments.lab.training import train
-step, keep = train.step, train.Training.keep
+import torchmoments as tm
+step, keep, draw = train.step, train.Training.keep, tm.Site._plan
+def noted(site, *arguments):
+    site.drawn = draw(site, *arguments)
+    return site.drawn
+tm.Site._plan = noted
 def watched(model, site, x, y, groups=None):
     loss = step(model, site, x, y, groups)
     with open(f"draws{os.environ.get('LOCAL_RANK', '0')}", "a") as file:
-        file.write(f"{'-' if site._last_plan is None else site._last_plan.draws['0'].partner.tolist()}\\n")
+        file.write(f"{'-' if site.drawn is None else site.drawn.draws['0'].partner.tolist()}\\n")
     return loss
 def keep_and_stop(self, checkpoint):
     keep(self, checkpoint)
