@@ -218,7 +218,7 @@ ORDINARY = """
 
 @pytest.mark.parametrize("name", MISSING)
 def test_a_missing_internal_refuses_only_what_needs_it(name):
-    if name.endswith(("_transforms_active", "skip_code")) and torch.__version__ < (2, 10):
+    if name.endswith(("_transforms_active", "skip_code")) and torch.__version__ < (2, 12):
         pytest.skip("this version cannot do without it itself")
     code = textwrap.dedent(ORDINARY).replace("NAME", name)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
