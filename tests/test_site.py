@@ -249,7 +249,7 @@ def reference_forward(model: Net, x: torch.Tensor, mode: str) -> torch.Tensor:
 
 
 def test_recomputation_raises_when_its_plan_is_lost(monkeypatch):
-    monkeypatch.setattr("torchmoments.active.REMEMBERED", 3)
+    monkeypatch.setattr("torchmoments.blocks.REMEMBERED", 3)
     model = CheckpointedNet("non-reentrant")
     site = tm.attach(model, tm.MoEx(p=1), at="layer1", seed=0)
     with site.mixing(8) as plan:

@@ -1,21 +1,15 @@
-"""Which plan a place has to follow now: the one in use in this thread, or, in a recomputation, that of its own forward.
+"""Which plan a place has to follow now: that in use in this thread, or, in a recomputation, that of its own forward."""
 
-Activation checkpointing runs a module again during backward, when its `with` block may have ended and others may have
-come. Every node of the autograd graph has a sequence number, counted up as the forwards of a thread run; a block
-remembers the range it covered, and the node whose backward recomputes tells by its number to which block it belongs.
-"""
-
-import collections
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from torchmoments.draw import Draw, Plan
+from torchmoments.blocks import Block, Blocks, Masks, Orders, orders_of
+from torchmoments.draw import Plan
 from torchmoments.torch_internals import (
     NO_BACKWARD,
     at_trace_time,
@@ -23,57 +17,10 @@ from torchmoments.torch_internals import (
     is_in_checkpoint,
     is_in_traced_checkpoint,
     lacks,
-    next_node_number,
     recomputations_can_be_told,
-    recomputing_node_number,
 )
 
-REMEMBERED = 256
-
 Calls = Literal["first", "all"] | int
-Masks = Tensor | dict[str, Tensor]
-
-
-class Orders(NamedTuple):
-    """What a place has to do: the draw to mix by, and the mask of its positions if there is padding."""
-
-    draw: Draw
-    mask: Tensor | None
-
-
-class Block:
-    """A range of sequence numbers of one thread in which one plan was in use.
-
-    It keeps the draws, not the plan, whose end tells that its labels can be mixed no more.
-    """
-
-    def __init__(self, plan: Plan | None, mask: Masks | None) -> None:
-        self.draws = None if plan is None else plan.draws
-        self.mask = mask
-        self.thread = threading.get_ident()
-        self.start, self.began = next_node_number(), time.monotonic_ns()
-        self.end: int | None = None
-        self.ended: int | None = None
-        self.modes: set[bool] = set()  # of the model, in the forwards of this block
-        self.calls: collections.Counter[str] = collections.Counter()  # the most of a place in one forward
-
-    def close(self) -> None:
-        self.end, self.ended = next_node_number(), time.monotonic_ns()
-
-    def covers(self, number: int) -> bool:
-        return self.start <= number and (self.end is None or number < self.end)
-
-    def ran_beside(self, other: "Block") -> bool:
-        """Whether another thread was in `other`, with other draws, while this block was open."""
-        return (
-            self.thread != other.thread
-            and self.draws is not other.draws
-            and (self.ended is None or self.ended > other.began)
-            and (other.ended is None or other.ended > self.began)
-        )
-
-    def orders(self, place: str) -> Orders | None:
-        return None if self.draws is None else _orders(self.draws, place, self.mask)
 
 
 class Record:
@@ -112,9 +59,7 @@ class ActivePlan:
     def __init__(self, places: Sequence[str]) -> None:
         self.places = tuple(places)
         self._threads = _PerThread(self.places)
-        self.history: collections.deque[Block] = collections.deque()
-        self.lock = threading.Lock()
-        self.forgotten = -1
+        self.blocks = Blocks()
         # Inside a checkpoint that is compiled nothing can be written at run time: it is noted while it is traced, for
         # which code is compiled anew for each of these names.
         self.name = uuid.uuid4().hex
@@ -138,11 +83,7 @@ class ActivePlan:
             record.ran = False
         if not torch.compiler.is_compiling():
             here.backward = backward_id()
-            here.block = Block(plan, mask)
-            with self.lock:
-                self.history.append(here.block)
-                if len(self.history) > REMEMBERED:
-                    self.forgotten = max(self.forgotten, self.history.popleft().end or 0)
+            here.block = self.blocks.open(plan, mask)
         return before
 
     def leave(self, before: tuple[Any, ...]) -> set[str]:
@@ -182,7 +123,7 @@ class ActivePlan:
         if here.plan is None or here.model is None or here.block is None:
             return None
         training = here.model.training
-        orders = _orders(here.plan.draws, place, here.mask)
+        orders = orders_of(here.plan.draws, here.mask, place)
         takes_part = self._takes_part(place, "all" if orders is None else calls, training)
         here.block.modes.add(training)
         here.block.calls[place] = max(here.block.calls[place], here.records[place].calls)
@@ -200,7 +141,7 @@ class ActivePlan:
             _check_calls_need_no_count(place, calls)
         else:
             takes_part = self._takes_part(place, calls, takes_part)
-        return _orders(here.plan.draws, place, here.mask) if takes_part else None
+        return orders_of(here.plan.draws, here.mask, place) if takes_part else None
 
     def _takes_part(self, place: str, calls: Calls | None, training: bool) -> bool:
         """Note that a place runs; returns whether the plan is for this call."""
@@ -218,7 +159,7 @@ class ActivePlan:
         return True
 
     def _orders_of_recomputation(self, place: str, calls: Calls | None) -> Orders | None:
-        block = self._block_of_recomputation()
+        block = self.blocks.of_recomputation()
         if block is None:
             return None
         if len(block.modes) > 1:
@@ -239,35 +180,6 @@ class ActivePlan:
                 "place, or run this part of the model without activation checkpointing."
             )
         return block.orders(place)
-
-    def _block_of_recomputation(self) -> Block | None:
-        number = recomputing_node_number()
-        with self.lock:
-            covering = [block for block in self.history if block.covers(number)]
-        if not covering and number < self.forgotten:
-            raise RuntimeError(
-                f"the plan of this recomputed forward is lost: more than {REMEMBERED} blocks were used since. "
-                "Call backward sooner, or run this part of the model without activation checkpointing."
-            )
-        if not covering:
-            return None
-        # Blocks nest: the innermost began last. So did the one of this step if each step runs in a thread of its own,
-        # which counts from 0.
-        block = covering[-1]
-        if any(block.ran_beside(other) for other in covering):
-            raise RuntimeError(
-                "two threads ran forwards of one site at the same time, so the plan of this recomputation cannot be "
-                "told. Run them one after the other, or give each thread a copy of (model, site)."
-            )
-        return block
-
-
-def _orders(draws: dict[str, Draw], place: str, mask: Masks | None) -> Orders | None:
-    draw = draws.get(place)
-    # Compiled code must not look at `idle`: it would need a graph for each place.
-    if draw is None or (not torch.compiler.is_compiling() and draw.idle):
-        return None
-    return Orders(draw, mask.get(place) if isinstance(mask, dict) else mask)
 
 
 def _is_chosen(place: str, calls: Calls | None, number: int) -> bool:

@@ -4,7 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torchmoments.active import ActivePlan, Calls, Orders
+from torchmoments.active import ActivePlan, Calls
+from torchmoments.blocks import Orders
 from torchmoments.features import Layout, replace_features
 from torchmoments.mixers.mixer import Mixer
 from torchmoments.torch_internals import is_replica, leave_to_python

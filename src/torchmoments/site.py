@@ -11,7 +11,8 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from torchmoments.active import ActivePlan, Calls, Masks
+from torchmoments.active import ActivePlan, Calls
+from torchmoments.blocks import Masks
 from torchmoments.channels import Side
 from torchmoments.draw import Draw, Plan, Term, Use, check_batch_size, child_generators, compose, move
 from torchmoments.features import layout_of

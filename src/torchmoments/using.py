@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchmoments.active import ActivePlan, Masks
+from torchmoments.active import ActivePlan
+from torchmoments.blocks import Masks
 from torchmoments.draw import Plan
 
 
