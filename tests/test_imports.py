@@ -27,6 +27,7 @@ FLOORS = [
     {"cli"},
 ]
 LAB_FLOORS = [
+    {"settings"},
     {"config", "files", "inputs", "lock", "machine", "process", "statistics"},
     {"function", "command", "recipes", "methods", "metrics"},
     {"data", "models"},

@@ -101,6 +101,10 @@ def test_other_data_under_the_same_names_is_refused(tmp_path):
         ({"methods": ["meox"]}, "Nearest: 'moex'"),
         ({"methods": ["moex"]}, "not found in Sequential. Write it in the method: moex:at=NAME"),
         ({"train": 3}, "train needs a torch Dataset"),
+        ({"seeds": 3.0}, "seeds needs a whole number; got 3.0, of type float"),
+        ({"epochs": True}, "epochs needs a whole number; got True, of type bool"),
+        ({"augment": "False"}, "augment needs True or False; got 'False', of type str"),
+        ({"methods": "moex"}, "methods needs a list or tuple of strings; got 'moex', of type str"),
     ],
 )
 def test_a_wrong_request_writes_nothing(tmp_path, change, sentence):

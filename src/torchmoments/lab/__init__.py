@@ -42,4 +42,4 @@ def compare(
     """
     from torchmoments.lab.comparison import compare_objects
 
-    return compare_objects(make_model, train, test, methods=tuple(methods), out=Path(out), seeds=seeds, **settings)
+    return compare_objects(make_model, train, test, methods=methods, out=out, seeds=seeds, **settings)

@@ -8,7 +8,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, Self, get_args
+from typing import Literal, Self
+
+from torchmoments.lab.settings import Settings
 
 Setting = str | int | float | bool | None
 Schedule = Literal["cosine", "step", "constant"]
@@ -24,7 +26,7 @@ DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100")
 
 
 @dataclass(frozen=True)
-class SubjectConfig:
+class SubjectConfig(Settings):
     """What is trained, and on what."""
 
     data: str = "digits"
@@ -132,15 +134,6 @@ class TrainConfig(SubjectConfig):
                 f"weight_decay needs a finite number, 0 or more; got {self.weight_decay}. "
                 "Write --weight-decay 5e-4, for example."
             )
-        for name, choices in (
-            ("schedule", Schedule),
-            ("schedule_every", Every),
-            ("metric", Metric),
-            ("evaluate", Evaluate),
-            ("precision", Precision),
-        ):
-            if getattr(self, name) not in get_args(choices):
-                raise ValueError(f"{name} needs one of {', '.join(get_args(choices))}; got {getattr(self, name)!r}.")
 
     def filled(self, images: int) -> Self:
         """The same settings with a value for each None that has a default, for a pool of so many training images."""
@@ -187,7 +180,7 @@ class CompareConfig(TrainConfig):
 
 
 @dataclass(frozen=True)
-class ReportConfig:
+class ReportConfig(Settings):
     """Make the report of a comparison again, from its run folders alone. Nothing is trained."""
 
     out: Path

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from torchmoments.lab.settings import Settings
+
 LAYOUTS = ("contiguous", "channels_last")
 DTYPES = ("float32", "float16", "bfloat16")
 PRECISIONS = ("32", "bf16-mixed", "16-mixed")
@@ -11,7 +13,7 @@ OPS = ("published", "reference", "eager", "compiled", "triton")
 
 
 @dataclass(frozen=True)
-class Op:
+class Op(Settings):
     """Time the exchange alone, forward and backward, against a copy of the same features.
 
     Every result is a row of the CSV; rows of other devices and versions are kept. Contestants take turns.
@@ -51,7 +53,7 @@ class Op:
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Settings):
     """Time one training step of a model: plain, with our methods at p = 1, and with other packages' MixUp and CutMix.
 
     Times and memory are ratios to the plain step of the same round. Every result is a row of the CSV.

@@ -1,0 +1,92 @@
+"""Settings made in Python: values of the declared types, or one sentence."""
+
+import json
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import get_args, get_origin
+
+import numpy as np
+import pytest
+import torch
+
+from torchmoments.lab.bench.config import Op, Step
+from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
+from torchmoments.lab.inspect.config import InspectConfig
+from torchmoments.lab.probe.config import ProbeConfig
+from torchmoments.lab.sweep.config import SweepConfig
+
+ALL = [CompareConfig, SweepConfig, ProbeConfig, SingleConfig, InspectConfig, PlacesConfig, ReportConfig, Op, Step]
+FIELDS = [pytest.param(kind, field, id=f"{kind.__name__}.{field.name}") for kind in ALL for field in fields(kind)]
+WRONG = {
+    bool: ["False", 0, 1.0, None],
+    int: ["3", 3.0, True, np.float64(3), [3]],
+    float: ["0.1", True, [0.1]],
+    str: [3, True, ("digits",), b"digits", Path("digits"), torch.device("cpu")],
+    Path: [3, True, ["out"], b"out"],
+    tuple: ["none", 3, [3], ("none", 3), [("none",)], {"none": 1}, np.array(["none"])],
+}
+
+
+def kind_of(field):
+    """The type that a field declares, without the None it may take too; a Literal is a string."""
+    kind = next(k for k in get_args(field.type) if k is not type(None)) if get_args(field.type) else field.type
+    if get_origin(field.type) is tuple:
+        return tuple
+    return kind if isinstance(kind, type) else str
+
+
+def made(kind, **values):
+    return kind(**({"out": "folder"} if kind is ReportConfig else {}) | values)
+
+
+@pytest.mark.parametrize(("kind", "field"), FIELDS)
+def test_a_value_of_another_type_is_refused_by_the_name_of_its_setting(kind, field):
+    for wrong in WRONG[kind_of(field)]:
+        if wrong is None and type(None) in get_args(field.type):
+            continue
+        with pytest.raises(ValueError, match=rf"^{field.name} needs .*; got .*\."):
+            made(kind, **{field.name: wrong})
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_default_has_the_type_that_it_declares(kind):
+    plain = made(kind)
+    assert all(getattr(plain, f.name) == f.default for f in fields(kind) if f.default is not MISSING)
+
+
+def test_what_means_the_same_becomes_what_is_declared():
+    config = CompareConfig(
+        seeds=np.int64(3),
+        epochs=torch.tensor(4),
+        lr=np.float32(0.5),
+        weight_decay=0,
+        augment=np.bool_(True),
+        methods=["none", np.str_("moex")],
+        out="runs/x",
+        data_dir="here",
+        schedule=np.str_("step"),
+    )
+    values = [getattr(config, name) for name in ("seeds", "epochs", "lr", "weight_decay", "augment", "methods", "out")]
+    assert values == [3, 4, 0.5, 0.0, True, ("none", "moex"), Path("runs/x")]
+    assert [type(value) for value in values] == [int, int, float, float, bool, tuple, type(Path())]
+    assert config.data_dir == Path("here")
+    assert json.loads(json.dumps(config.settings())) == config.settings()
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"seeds": 3.0}, "seeds needs a whole number; got 3.0, of type float. Write seeds=3, for example."),
+        ({"seeds": "3"}, "seeds needs a whole number; got '3', of type str. Write seeds=20, for example."),
+        ({"workers": 1.5}, "workers needs a whole number; got 1.5, of type float. Write workers=1, for example."),
+        ({"augment": "False"}, "augment needs True or False; got 'False', of type str. Write augment=False"),
+        ({"methods": "moex"}, "needs a list or tuple of strings; got 'moex', of type str. Write methods=('moex',)."),
+        ({"out": 3}, "out needs a path; got 3, of type int. Write out='runs/compare', for example."),
+        ({"metric": "accuracy"}, "metric needs one of error, balanced-error, auroc; got 'accuracy'."),
+        ({"metric": 3}, "metric needs one of error, balanced-error, auroc; got 3."),
+    ],
+)
+def test_the_sentence_says_what_came_and_what_to_write(values, sentence):
+    with pytest.raises(ValueError) as refused:
+        CompareConfig(**values)
+    assert sentence in str(refused.value)
