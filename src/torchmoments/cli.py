@@ -164,7 +164,7 @@ def _report(config: "ReportConfig") -> int:
 
     summary = write(config.out, needs_complete=True)
     _print(*of_comparison(summary), "", config.out / "report.html")
-    return 0
+    return 1 if summary["failed"] else 0
 
 
 def _bench(config: "Op | Step") -> int:
@@ -183,7 +183,7 @@ def _bench(config: "Op | Step") -> int:
 
 def _resumable(out: Path, work: Callable[[Progress], dict[str, Any]]) -> dict[str, Any]:
     """Do the work under a progress bar; Ctrl-C ends the process, and says what is kept."""
-    from torchmoments.lab.comparison import count_complete
+    from torchmoments.lab.report.reading import count_complete
 
     keep_memory()
     try:

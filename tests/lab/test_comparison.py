@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import filelock
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from torchmoments.lab import runs as run_folders
-from torchmoments.lab.comparison import compare, count_complete
+from torchmoments.lab.comparison import compare
 from torchmoments.lab.config import CompareConfig
+from torchmoments.lab.files import write_record
+from torchmoments.lab.report.reading import count_complete
 
 RUN_FILES = {"config.json", "env.json", "metrics.csv", "predictions.npy", "summary.json"}
 
@@ -222,3 +225,59 @@ def test_a_run_that_is_lost_at_its_last_step_failed(tiny, metric):
         "the scores of the test images need to be finite; after the last step some are not. "
         "Try a smaller learning rate than 1e+30."
     }
+
+
+def files_of(out):
+    return {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"settings": {"da', b"[]", b'{"settings": {}, "methods": []}', b"\xff"])
+def test_a_damaged_record_is_refused_and_made_anew_when_it_is_removed(tiny, content):
+    first = replace(tiny, methods=("none", "labels", "moex"))
+    compare(first)
+    whole, runs = json.loads((tiny.out / "comparison.json").read_text()), times(tiny.out)
+    (tiny.out / "comparison.json").write_bytes(content)
+    before = files_of(tiny.out)
+    sentence = r"comparison.json' is damaged: .*\. Remove it and .* 6 runs in the folder are complete\.$"
+    with pytest.raises(ValueError, match=sentence):
+        compare(first)
+    assert files_of(tiny.out) == before
+    (tiny.out / "comparison.json").unlink()
+    with pytest.raises(ValueError, match="holds runs with epochs 2; got epochs 3"):
+        compare(replace(first, epochs=3))
+    # Runs of a method that is not asked for stay in the folder's record.
+    summary = compare(replace(first, methods=("none", "moex")))
+    assert {word: entry["n"] for word, entry in summary["methods"].items()} == {"none": 2, "labels": 2, "moex": 2}
+    assert summary["reference"] == "none"
+    assert times(tiny.out) == runs
+    record = json.loads((tiny.out / "comparison.json").read_text())
+    assert record["settings"] == whole["settings"]
+    assert record["seeds"] == 2
+
+
+@pytest.mark.parametrize("name", ["config.json", "summary.json"])
+@pytest.mark.parametrize("content", [b"", b"7", b'{"method": "no'])
+def test_a_damaged_run_is_refused_and_trained_anew_when_its_folder_is_deleted(tiny, name, content):
+    compare(tiny)
+    runs, folder = times(tiny.out), tiny.out / "runs/moex/seed1"
+    (folder / name).write_bytes(content)
+    before = files_of(tiny.out)
+    with pytest.raises(ValueError, match=rf"{name}' is damaged: .*\. Delete the folder '{folder}' and run the command"):
+        compare(replace(tiny, seeds=3))
+    assert files_of(tiny.out) == before
+    assert count_complete(tiny.out) == (3 if name == "summary.json" else 4)
+    shutil.rmtree(folder)
+    assert compare(tiny)["methods"]["moex"]["n"] == 2
+    assert {path for path, time in times(tiny.out).items() if time != runs[path]} == set(folder.iterdir())
+
+
+def test_nothing_but_runs_and_reports_is_left_in_the_folder(tiny):
+    compare(replace(tiny, workers=2))
+    assert not [path for path in tiny.out.rglob("*") if path.name.startswith(".")]
+
+
+def test_a_record_that_would_be_read_back_as_something_else_is_not_written(tmp_path):
+    for value in ((1, 2), {1: 2}):
+        with pytest.raises(ValueError, match="needs values that JSON gives back equal"):
+            write_record(tmp_path / "comparison.json", {"value": value})
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """`torchmoments train`: checkpoints, resuming, several devices, its folder."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -51,7 +52,7 @@ def test_a_stopped_run_goes_on_to_the_same_result_bit_for_bit(tiny, tmp_path, mo
     whole = replace(tiny, out=tmp_path / "whole")
     train_once(whole)
     stopped_after(2, monkeypatch, lambda: train_once(tiny))
-    assert {path.name for path in tiny.out.iterdir()} == {".lock", "checkpoint.pt"}
+    assert [path.name for path in tiny.out.iterdir()] == ["checkpoint.pt"]
     epochs = []
     train_once(tiny, lambda done, total: epochs.append(done))
     assert epochs == [3, 4]
@@ -81,7 +82,7 @@ def test_dropout_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
 def test_the_folder_is_a_run_folder_with_the_weights(tiny):
     summary = train_once(tiny)
     names = {"config.json", "env.json", "metrics.csv", "predictions.npy", "summary.json", "weights.safetensors"}
-    assert {path.name for path in tiny.out.iterdir()} - {".lock"} == names
+    assert {path.name for path in tiny.out.iterdir()} == names
     written = json.loads((tiny.out / "summary.json").read_text())
     assert written["error"] == summary["error"]
     predictions = np.load(tiny.out / "predictions.npy")
@@ -131,6 +132,19 @@ def test_a_folder_in_use_or_of_other_files_is_refused(tiny):
     (tiny.out / "thesis.txt").write_text("mine")
     with pytest.raises(ValueError, match="which holds other files, such as thesis.txt"):
         train_once(tiny)
+
+
+@pytest.mark.parametrize("name", ["config.json", "summary.json"])
+def test_a_damaged_run_is_refused_and_trained_anew_when_its_folder_is_deleted(tiny, name):
+    train_once(tiny)
+    whole = outcome(tiny.out)
+    (tiny.out / name).write_bytes(b'{"method": "no')
+    with pytest.raises(ValueError, match=rf"{name}' is damaged: .*\. Delete the folder '{tiny.out}' and run the command"):
+        train_once(tiny)
+    assert outcome(tiny.out) == whole
+    shutil.rmtree(tiny.out)
+    train_once(tiny)
+    assert outcome(tiny.out) == whole
 
 
 def test_a_damaged_checkpoint_is_refused(tiny):

@@ -5,7 +5,7 @@ OUT/runs/METHOD/seed3   see `runs`
 OUT/report.html, report.md, summary.json, differences.png, .svg, curves.png, .svg     made of these, see `report`
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,12 +13,13 @@ from typing import Any
 
 from torchmoments.lab.command import arguments
 from torchmoments.lab.config import CompareConfig, nearest
-from torchmoments.lab.files import read_json, write_json
-from torchmoments.lab.lock import refuse_other_settings, working_in
+from torchmoments.lab.files import read_record, write_record
+from torchmoments.lab.lock import RUNS, refuse_other_settings, working_in
 from torchmoments.lab.methods import parse_methods
 from torchmoments.lab.pool import Progress, train_missing
 from torchmoments.lab.prepare import Notice, prepare, silent
 from torchmoments.lab.report import report
+from torchmoments.lab.report.reading import read_comparison_record
 from torchmoments.lab.runs import Run
 from torchmoments.lab.training.task import Task
 
@@ -50,8 +51,10 @@ def compare(
     """
     task = prepare(config, config.methods, make_model, train, test, notice)
     with working_in(config.out, RECORD, "compare"):
-        write_record(config.out / RECORD, joined(config, task))
-        train_missing(runs_of(config, task), config, config.workers, progress)
+        record, runs = joined(config, task), runs_of(config, task)
+        missing = [run for run in runs if not run.is_complete()]
+        write_record(config.out / RECORD, record)
+        train_missing(missing, len(runs), config, config.workers, progress)
         return report.write(config.out)
 
 
@@ -77,12 +80,6 @@ def runs_of(config: CompareConfig, task: Task) -> list[Run]:
     return [Run.of_comparison(config.out, task, word, seed) for seed in range(config.seeds) for word in config.methods]
 
 
-def count_complete(out: Path) -> int:
-    """Number of complete runs in a folder and the folders below it."""
-    summaries = [read_json(path) for path in out.glob("**/seed*/summary.json")]
-    return sum("failed" not in summary for summary in summaries)
-
-
 def joined(config: CompareConfig, task: Task) -> dict[str, Any]:
     """What the folder's record becomes when this request joins it.
 
@@ -90,12 +87,8 @@ def joined(config: CompareConfig, task: Task) -> dict[str, Any]:
         ValueError: the folder holds runs with other settings, or one of the methods under another word.
     """
     settings = task.settings()
-    before: dict[str, Any] = read_json(config.out / RECORD) or {
-        "settings": settings,
-        "methods": [],
-        "seeds": 0,
-        "history": [],
-    }
+    before = read_comparison_record(config.out) or _record_of_runs(config)
+    before = before or {"settings": settings, "methods": [], "seeds": 0, "history": []}
     refuse_other_settings(config.out, before["settings"], settings)
     added = [word for word in config.methods if word not in before["methods"]]
     parse_methods(before["methods"] + added)
@@ -103,7 +96,7 @@ def joined(config: CompareConfig, task: Task) -> dict[str, Any]:
     if all(config.seeds <= max(seeds, default=0) for seeds in asked.values()):
         return before
     event = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "time": _now(),
         "methods": list(config.methods),
         "seeds": config.seeds,
         # From Python there is no command.
@@ -117,7 +110,29 @@ def joined(config: CompareConfig, task: Task) -> dict[str, Any]:
     }
 
 
-def write_record(path: Path, record: dict[str, Any]) -> None:
-    """Write a folder's record, unless it stands there already."""
-    if read_json(path) != record:
-        write_json(path, record)
+def settings_of_runs(out: Path) -> Iterator[dict[str, Any]]:
+    """What the config.json of each run in a folder holds."""
+    for path in sorted(out.glob(RUNS)):
+        config = read_record(path, method=str, seed=int)
+        if config is not None:
+            yield config
+
+
+def _record_of_runs(config: CompareConfig) -> dict[str, Any] | None:
+    """The record of a folder that has lost its own, as far as the runs tell; None without runs.
+
+    What the methods are compared with is told by the request: the first of its methods that the folder has.
+    """
+    runs = list(settings_of_runs(config.out))
+    if not runs:
+        return None
+    asked = {word: number for number, word in enumerate(config.methods)}
+    methods = sorted({run["method"] for run in runs}, key=lambda word: (asked.get(word, len(asked)), word))
+    seeds = 1 + max(run["seed"] for run in runs)
+    settings = {name: value for name, value in runs[0].items() if name not in ("method", "seed")}
+    history = [{"time": _now(), "methods": methods, "seeds": seeds, "command": None}]
+    return {"settings": settings, "methods": methods, "seeds": seeds, "history": history}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

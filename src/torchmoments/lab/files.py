@@ -3,24 +3,59 @@
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+# What a command knows its folder by; made anew from the runs in it where it is lost.
+RECORDS = ("comparison.json", "sweep.json", "probe.json", "inspect.json")
 
-def read_json(path: Path) -> Any:
+
+def read_record(path: Path, **kinds: type) -> dict[str, Any] | None:
     """What a JSON file holds; None where there is no file.
 
+    Args:
+        kinds: {name: type} that it needs to have.
+
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file is damaged; the sentence says how to go on.
     """
     try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
+        record = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
-        raise ValueError(f"'{path}' needs to hold JSON; it is damaged ({error}). Remove it, or its folder.") from error
+        raise damaged(path, str(error)) from error
+    if not isinstance(record, dict):
+        raise damaged(path, "it is no JSON object")
+    absent = [name for name, kind in kinds.items() if name not in record or not isinstance(record[name], kind)]
+    if absent:
+        raise damaged(path, f"it has no {', '.join(absent)}")
+    return record
+
+
+def damaged(path: Path, why: str) -> ValueError:
+    """The error for a file of a folder of results, with the way out of it."""
+    repair = (
+        "Remove it and run the command that made the folder again: complete runs are kept."
+        if path.name in RECORDS
+        else f"Delete the folder '{path.parent}' and run the command that made it again: that trains this run anew."
+    )
+    return ValueError(f"results need whole files; '{path}' is damaged: {' '.join(why.split())}. {repair}")
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write what is read again later, unless it stands there already.
+
+    Raises:
+        ValueError: it would not be read back equal.
+    """
+    if json.loads(json.dumps(record)) != record:
+        raise ValueError(f"'{path}' needs values that JSON gives back equal; got {record}.")
+    if read_record(path) != record:
+        write_json(path, record)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -28,10 +63,19 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write under a temporary name and move."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write, under a temporary name; it takes the place of `path` when the block ends, or goes."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> bytes:

@@ -1,22 +1,39 @@
 """Folders for results: found usable, and held by one process at a time."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import filelock
 
+from torchmoments.lab.files import RECORDS
+
 _LOCK = ".lock"
+# What is in a folder of runs whose record was lost.
+RUNS = "runs/*/seed*/config.json"
 
 
-def hold(out: Path, known: Sequence[str], kind: str) -> filelock.BaseFileLock:
-    """Make the folder if it is not there, and hold its lock, which the caller releases.
+def working_in(out: Path, record: str, kind: str, lost: Sequence[str] = (RUNS,)) -> AbstractContextManager[None]:
+    """`hold` for a folder that has a record.
+
+    Args:
+        record: name of the file that tells the folder is ours.
+        lost: patterns of what tells it where no command's record is there.
+    """
+    has_record = any(os.path.exists(out / name) for name in RECORDS)
+    return hold(out, (record,) if has_record else lost, kind)
+
+
+@contextmanager
+def hold(out: Path, known: Sequence[str], kind: str) -> Iterator[None]:
+    """Make the folder if it is not there, and hold its lock while the block runs; half-made files are removed.
 
     Args:
         out: the folder.
-        known: a folder that has one of these files is ours.
+        known: patterns; a folder that has a file like that is ours.
         kind: what writes there, for the sentence of an error.
 
     Raises:
@@ -25,7 +42,7 @@ def hold(out: Path, known: Sequence[str], kind: str) -> filelock.BaseFileLock:
     try:
         if out.exists() and not out.is_dir():
             raise ValueError(f"out needs a folder; got the file '{out}'. Choose another one with --out.")
-        if out.is_dir() and not any((out / name).exists() for name in known):
+        if out.is_dir() and not any(any(out.glob(pattern)) for pattern in known):
             others = sorted(path.name for path in out.iterdir() if path.name != _LOCK)
             if others:
                 raise ValueError(
@@ -33,8 +50,8 @@ def hold(out: Path, known: Sequence[str], kind: str) -> filelock.BaseFileLock:
                     f"files, such as {others[0]}. Choose another one with --out."
                 )
         out.mkdir(parents=True, exist_ok=True)
-        held = filelock.FileLock(out / _LOCK, timeout=0)
-        held.acquire()
+        lock = filelock.FileLock(out / _LOCK, timeout=0)
+        lock.acquire()
     except filelock.Timeout:
         raise ValueError(
             f"out needs a folder that nobody is working in; got '{out}', where another `torchmoments {kind}` is "
@@ -44,23 +61,24 @@ def hold(out: Path, known: Sequence[str], kind: str) -> filelock.BaseFileLock:
         raise ValueError(
             f"out needs a folder that can be written; got '{out}' ({error.strerror}). Choose another one with --out."
         ) from error
-    return held
-
-
-@contextmanager
-def working_in(out: Path, record: str, kind: str) -> Iterator[None]:
-    """Hold a folder while the block runs; what runs left half-made is removed. Arguments and errors as in `hold`.
-
-    Args:
-        record: name of the file that tells the folder is ours.
-    """
-    lock = hold(out, known=(record,), kind=kind)
     try:
-        for leftover in out.glob("**/.seed*.tmp"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        _remove_half_made(out)
         yield
     finally:
+        _remove_half_made(out)
+        for path in out.glob("runs/*/.seed*.lock"):
+            # One that is held is of another process.
+            with suppress(filelock.Timeout, OSError), filelock.FileLock(path, timeout=0):
+                path.unlink()
+        with suppress(OSError):
+            (out / _LOCK).unlink()
         lock.release()
+
+
+def _remove_half_made(out: Path) -> None:
+    for pattern in (".tmp", "runs/*/.seed*.tmp", "runs/*/seed*/.tmp"):
+        for leftover in out.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def refuse_other_settings(out: Path, held: Mapping[str, Any], came: Mapping[str, Any]) -> None:

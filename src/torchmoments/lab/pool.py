@@ -26,8 +26,6 @@ from torchmoments.lab.training.device import all_devices
 class Job(Protocol):
     """What a worker does: train, and write a folder. `runs.Run` is one."""
 
-    def is_complete(self) -> bool: ...
-
     def on(self, device: str) -> Self:
         """The same on one of several devices."""
 
@@ -42,28 +40,30 @@ Finished = Callable[[Job, str | None], None]
 Progress = Callable[[int, int], None]
 
 
-def train_missing(jobs: Sequence[Job], config: TrainConfig, workers: int | None, progress: Progress) -> None:
+def train_missing(
+    missing: Sequence[Job], total: int, config: TrainConfig, workers: int | None, progress: Progress
+) -> None:
     """Train what is not complete yet.
 
     Args:
-        jobs: all that are wanted.
+        missing: the jobs that are not complete.
+        total: number of jobs, with those of earlier times.
         config: for its device.
         workers: at a time. None: one for each core; on GPUs one for each.
-        progress: called with the number of jobs done, those of earlier times included, and their total.
+        progress: called with the number of jobs done, those of earlier times included, and the total.
     """
     devices = all_devices(config)
-    waiting = [job for job in jobs if not job.is_complete()]
-    missing = [job.on(devices[number % len(devices)]) for number, job in enumerate(waiting)]
-    done = len(jobs) - len(missing)
-    progress(done, len(jobs))
+    done = total - len(missing)
+    progress(done, total)
 
     def finished(job: Job, failure: str | None) -> None:
         nonlocal done
         done += 1
-        progress(done, len(jobs))
+        progress(done, total)
 
     at_once = workers or (cpu_count() if devices == ["cpu"] else len(devices))
-    train_all(missing, min(at_once, max(1, len(missing))), finished)
+    jobs = [job.on(devices[number % len(devices)]) for number, job in enumerate(missing)]
+    train_all(jobs, min(at_once, max(1, len(jobs))), finished)
 
 
 def train_all(runs: Sequence[Job], workers: int, finished: Finished) -> None:

@@ -24,7 +24,8 @@ import torch
 
 from torchmoments.lab.config import Setting
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.files import read_json, write_json
+from torchmoments.lab.files import damaged, read_record, write_record
+from torchmoments.lab.lock import refuse_other_settings
 from torchmoments.lab.machine import cpu_name, version_of
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.metrics import score
@@ -62,8 +63,20 @@ class Run:
         return self.task.settings() | {"method": self.method, "seed": self.seed}
 
     def is_complete(self) -> bool:
-        summary = read_json(self.folder / "summary.json")
-        return summary is not None and "failed" not in summary
+        """Whether the folder holds this run, whole.
+
+        Raises:
+            ValueError: a file in it is damaged, or it is a run with other settings.
+        """
+        summary = read_record(self.folder / "summary.json")
+        if summary is None or "failed" in summary:
+            return False
+        path = self.folder / "config.json"
+        config = read_record(path)
+        if config is None:
+            raise damaged(path, "it is missing")
+        refuse_other_settings(self.folder, config, self.settings())
+        return True
 
     def train(self) -> str | None:
         """Train, unless the run is complete already, and write the folder.
@@ -127,10 +140,10 @@ class Run:
         temporary = self._beside("tmp") if is_new else self.folder / ".tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        write_json(temporary / "config.json", self.settings())
-        write_json(temporary / "env.json", environment(self.task, threads))
+        write_record(temporary / "config.json", self.settings())
+        write_record(temporary / "env.json", environment(self.task, threads))
         yield temporary
-        write_json(temporary / "summary.json", summary)
+        write_record(temporary / "summary.json", summary)
         if is_new:
             temporary.rename(self.folder)
             return

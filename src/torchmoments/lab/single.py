@@ -7,15 +7,14 @@ OUT/...               a run folder, see `runs`, and weights.safetensors, when it
 import logging
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from torchmoments.lab.config import SingleConfig
-from torchmoments.lab.files import read_json
-from torchmoments.lab.lock import hold, refuse_other_settings
+from torchmoments.lab.files import read_record
+from torchmoments.lab.lock import hold
 from torchmoments.lab.methods import parse_method
 from torchmoments.lab.metrics import NAMES
 from torchmoments.lab.prepare import Notice, prepare, silent
@@ -57,11 +56,10 @@ def train_once(
     task = replace(task, facts=(*task.facts, ("devices", config.devices)))
     run = Run(config.out, task, config.method, config.seed)
     first = is_first_rank()
-    lock = _lock(config.out) if first else None
-    try:
+    with _held(config.out) if first else nullcontext():
         if first and run.is_complete():
             notice(f"This run is complete in {config.out}.")
-            return _summary(run, read_json(run.folder / "summary.json"))
+            return _summary(run)
         # It tells each start of a process.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         fabric = make_fabric(task.config, config.devices)
@@ -81,21 +79,17 @@ def train_once(
             run.write(result, data, threads=config.threads, keep_weights=True)
             (run.folder / CHECKPOINT).unlink(missing_ok=True)
         fabric.barrier()
-        return _summary(run, read_json(run.folder / "summary.json"))
-    finally:
-        if lock is not None:
-            lock.release()
+        return _summary(run)
 
 
-def _lock(out: Path) -> filelock.BaseFileLock:
+def _held(out: Path) -> AbstractContextManager[None]:
     """Check that the folder is new, empty or of this command, and hold it."""
     # Other programs have a config.json too.
-    is_run = {"method", "seed"} <= (read_json(out / "config.json") or {}).keys()
+    is_run = {"method", "seed"} <= (read_record(out / "config.json") or {}).keys()
     return hold(out, known=("config.json", CHECKPOINT) if is_run else (CHECKPOINT,), kind="train")
 
 
-def _summary(run: Run, written: dict[str, Any]) -> dict[str, Any]:
-    """What summary.json holds, after a check that it is of this very run."""
-    before = read_json(run.folder / "config.json")
-    refuse_other_settings(run.folder, before, run.settings())
+def _summary(run: Run) -> dict[str, Any]:
+    written = read_record(run.folder / "summary.json")
+    assert written is not None
     return written | {"metric": NAMES[run.task.config.metric], "epochs": run.task.config.epochs}

@@ -147,3 +147,20 @@ def test_that_moments_know_the_class_is_shown_for_other_test_images_too(tiny):
         assert f": {said}." in sentences(summary, ("pono",))[0]
     moments["minus_random_ci95_with_images"] = None
     assert "give no interval" in sentences(summary, ("pono",))[0]
+
+
+def test_a_damaged_record_is_refused_and_made_anew_when_it_is_removed(tiny):
+    probe(tiny)
+    record, runs = tiny.out / "probe.json", times(tiny.out)
+    whole = record.read_bytes()
+    for content in (b"", b"[]", b'{"settings": 1}'):
+        record.write_bytes(content)
+        with pytest.raises(ValueError, match=r"probe.json' is damaged: .*\. Remove it and run the command"):
+            probe(tiny)
+        assert record.read_bytes() == content
+    record.unlink()
+    with pytest.raises(ValueError, match="holds runs with quick False; got quick True"):
+        probe(replace(tiny, quick=True))
+    probe(tiny)
+    assert record.read_bytes() == whole
+    assert times(tiny.out) == runs

@@ -337,6 +337,8 @@ DAMAGE = [
     ("comparison.json", b'{"settings": {}, "methods": ["none"], "history": [{"methods": ["moex"], "seeds": 1}]}'),
     ("comparison.json", b'{"settings": {}, "methods": ["none"], "history": [{"methods": ["none"]}]}'),
     ("comparison.json", b'{"settings": [], "methods": ["none"], "history": []}'),
+]
+DAMAGE_OF_A_RUN = [
     ("runs/moex/seed1/summary.json", b'{"method": "moex"'),
     ("runs/moex/seed1/summary.json", b"\xff\xfe"),
     ("runs/moex/seed1/summary.json", None),
@@ -357,17 +359,33 @@ DAMAGE = [
 
 
 @pytest.mark.parametrize(("name", "content"), DAMAGE)
-def test_a_damaged_file_is_named_and_nothing_is_written(folder, capsys, name, content):
-    (folder / name).unlink()
-    if content is not None:
-        (folder / name).write_bytes(content)
+def test_a_damaged_record_is_named_with_what_is_there_and_nothing_is_written(folder, capsys, name, content):
+    (folder / name).write_bytes(content)
     before = files_of(folder)
     assert main(["report", str(folder)]) == 2
     told = capsys.readouterr()
     assert f"'{folder / name}' is damaged" in told.err
+    assert "Remove it and run the command that made the folder again" in told.err
+    assert told.err.endswith(" 9 runs in the folder are complete.\n")
     assert told.err.count("\n") == 1
     assert told.out == ""
     assert files_of(folder) == before
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGE_OF_A_RUN)
+def test_a_damaged_run_is_named_and_the_others_are_reported(folder, capsys, name, content):
+    (folder / name).unlink()
+    if content is not None:
+        (folder / name).write_bytes(content)
+    assert main(["report", str(folder)]) == 1
+    summary = json.loads((folder / "summary.json").read_text())
+    assert {word: entry["n"] for word, entry in summary["methods"].items()} == {"none": 3, "labels": 3, "moex": 2}
+    (failed,) = summary["failed"]
+    assert (failed["method"], failed["seed"]) == ("moex", 1)
+    path = folder / name
+    assert f"'{path}' is damaged" in failed["reason"]
+    assert f"Delete the folder '{path.parent}' and run the command that made it again" in failed["reason"]
+    assert "moex seed 1 failed: results need whole files" in " ".join(capsys.readouterr().out.split())
 
 
 class Bomb:
@@ -381,8 +399,9 @@ class Bomb:
 def test_a_pickle_in_the_place_of_predictions_is_not_loaded(folder, tmp_path, capsys):
     bomb = np.array([Bomb(str(tmp_path / "exploded"))], dtype=object)
     np.save(folder / "runs/moex/seed1/predictions.npy", bomb, allow_pickle=True)
-    assert main(["report", str(folder)]) == 2
-    assert "predictions.npy' is damaged" in capsys.readouterr().err
+    assert main(["report", str(folder)]) == 1
+    (failed,) = json.loads((folder / "summary.json").read_text())["failed"]
+    assert "predictions.npy' is damaged" in failed["reason"]
     assert not (tmp_path / "exploded").exists()
 
 

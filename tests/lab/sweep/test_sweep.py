@@ -239,3 +239,18 @@ def test_a_combination_that_lost_a_seed_is_not_the_best():
 def test_warm_up_is_refused_that_the_steps_do_not_reach(tiny):
     with pytest.raises(ValueError, match="warmup_epochs needs fewer than the 3 epochs"):
         sweep(replace(tiny, epochs=None, steps=3, warmup_epochs=10))
+
+
+def test_damaged_records_are_refused_and_made_anew_when_they_are_removed(tiny):
+    tiny = replace(tiny, grid=("p=0.5/1", "width=4/6"))
+    whole, runs = sweep(tiny), summaries(tiny.out)
+    for name in ("sweep.json", "width=4/comparison.json"):
+        record = tiny.out / name
+        for content in (b"", b"[]", b'{"requests": 1}'):
+            record.write_bytes(content)
+            with pytest.raises(ValueError, match=rf"{name}' is damaged: .*\. Remove it and run the command"):
+                sweep(tiny)
+            assert record.read_bytes() == content
+        record.unlink()
+        assert sweep(tiny)["cells"] == whole["cells"]
+        assert summaries(tiny.out) == runs

@@ -1,6 +1,5 @@
 """Figures of the benchmarks, from the rows of their CSV: the newest result of each kind, of the newest row's device."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from torchmoments.lab.bench.rows import Row
+from torchmoments.lab.files import replacing
 
 # Okabe and Ito's colours: distinct for every kind of colour vision.
 COLOURS = {
@@ -139,6 +139,5 @@ def _bare(axes: Axes) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(f".{path.stem}.tmp.png")
-    figure.savefig(temporary, dpi=140)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=140, format="png")

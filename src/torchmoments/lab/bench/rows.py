@@ -1,7 +1,6 @@
 """Results as rows of a CSV: one row a result, with the hardware and the versions in it."""
 
 import csv
-import os
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from torchmoments.lab.files import replacing
 from torchmoments.lab.machine import cpu_name, version_of
 from torchmoments.lab.process import malloc_settings
 
@@ -53,12 +53,10 @@ def add(path: Path, rows: Sequence[Row]) -> list[Row]:
     if before and list(before[0]) != columns:
         raise ValueError(f"out needs a CSV of this benchmark, or none; {path} has other columns. Choose another --out.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows([*before, *rows])
-    os.replace(temporary, path)
     return read(path)
 
 

@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 import torchmoments as tm
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.files import read_json, write_bytes, write_json
+from torchmoments.lab.files import write_bytes, write_record
 from torchmoments.lab.inspect import figures
 from torchmoments.lab.inspect.config import InspectConfig
 from torchmoments.lab.inspect.figures import Tile
 from torchmoments.lab.inspect.maps import as_colors, channel_first, images_of, layers, layers_to_draw
 from torchmoments.lab.inspect.page import page
 from torchmoments.lab.inspect.pictures import Frame, load_frame
-from torchmoments.lab.lock import refuse_other_settings, working_in
+from torchmoments.lab.lock import working_in
 from torchmoments.lab.models import Built
 from torchmoments.lab.models.place import default_place
 from torchmoments.lab.prepare import Notice, prepare, silent
@@ -58,9 +58,9 @@ def inspect(config: InspectConfig, notice: Notice = silent) -> list[Path]:
         notice(sentence)
     with working_in(config.out, _RECORD, "inspect"):
         run = PlainRun.of_comparison(config.out, task, "none", config.seed)
-        if config.train and run.is_complete():
-            refuse_other_settings(config.out, read_json(run.folder / "config.json"), run.settings())
-        write_json(config.out / _RECORD, {"images": list(config.image), "layers": names, "settings": task.settings()})
+        # Refuses another one, before anything is written.
+        _ = config.train and run.is_complete()
+        write_record(config.out / _RECORD, {"images": list(config.image), "layers": names, "settings": task.settings()})
         models = {"untrained": untrained.module}
         if config.train or task.config.fine_tunes:
             models["trained"] = _trained(run, data) if config.train else _build(task, data, config.seed).module

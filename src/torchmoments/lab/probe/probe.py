@@ -5,14 +5,15 @@ OUT/runs/VIEW/seed3     see `runs`
 OUT/summary.json, table.md, probe.png, probe.svg     made of these, see `report`
 """
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from torchmoments.features import layout_of
-from torchmoments.lab.comparison import write_record
+from torchmoments.lab.comparison import settings_of_runs
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.files import read_json
+from torchmoments.lab.files import read_record, write_record
 from torchmoments.lab.lock import refuse_other_settings, working_in
 from torchmoments.lab.pool import Progress, train_missing
 from torchmoments.lab.prepare import Notice, prepare, silent
@@ -23,6 +24,8 @@ from torchmoments.lab.probe.views import Source, check_all_goes_through, view
 from torchmoments.lab.training.feed import Feed
 from torchmoments.lab.training.task import Task
 from torchmoments.modules import find_modules
+
+RECORD = "probe.json"
 
 
 def probe(
@@ -49,10 +52,8 @@ def probe(
     settings = task.settings() | {"at": place, "quick": config.quick, "trained": config.trained}
     # The default place of a method is not what decides here.
     settings.pop("place", None)
-    with working_in(config.out, "probe.json", "probe"):
-        before = read_json(config.out / "probe.json") or {"settings": settings}
-        refuse_other_settings(config.out, before["settings"], settings)
-        write_record(config.out / "probe.json", {"settings": settings})
+    with working_in(config.out, RECORD, "probe"):
+        refuse_other_settings(config.out, _recorded(config.out, settings), settings)
         seeds = range(config.seeds)
         plain = [PlainRun.of_comparison(config.out, task, "none", seed) for seed in seeds] if config.trained else []
         views = [
@@ -68,11 +69,22 @@ def probe(
             for seed in seeds
             for word in view_words(config.norms)
         ]
+        missing = [run for run in plain if not run.is_complete()]
+        missing_views = [run for run in views if not run.is_complete()]
+        write_record(config.out / RECORD, {"settings": settings})
         total = len(plain) + len(views)
-        train_missing(plain, config, config.workers, lambda done, _: progress(done, total))
-        ready = [run for run in views if run.plain is None or (run.plain / "predictions.npy").exists()]
-        train_missing(ready, config, config.workers, lambda done, _: progress(len(plain) + done, total))
+        train_missing(missing, len(plain), config, config.workers, lambda done, _: progress(done, total))
+        ready = [run for run in missing_views if run.plain is None or (run.plain / "predictions.npy").exists()]
+        train_missing(ready, len(views), config, config.workers, lambda done, _: progress(len(plain) + done, total))
         return report.write(config, settings, [*plain, *views])
+
+
+def _recorded(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the folder: those of its record, or where it was lost of its runs."""
+    record = read_record(out / RECORD, settings=dict)
+    if record is not None:
+        return dict(record["settings"])
+    return {name: value for run in settings_of_runs(out) for name, value in run.items() if name in settings} or settings
 
 
 def _checked_place(config: ProbeConfig, task: Task, data: Data) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from torchmoments.lab.files import as_csv, read_json, write_bytes, write_json
+from torchmoments.lab.files import as_csv, read_record, write_bytes, write_json
 from torchmoments.lab.probe.config import ProbeConfig
 from torchmoments.lab.report import render, rows
 from torchmoments.lab.report.figures import ACCENT, INK, MUTED, WIDE, as_files
@@ -173,14 +173,14 @@ def _read(runs: Sequence[Run]) -> tuple[Errors, list[dict[str, Any]], list[dict[
     failures, environments = [], []
     images = None
     for run in runs:
-        summary = read_json(run.folder / "summary.json")
+        summary = read_record(run.folder / "summary.json")
         if summary is None:
             continue
         if "failed" in summary:
             failures.append({"method": run.method, "seed": run.seed, "reason": summary["failed"]})
             continue
         errors.setdefault(run.method, {})[run.seed] = summary["error"]
-        environments.append(read_json(run.folder / "env.json"))
+        environments.append(read_record(run.folder / "env.json") or {})
         images = images or len(np.load(run.folder / "predictions.npy"))
     return errors, failures, distinct(environments), images
 

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from torchmoments.lab.files import read_json
+from torchmoments.lab.files import damaged, read_record
 
 # {method: {seed: run}}. A run has the contents of its summary.json, "config", "env", and if it is complete
 # "predictions" [images] (see `runs.with_targets`) and "epochs" {column of metrics.csv: [epochs]}.
@@ -43,26 +43,51 @@ class Comparison:
 
 
 def read_comparison(out: Path) -> Comparison:
-    """Read a comparison and all its runs.
+    """Read a comparison and all its runs; one with a damaged file counts as failed.
 
     Raises:
-        ValueError: `out` is no comparison, or a file in it is damaged; the sentence names it.
+        ValueError: `out` is no comparison, its record is damaged, or its runs do not fit together.
     """
-    path = out / "comparison.json"
-    if not path.is_file():
+    record = read_comparison_record(out)
+    if record is None:
         why = "which holds no comparison.json" if out.is_dir() else "which is no folder"
         raise ValueError(f"report needs the folder of a comparison; got '{out}', {why}. Write the --out of a compare.")
-    record = _json(path, "settings", "methods", "history")
-    if not _is_record(record):
-        raise _damaged(path, "its methods and its history do not fit together")
     runs: Runs = {word: {} for word in record["methods"]}
     for folder in sorted(out.glob("runs/*/seed*")):
-        if unquote(folder.parent.name) in runs:
-            run = _run(folder, record["settings"])
-            runs[run["method"]][run["seed"]] = run
+        word, seed = unquote(folder.parent.name), folder.name.removeprefix("seed")
+        if word in runs and seed.isdecimal():
+            runs[word][int(seed)] = _run(folder, word, int(seed), record["settings"])
     _check_test_images(out, runs)
     in_order = {word: dict(sorted(of_method.items())) for word, of_method in runs.items()}
     return Comparison(out.resolve().name, record["settings"], record["methods"], record["history"], in_order)
+
+
+def read_comparison_record(out: Path) -> dict[str, Any] | None:
+    """What comparison.json holds; None where there is none.
+
+    Raises:
+        ValueError: it is damaged; the sentence says which runs are there all the same, and how to go on.
+    """
+    path = out / "comparison.json"
+    try:
+        record = read_record(path, settings=dict, methods=list, history=list)
+        if record is not None and not _is_record(record):
+            raise damaged(path, "its methods and its history do not fit together")
+    except ValueError as error:
+        raise ValueError(f"{error} {count_complete(out)} runs in the folder are complete.") from error
+    return record
+
+
+def count_complete(out: Path) -> int:
+    """Number of complete runs in a folder and the folders below it."""
+    return sum(map(_is_complete, out.glob("**/seed*/summary.json")))
+
+
+def _is_complete(path: Path) -> bool:
+    try:
+        return "failed" not in (read_record(path) or {"failed": ""})
+    except ValueError:
+        return False
 
 
 def _is_record(record: dict[str, Any]) -> bool:
@@ -80,22 +105,38 @@ def _is_record(record: dict[str, Any]) -> bool:
         return False
 
 
-def _run(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    summary = _json(folder / "summary.json", "method", "seed", "error", "seconds")
-    if (summary["method"], f"seed{summary['seed']}") != (unquote(folder.parent.name), folder.name):
-        raise _damaged(folder / "summary.json", f"it is of {summary['method']} seed {summary['seed']}")
-    run = {**summary, "config": _json(folder / "config.json"), "env": _json(folder / "env.json")}
+def _run(folder: Path, word: str, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return _whole_run(folder, word, seed, settings)
+    except (OSError, ValueError) as error:
+        # Its sentence ends where a list of failed runs puts a full stop.
+        return {"method": word, "seed": seed, "failed": str(error).removesuffix("."), "env": {}}
+
+
+def _whole_run(folder: Path, word: str, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
+    path = folder / "summary.json"
+    summary = _there(path, method=str, seed=int, error=object, seconds=object)
+    if (summary["method"], summary["seed"]) != (word, seed):
+        raise damaged(path, f"it is of {summary['method']} seed {summary['seed']}")
+    run = {**summary, "config": _there(folder / "config.json"), "env": _there(folder / "env.json")}
     differing = [name for name, value in settings.items() if run["config"].get(name, value) != value]
     if differing:
-        raise _damaged(folder / "config.json", f"{', '.join(differing)} differ from comparison.json")
+        raise damaged(folder / "config.json", f"{', '.join(differing)} differ from comparison.json")
     if "failed" in run:
         return run
     for name in ("error", "seconds"):
         if not (isinstance(run[name], int | float) and math.isfinite(run[name])):
-            raise _damaged(folder / "summary.json", f"{name} is {run[name]}")
+            raise damaged(path, f"{name} is {run[name]}")
     run["predictions"] = _predictions(folder / "predictions.npy")
     run["epochs"] = _epochs(folder / "metrics.csv", run["config"].get("epochs"))
     return run
+
+
+def _there(path: Path, **kinds: type) -> dict[str, Any]:
+    record = read_record(path, **kinds)
+    if record is None:
+        raise damaged(path, "it is missing")
+    return record
 
 
 def _predictions(path: Path) -> np.ndarray:
@@ -103,9 +144,9 @@ def _predictions(path: Path) -> np.ndarray:
         predictions: np.ndarray = np.load(path, allow_pickle=False)
         has_both = {"target", "predicted"} <= set(predictions.dtype.names or ())
     except (OSError, ValueError, EOFError, AttributeError) as error:
-        raise _damaged(path, str(error) or type(error).__name__) from error
+        raise damaged(path, str(error) or type(error).__name__) from error
     if not has_both or predictions.ndim != 1 or not len(predictions):
-        raise _damaged(path, "it needs records of target and predicted")
+        raise damaged(path, "it needs records of target and predicted")
     # A copy without the other columns, which may be large.
     rows = np.empty(len(predictions), dtype=[("target", np.int64), ("predicted", np.int64)])
     rows["target"], rows["predicted"] = predictions["target"], predictions["predicted"]
@@ -118,9 +159,9 @@ def _epochs(path: Path, number: int | None) -> dict[str, np.ndarray]:
             rows = list(csv.DictReader(file))
         columns = {name: np.array([float(row[name]) for row in rows]) for name in CURVES if rows and name in rows[0]}
     except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise _damaged(path, str(error)) from error
+        raise damaged(path, str(error)) from error
     if not rows or number not in (None, len(rows)):
-        raise _damaged(path, f"it has {len(rows)} epochs of {number}")
+        raise damaged(path, f"it has {len(rows)} epochs of {number}")
     return columns
 
 
@@ -134,25 +175,3 @@ def _check_test_images(out: Path, runs: Runs) -> None:
                 f"report needs runs on the same test images; in '{out}' those of {run['method']} seed {run['seed']} "
                 f"differ from those of {first}. Delete the folder of the wrong one and run the comparison again."
             )
-
-
-def _json(path: Path, *keys: str) -> dict[str, Any]:
-    try:
-        value = read_json(path)
-    except (OSError, ValueError) as error:
-        raise _damaged(path, str(error.__cause__ or error)) from error
-    if value is None:
-        raise _damaged(path, "it is missing")
-    absent = [key for key in keys if not isinstance(value, dict) or key not in value]
-    if absent or not isinstance(value, dict):
-        raise _damaged(path, f"it has no {', '.join(absent)}" if absent else "it is no JSON object")
-    return value
-
-
-def _damaged(path: Path, why: str) -> ValueError:
-    repair = (
-        "Restore the file from a copy."
-        if path.name == "comparison.json"
-        else f"Delete the folder '{path.parent}' and run the comparison again: that trains this run anew."
-    )
-    return ValueError(f"report needs whole files; '{path}' is damaged: {' '.join(why.split())}. {repair}")

@@ -11,14 +11,14 @@ from typing import Any
 from urllib.parse import quote
 
 from torchmoments.lab.command import short
-from torchmoments.lab.comparison import RECORD, joined, runs_of, write_record
+from torchmoments.lab.comparison import RECORD, joined, runs_of
 from torchmoments.lab.config import CompareConfig, TrainConfig
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.files import read_json
+from torchmoments.lab.files import read_record, write_record
 from torchmoments.lab.lock import working_in
 from torchmoments.lab.pool import Progress, train_missing
 from torchmoments.lab.prepare import Notice, prepare, silent
-from torchmoments.lab.report.reading import Runs, read_comparison
+from torchmoments.lab.report.reading import Runs, read_comparison, read_comparison_record
 from torchmoments.lab.sweep import report
 from torchmoments.lab.sweep.config import SweepConfig
 from torchmoments.lab.sweep.grid import Axis, Cell, Values, cells, distinct, parse_grid, with_settings
@@ -52,15 +52,20 @@ def sweep(
     for sentence in dict.fromkeys(said):
         notice(sentence)
     with ExitStack() as held:
-        held.enter_context(working_in(config.out, "sweep.json", "sweep"))
+        held.enter_context(working_in(config.out, "sweep.json", "sweep", lost=_PARTS))
         records = [joined(part.config, part.task) for part in parts]
+        runs = sorted((run for part in parts for run in runs_of(part.config, part.task)), key=lambda run: run.seed)
+        missing = [run for run in runs if not run.is_complete()]
         write_record(config.out / "sweep.json", _request(config))
         for part, record in zip(parts, records, strict=True):
             held.enter_context(working_in(part.config.out, RECORD, "compare"))
             write_record(part.config.out / RECORD, record)
-        runs = sorted((run for part in parts for run in runs_of(part.config, part.task)), key=lambda run: run.seed)
-        train_missing(runs, config, config.workers, progress)
+        train_missing(missing, len(runs), config, config.workers, progress)
         return report.write(config.out, _read(config, axes, grid, parts))
+
+
+# The folders of comparisons in the folder of a sweep.
+_PARTS = ("comparison/comparison.json", "*=*/comparison.json")
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def _comparisons(config: SweepConfig, grid: list[Cell], notice: Notice) -> list[
         name = ",".join(f"{key}={value}" for key, value in settings.items()) or "comparison"
         out = config.out / quote(name, safe="=,")
         # An earlier sweep may have called the same training by another word.
-        first = distinct([*(read_json(out / RECORD) or {"methods": []})["methods"], *words])
+        first = distinct([*(read_comparison_record(out) or {"methods": []})["methods"], *words])
         training = with_settings(config, settings)
         part = CompareConfig(
             **{field.name: getattr(training, field.name) for field in fields(TrainConfig)},
@@ -113,7 +118,7 @@ def _request(config: SweepConfig) -> dict[str, Any]:
     names = ("method", "grid", "reference", "controls", "steps", "seeds")
     request = config.settings() | {name: getattr(config, name) for name in names}
     request = {name: list(value) if isinstance(value, tuple) else value for name, value in request.items()}
-    before = (read_json(config.out / "sweep.json") or {"requests": []})["requests"]
+    before = (read_record(config.out / "sweep.json", requests=list) or {"requests": []})["requests"]
     return {"requests": [*before, *([] if request in before else [request])]}
 
 

@@ -1,6 +1,5 @@
 """The state of a run after an epoch, in one file: written whole or not at all, read without unpickling."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from torchmoments.lab.files import replacing
 from torchmoments.lab.lock import refuse_other_settings
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ class Checkpoint:
     identity: dict[str, Any]
 
     def write(self, state: dict[str, Any]) -> None:
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        torch.save({"identity": self.identity, "state": state}, temporary)
-        os.replace(temporary, self.path)
+        with replacing(self.path) as temporary:
+            torch.save({"identity": self.identity, "state": state}, temporary)
 
     def read(self) -> dict[str, Any] | None:
         """The state; None where there is no file.
