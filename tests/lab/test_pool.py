@@ -1,6 +1,7 @@
 import gc
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +12,15 @@ from torchmoments.lab.pool import train_all
 
 @dataclass(frozen=True)
 class Fatal:
-    """Stands for a run whose process is killed each time, as by the system when memory is short."""
+    """Stands for a run whose process ends each time, as when memory is short or compiled code is wrong."""
 
     folder: Path
     name: str
+    ends_by: Callable[[], None] = lambda: os.kill(os.getpid(), signal.SIGKILL)
 
     def train(self):
         if self.name == "bad":
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.ends_by()
         (self.folder / self.name).touch()
 
     def record_failure(self, reason):
@@ -33,6 +35,21 @@ def test_a_run_that_kills_its_worker_fails_and_the_others_go_on(tmp_path):
     assert [name for name, reason in finished if reason is not None] == ["bad"]
     assert "worker process died" in (tmp_path / "failure").read_text()
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "c", "failure"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize(
+    ("ends_by", "cause"),
+    [
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "of SIGKILL: it was killed, or out of memory"),
+        (lambda: os.kill(os.getpid(), signal.SIGSEGV), "of SIGSEGV: a crash in compiled code"),
+        (os.abort, "of SIGABRT: a crash in compiled code"),
+        (lambda: os._exit(3), "with exit code 3"),
+    ],
+)
+def test_a_run_whose_worker_died_says_of_what(tmp_path, capfd, ends_by, cause):
+    train_all([Fatal(tmp_path, "bad", ends_by)], 2, lambda run, reason: None)
+    assert (tmp_path / "failure").read_text() == f"its worker process died {cause}"
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,9 @@ def test_a_damaged_run_is_refused_and_trained_anew_when_its_folder_is_deleted(ti
     train_once(tiny)
     whole = outcome(tiny.out)
     (tiny.out / name).write_bytes(b'{"method": "no')
-    with pytest.raises(ValueError, match=rf"{name}' is damaged: .*\. Delete the folder '{tiny.out}' and run the command"):
+    with pytest.raises(
+        ValueError, match=rf"{name}' is damaged: .*\. Delete the folder '{tiny.out}' and run the command"
+    ):
         train_once(tiny)
     assert outcome(tiny.out) == whole
     shutil.rmtree(tiny.out)

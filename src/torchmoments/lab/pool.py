@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import cloudpickle
 from joblib import cpu_count
@@ -36,6 +36,7 @@ class Job(Protocol):
         """Write the folder of a job whose process could not."""
 
 
+_CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE")
 Finished = Callable[[Job, str | None], None]
 Progress = Callable[[int, int], None]
 
@@ -83,9 +84,10 @@ def train_all(runs: Sequence[Job], workers: int, finished: Finished) -> None:
 
         while waiting:
             # The pool does not tell whose worker died. Each run that was training gets a second chance, alone.
-            for number in _train_until_a_worker_dies(path, waiting, workers, done):
-                if _train_until_a_worker_dies(path, deque([number]), 1, done):
-                    reason = "its worker process died: it was killed, or out of memory"
+            for number in _train_until_a_worker_dies(path, waiting, workers, done).runs:
+                death = _train_until_a_worker_dies(path, deque([number]), 1, done)
+                if death.runs:
+                    reason = f"its worker process died {_cause(death.exit_code)}"
                     runs[number].record_failure(reason)
                     done(number, reason)
 
@@ -109,14 +111,17 @@ def _in_a_file(jobs: Sequence[Job]) -> Iterator[Path]:
         yield path
 
 
+class _Death(NamedTuple):
+    """The runs that were training when a worker died, [] if none did; and how it ended, where it was the only one."""
+
+    runs: list[int]
+    exit_code: int | None = None
+
+
 def _train_until_a_worker_dies(
     path: Path, waiting: deque[int], workers: int, finished: Callable[[int, str | None], None]
-) -> list[int]:
-    """Take runs from `waiting`, by their numbers in the file, until it is empty.
-
-    Returns:
-        The runs that were training when a worker died, [] if none did.
-    """
+) -> _Death:
+    """Take runs from `waiting`, by their numbers in the file, until it is empty."""
     training: dict[Future[str | None], int] = {}
     pool = ProcessPoolExecutor(workers, initializer=worker.start, initargs=(os.getpid(),))
     try:
@@ -129,17 +134,30 @@ def _train_until_a_worker_dies(
                         training[pool.submit(worker.train, path, number)] = number
                     except BrokenProcessPool:
                         waiting.appendleft(number)
-                        return list(training.values())
+                        return _Death(list(training.values()))
+                    # Before the pool forgets them: it does when one has died, and kills the others.
+                    processes = list(pool._processes.values())
             for future in wait(training, return_when=FIRST_COMPLETED).done:
                 try:
                     reason = future.result()
                 except BrokenProcessPool:
-                    return list(training.values())
+                    code = processes[0].exitcode if len(processes) == 1 else None
+                    return _Death(list(training.values()), code)
                 finished(training.pop(future), reason)
-        return []
+        return _Death([])
     finally:
         with _interrupt_held_back():
             pool.shutdown(wait=True, kill_workers=True)
+
+
+def _cause(exit_code: int | None) -> str:
+    """What the exit code of a process tells of its end: below 0, the signal."""
+    if exit_code is None or exit_code >= 0:
+        return f"with exit code {exit_code}"
+    name = next((s.name for s in signal.Signals if s == -exit_code), f"signal {-exit_code}")
+    if name == "SIGKILL":
+        return "of SIGKILL: it was killed, or out of memory"
+    return f"of {name}" + (": a crash in compiled code" if name in _CRASHES else "")
 
 
 @contextmanager

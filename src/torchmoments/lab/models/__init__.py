@@ -53,6 +53,7 @@ def build(config: SubjectConfig, classes: int, channels: int | None, make_model:
     Raises:
         ValueError: no such network, it cannot be made, or the weights do not fit.
     """
+    from torchmoments.lab.models.strided import make_safe
     from torchmoments.lab.models.weights import load_file
 
     library, slash, name = config.model.partition("/")
@@ -72,7 +73,9 @@ def build(config: SubjectConfig, classes: int, channels: int | None, make_model:
     else:
         known = ("small", "timm/NAME", "torchvision/NAME", "pytorchcv/NAME", "your.module:make_model")
         raise ValueError(f"model needs the name of a model; got {config.model!r}. {nearest(config.model, known)}")
+    module = built.module
     # The faster layout for convolutions; a user's model stays as it is.
-    module = built.module if is_own else built.module.to(memory_format=torch.channels_last)
+    if not is_own:
+        make_safe(module.to(memory_format=torch.channels_last))
     new_head = built.new_head if config.weights is None else load_file(module, config.weights, classes)
     return Built(module, built.input, new_head)
