@@ -1,16 +1,19 @@
 """The command line. The only file that prints, or decides an exit code.
 
-0 done    1 a run failed    2 the request is wrong, nothing was written    130 stopped with Ctrl-C
+0 done    1 a run failed    2 the request is wrong, nothing was written
+130 stopped with Ctrl-C    143 by SIGTERM    129 by SIGHUP
 """
 
+import gc
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from torchmoments.lab.process import keep_memory, without_collector
+from torchmoments.lab.process import Terminated, ending_in_order, keep_memory, without_collector
 
 if TYPE_CHECKING:
     from torchmoments.lab.bench.config import Op, Step
@@ -21,10 +24,16 @@ if TYPE_CHECKING:
 
 
 Progress = Callable[[int, int], None]
+STOPPED = (KeyboardInterrupt, Terminated)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `torchmoments` with these arguments, those of the process where None; gives the exit code."""
+    with ending_in_order():
+        return _run(sys.argv[1:] if arguments is None else arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         import tyro
 
@@ -49,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             {name: settings for name, (settings, _) in commands.items()},
             prog="torchmoments",
             description="Moment Exchange and its relatives, tried on real data.",
-            args=with_recipe(sys.argv[1:] if arguments is None else arguments),
+            args=with_recipe(arguments),
             config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
         )
         # The checks that need no PyTorch, before its seconds of import.
@@ -72,9 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _complain(f"a file could not be read or written: {error}.")
         return 1
-    except KeyboardInterrupt:
-        _complain("Stopped before the first run.")
-        return 130
+    except STOPPED as stop:
+        trains = set(arguments[:1]) <= {"compare", "sweep", "probe", "train", "inspect"}
+        _complain("Stopped before the first run." if trains else "Stopped.")
+        return _exit_code(stop)
 
 
 def _compare(config: "CompareConfig") -> int:
@@ -118,6 +128,8 @@ def _inspect(config: "InspectConfig") -> int:
     keep_memory()
     try:
         _print(*inspect(config, _print))
+    except STOPPED as stop:
+        _stop_with_runs(stop, config.out)
     except RuntimeError as error:
         _complain(f"the training failed: {error}")
         return 1
@@ -129,15 +141,23 @@ def _train(config: "SingleConfig") -> int:
         import lightning_fabric  # noqa: F401  # the training needs it, and its import is faster in here
 
         from torchmoments.lab.prepare import silent
-        from torchmoments.lab.single import is_first_rank, train_once
+        from torchmoments.lab.single import CHECKPOINT, is_first_rank, train_once
 
     keep_memory()
     first = is_first_rank()
     try:
         with _progress("epochs", quiet=not first) as progress:
             summary = train_once(config, progress, _print if first else silent)
-    except KeyboardInterrupt:
-        _stop_at_once(f"Stopped. What {config.out} holds is kept; the same command goes on from its last whole epoch.")
+    except STOPPED as stop:
+        # The first process speaks for the others.
+        if not first:
+            os._exit(_exit_code(stop))
+        if (config.out / CHECKPOINT).exists():
+            kept = f"What {config.out} holds is kept; the same command goes on from its last whole epoch."
+            _stop_at_once(stop, f"Stopped. {kept}")
+        if not config.out.exists():
+            raise
+        _stop_at_once(stop, "Stopped before the first epoch was complete.")
     except FloatingPointError as error:
         _complain(f"{config.method} seed {config.seed} failed: {error}")
         return 1
@@ -182,16 +202,13 @@ def _bench(config: "Op | Step") -> int:
 
 
 def _resumable(out: Path, work: Callable[[Progress], dict[str, Any]]) -> dict[str, Any]:
-    """Do the work under a progress bar; Ctrl-C ends the process, and says what is kept."""
-    from torchmoments.lab.report.reading import count_complete
-
+    """Do the work under a progress bar; Ctrl-C and SIGTERM end the process, and say what is kept."""
     keep_memory()
     try:
         with _progress("runs") as progress:
             return work(progress)
-    except KeyboardInterrupt:
-        kept = count_complete(out)
-        _stop_at_once(f"Stopped. {kept} complete runs are kept in {out}; the same command goes on from there.")
+    except STOPPED as stop:
+        _stop_with_runs(stop, out)
 
 
 def _print(*parts: Any, whole: bool = False) -> None:
@@ -220,11 +237,29 @@ def _progress(unit: str, quiet: bool = False) -> Iterator[Progress]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _stop_at_once(sentence: str) -> NoReturn:
+def _stop_with_runs(stop: BaseException, out: Path) -> NoReturn:
+    """End the process, and say how many runs are kept; raise again where none has begun."""
+    from torchmoments.lab.report.reading import count_complete
+
+    if not any(path.is_dir() for pattern in ("runs", "*/runs") for path in out.glob(pattern)):
+        raise stop
+    _stop_at_once(
+        stop, f"Stopped. {count_complete(out)} complete runs are kept in {out}; the same command goes on from there."
+    )
+
+
+def _stop_at_once(stop: BaseException, sentence: str) -> NoReturn:
     _complain(sentence)
     sys.stderr.flush()
+    # Semaphores of the workers are given back, or joblib's tracker of them complains.
+    traceback.clear_frames(stop.__traceback__)
+    gc.collect()
     # All workers are gone by now, and taking PyTorch down in order takes another second or more.
-    os._exit(130)
+    os._exit(_exit_code(stop))
+
+
+def _exit_code(stop: BaseException) -> int:
+    return int(stop.code or 0) if isinstance(stop, Terminated) else 130
 
 
 def _complain(sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of the processes: Ctrl-C, a killed parent, a killed worker. Each test is a real command."""
+"""What becomes of the processes: signals, a killed parent, a killed worker. Each test is a real command."""
 
 import json
 import os
@@ -15,16 +15,34 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="fi
 PATIENCE = 60
 
 
-def start(out, *more):
-    command = [sys.executable, "-m", "torchmoments.cli", "compare", "--methods", "none", "--train-size", "50"]
-    command += ["--epochs", "100", "--width", "4", "--seeds", "500", "--workers", "2", "--out", str(out), *more]
-    # A shell may have started the tests with Ctrl-C ignored, which would be inherited.
+# Runs of half a second, more than a test waits for.
+ENDLESS = ["--methods", "none", "--train-size", "50", "--epochs", "100", "--width", "4"]
+ENDLESS += ["--seeds", "500", "--workers", "2"]
+
+
+def start(command, out, *flags, folder=None):
+    words = [sys.executable, "-m", "torchmoments.cli", command, *flags]
+    return start_script([*words, *([] if out is None else ["--out", str(out)])], folder or out.parent)
+
+
+def start_script(words, folder):
+    """In a group of its own, as a shell starts it, and in a folder that has one for temporary files."""
+    (folder / "temporary").mkdir()
+
+    def as_a_shell_does():
+        os.setpgid(0, 0)
+        # A shell may have started the tests with Ctrl-C ignored, or nohup has with the others.
+        for number, _ in STOPS:
+            signal.signal(number, signal.SIG_DFL)
+
     return subprocess.Popen(
-        command,
+        words,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        cwd=folder,
+        env=os.environ | {"TMPDIR": str(folder / "temporary")},
+        preexec_fn=as_a_shell_does,
     )
 
 
@@ -54,29 +72,116 @@ def wait_until(condition, what):
         time.sleep(0.05)
 
 
-def test_ctrl_c_stops_at_once_keeps_complete_runs_and_leaves_no_process(tmp_path):
+STOPS = [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+
+
+def hidden(out):
+    return [path for path in out.rglob("*") if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(("number", "code"), STOPS)
+def test_a_signal_stops_at_once_keeps_complete_runs_and_leaves_nothing_else(tmp_path, number, code):
     out = tmp_path / "runs"
-    process = start(out)
+    process = start("compare", out, *ENDLESS)
     wait_until(lambda: len(complete(out)) >= 2, "the second run")
     family = children(process.pid)
     kept = complete(out)
     asked = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    # A terminal sends it to the whole group.
-    for worker in workers(process.pid):
-        os.kill(worker, signal.SIGINT)
+    # A terminal sends it to the whole group, and so do schedulers, after the process itself.
+    process.send_signal(number)
+    os.killpg(process.pid, number)
     said, complaint = process.communicate(timeout=PATIENCE)
     assert time.monotonic() - asked < 3
-    assert process.returncode == 130
-    assert "Traceback" not in said + complaint
-    assert f"Stopped. {len(complete(out))} complete runs are kept in {out}; the same command goes on" in complaint
+    assert process.returncode == code
+    ran = len(complete(out))
+    assert complaint == f"Stopped. {ran} complete runs are kept in {out}; the same command goes on from there.\n"
+    assert said == ""
     assert {folder: complete(out)[folder] for folder in kept} == kept
+    assert hidden(out) == []
+    assert not list((tmp_path / "temporary").glob("torchmoments-*"))
+    wait_until(lambda: not any(map(is_alive, family)), "the end of all processes")
+
+
+def test_a_worker_leaves_signals_to_its_parent(tmp_path):
+    out = tmp_path / "runs"
+    process = start("compare", out, *ENDLESS)
+    wait_until(lambda: len(complete(out)) >= 1, "the first run")
+    trainers = workers(process.pid)
+    for worker in trainers:
+        for number, _ in STOPS:
+            os.kill(worker, number)
+    ran = len(complete(out))
+    wait_until(lambda: len(complete(out)) >= ran + 4, "more runs")
+    assert len(trainers) == 2
+    assert workers(process.pid) == trainers
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "begun", "sentence"),
+    [
+        ("sweep", ["--grid", "p=0.5/1", "--seeds", "500"], "*/runs/*/seed*/summary.json", "complete runs are kept in"),
+        ("probe", ["--seeds", "500"], "runs/*/seed*/summary.json", "complete runs are kept in"),
+        ("inspect", ["--train", "--epochs", "100000"], "runs/*/.seed0.lock", "0 complete runs are kept in"),
+        ("train", ["--epochs", "100000"], "checkpoint.pt", "goes on from its last whole epoch"),
+        ("train", ["--epochs", "100000", "--devices", "2", "--device", "cpu"], "checkpoint.pt", "last whole epoch"),
+    ],
+)
+def test_sigterm_ends_every_command_that_trains_in_one_sentence(tmp_path, command, flags, begun, sentence):
+    out = tmp_path / "runs"
+    process = start(command, out, "--train-size", "50", "--width", "4", *flags)
+    wait_until(lambda: any(out.glob(begun)), begun)
+    family = children(process.pid)
+    process.send_signal(signal.SIGTERM)
+    _, complaint = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, complaint.count("\n")) == (143, 1), complaint
+    assert complaint.startswith("Stopped. ")
+    assert sentence in complaint
+    assert hidden(out) == []
+    wait_until(lambda: not any(map(is_alive, family)), "the end of all processes")
+
+
+@pytest.mark.parametrize("command", ["compare", "sweep", "probe", "inspect", "train", "places"])
+def test_sigterm_during_the_checks_is_one_sentence_and_writes_nothing(tmp_path, command):
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, time\ndef make_model(num_classes):\n    pathlib.Path('called').touch()\n    time.sleep(60)\n"
+    )
+    out = tmp_path / "runs"
+    process = start(command, None if command == "places" else out, "--model", "slow:make_model", folder=tmp_path)
+    wait_until((tmp_path / "called").exists, "the first call of make_model")
+    process.send_signal(signal.SIGTERM)
+    said, complaint = process.communicate(timeout=PATIENCE)
+    sentence = "Stopped.\n" if command == "places" else "Stopped before the first run.\n"
+    assert (process.returncode, said, complaint) == (143, "", sentence)
+    assert not out.exists()
+
+
+SCRIPT = """
+import sys, torch
+from torchmoments.lab import compare
+net = lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+images, labels = torch.randn(30, 1, 8, 8), torch.arange(30) % 3
+compare(net, (images, labels), (images, labels), ["none"], out=sys.argv[1], epochs=100, seeds=500, workers=2)
+"""
+
+
+def test_sigterm_ends_a_script_of_python_without_a_trace(tmp_path):
+    out = tmp_path / "runs"
+    process = start_script([sys.executable, "-c", SCRIPT, str(out)], tmp_path)
+    wait_until(lambda: len(complete(out)) >= 2, "the second run")
+    family = children(process.pid)
+    process.send_signal(signal.SIGTERM)
+    _, complaint = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, complaint) == (143, "")
+    assert hidden(out) == []
+    assert not list((tmp_path / "temporary").glob("torchmoments-*"))
     wait_until(lambda: not any(map(is_alive, family)), "the end of all processes")
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path):
     out = tmp_path / "runs"
-    process = start(out, "--epochs", "100000")
+    process = start("compare", out, *ENDLESS, "--epochs", "100000")
     wait_until(lambda: len(list(out.glob("runs/none/.seed*.lock"))) == 2, "two runs at a time")
     trainers = workers(process.pid)
     assert len(trainers) == 2
@@ -89,7 +194,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
 
 def test_a_killed_worker_costs_its_own_run_at_most(tmp_path):
     out = tmp_path / "runs"
-    process = start(out, "--seeds", "6")
+    process = start("compare", out, *ENDLESS, "--seeds", "6")
     wait_until(lambda: len(complete(out)) >= 1, "the first run")
     os.kill(workers(process.pid)[0], signal.SIGKILL)
     said, complaint = process.communicate(timeout=PATIENCE)

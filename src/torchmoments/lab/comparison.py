@@ -18,6 +18,7 @@ from torchmoments.lab.lock import RUNS, refuse_other_settings, working_in
 from torchmoments.lab.methods import parse_methods
 from torchmoments.lab.pool import Progress, train_missing
 from torchmoments.lab.prepare import Notice, prepare, silent
+from torchmoments.lab.process import ending_in_order
 from torchmoments.lab.report import report
 from torchmoments.lab.report.reading import read_comparison_record
 from torchmoments.lab.runs import Run
@@ -72,7 +73,8 @@ def compare_objects(make_model: Callable[..., Any], train: Any, test: Any, **set
             raise ValueError(f"compare has no setting {name!r}. {nearest(name, known)}")
     name = getattr(make_model, "__qualname__", type(make_model).__name__)
     config = CompareConfig(data=f"objects:{type(train).__name__}", model=f"objects:{name}", **settings)
-    return compare(config, make_model=make_model, train=train, test=test)
+    with ending_in_order():
+        return compare(config, make_model=make_model, train=train, test=test)
 
 
 def runs_of(config: CompareConfig, task: Task) -> list[Run]:

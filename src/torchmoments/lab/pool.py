@@ -20,6 +20,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 
 from torchmoments.lab import worker
 from torchmoments.lab.config import TrainConfig
+from torchmoments.lab.process import signals_held_back
 from torchmoments.lab.training.device import all_devices
 
 
@@ -70,7 +71,8 @@ def train_missing(
 def train_all(runs: Sequence[Job], workers: int, finished: Finished) -> None:
     """Train the runs, at most `workers` at a time, and call `finished(job, reason of a failure or None)` after each.
 
-    One worker is this process itself. On any exception, KeyboardInterrupt too, the workers are killed at once.
+    One worker is this process itself. On any exception, KeyboardInterrupt and `process.Terminated` too, the workers are
+    killed at once.
     """
     if workers == 1:
         for run in runs:
@@ -123,13 +125,15 @@ def _train_until_a_worker_dies(
 ) -> _Death:
     """Take runs from `waiting`, by their numbers in the file, until it is empty."""
     training: dict[Future[str | None], int] = {}
-    pool = ProcessPoolExecutor(workers, initializer=worker.start, initargs=(os.getpid(),))
+    # It starts a process too, which watches over semaphores.
+    with signals_held_back():
+        pool = ProcessPoolExecutor(workers, initializer=worker.start, initargs=(os.getpid(),))
     try:
         while waiting or training:
             # Never more than there are workers: what is submitted is what is training.
             while waiting and len(training) < workers:
                 number = waiting.popleft()
-                with _interrupt_held_back():
+                with signals_held_back():
                     try:
                         training[pool.submit(worker.train, path, number)] = number
                     except BrokenProcessPool:
@@ -146,7 +150,7 @@ def _train_until_a_worker_dies(
                 finished(training.pop(future), reason)
         return _Death([])
     finally:
-        with _interrupt_held_back():
+        with signals_held_back():
             pool.shutdown(wait=True, kill_workers=True)
 
 
@@ -158,16 +162,3 @@ def _cause(exit_code: int | None) -> str:
     if name == "SIGKILL":
         return "of SIGKILL: it was killed, or out of memory"
     return f"of {name}" + (": a crash in compiled code" if name in _CRASHES else "")
-
-
-@contextmanager
-def _interrupt_held_back() -> Iterator[None]:
-    """Ctrl-C waits until the block ends. Processes started in it never see one: the parent answers, and kills them."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

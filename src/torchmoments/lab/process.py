@@ -1,13 +1,71 @@
-"""How a process of our own is set up: one that imports PyTorch, and one that trains."""
+"""How a process of our own is set up: one that imports PyTorch, one that trains, and how a signal ends it."""
 
 import ctypes
 import gc
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+
+# What a scheduler sends before it kills, and what comes when a terminal is closed.
+ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class Terminated(SystemExit):
+    """One of these signals came. The exit code is 128 and its number, as a shell has it."""
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Signals that end the process raise `Terminated` in the block, as Ctrl-C raises KeyboardInterrupt.
+
+    So workers are killed, and half-made files removed. A signal that has a handler, or is ignored as under nohup, stays
+    as it is; all do in a thread, where Python sets no handler.
+    """
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        # Schedulers send it twice: to the process, and to its group.
+        for number_of_ours in ours:
+            signal.signal(number_of_ours, signal.SIG_IGN)
+        raise Terminated(128 + number)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    ours = [number for number in ENDING if is_main and signal.getsignal(number) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Ctrl-C and signals that end the process wait until the block ends; in processes started in it, for ever."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, *ENDING])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_signals_to_the_parent() -> None:
+    """Ctrl-C and signals that end the process have no effect on this one; processes that it starts see them."""
+    for number in [signal.SIGINT, *ENDING]:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, *ENDING])
 
 
 @contextmanager

@@ -6,11 +6,11 @@ OUT/...               a run folder, see `runs`, and weights.safetensors, when it
 
 import logging
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchmoments.lab.config import SingleConfig
 from torchmoments.lab.files import read_record
@@ -22,6 +22,9 @@ from torchmoments.lab.runs import Run
 from torchmoments.lab.training.checkpoint import Checkpoint
 from torchmoments.lab.training.device import make_fabric
 from torchmoments.lab.training.train import train
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Progress = Callable[[int, int], None]
 CHECKPOINT = "checkpoint.pt"
@@ -63,23 +66,35 @@ def train_once(
         # It tells each start of a process.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         fabric = make_fabric(task.config, config.devices)
-        fabric.launch()
-        checkpoint = Checkpoint(run.folder / CHECKPOINT, run.settings())
-        result = train(
-            task,
-            parse_method(config.method),
-            config.seed,
-            data,
-            fabric=fabric,
-            threads=config.threads,
-            checkpoint=checkpoint,
-            progress=progress,
-        )
-        if first:
-            run.write(result, data, threads=config.threads, keep_weights=True)
-            (run.folder / CHECKPOINT).unlink(missing_ok=True)
-        fabric.barrier()
+        with _ranks_of(fabric):
+            checkpoint = Checkpoint(run.folder / CHECKPOINT, run.settings())
+            result = train(
+                task,
+                parse_method(config.method),
+                config.seed,
+                data,
+                fabric=fabric,
+                threads=config.threads,
+                checkpoint=checkpoint,
+                progress=progress,
+            )
+            if first:
+                run.write(result, data, threads=config.threads, keep_weights=True)
+                (run.folder / CHECKPOINT).unlink(missing_ok=True)
+            fabric.barrier()
         return _summary(run)
+
+
+@contextmanager
+def _ranks_of(fabric: "Fabric") -> Iterator[None]:
+    """The processes of the other ranks run; on any exception they are killed at once: they would wait for this one."""
+    try:
+        fabric.launch()
+        yield
+    except BaseException:
+        for process in getattr(fabric.strategy.launcher, "procs", []):
+            process.kill()
+        raise
 
 
 def _held(out: Path) -> AbstractContextManager[None]:

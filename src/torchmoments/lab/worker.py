@@ -2,19 +2,18 @@
 
 import os
 import pickle
-import signal
 import threading
 import time
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from torchmoments.lab.process import keep_memory, without_collector
+from torchmoments.lab.process import keep_memory, leave_signals_to_the_parent, without_collector
 
 
 def start(parent: int) -> None:
-    """Leave Ctrl-C to the parent, end when the parent has ended, however that happened, and import what runs need."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave signals to the parent, end when the parent has ended, however that happened, and import what runs need."""
+    leave_signals_to_the_parent()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     keep_memory()
     with without_collector():

@@ -79,8 +79,8 @@ def read_comparison_record(out: Path) -> dict[str, Any] | None:
 
 
 def count_complete(out: Path) -> int:
-    """Number of complete runs in a folder and the folders below it."""
-    return sum(map(_is_complete, out.glob("**/seed*/summary.json")))
+    """Number of complete runs of a command in its folder; those of a sweep are a folder deeper."""
+    return sum(_is_complete(path) for depth in ("", "*/") for path in out.glob(f"{depth}runs/*/seed*/summary.json"))
 
 
 def _is_complete(path: Path) -> bool:
