@@ -5,7 +5,11 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from torchmoments.lab.process import accept_any_terminal
 
 TINY = ["compare", "--train-size", "50", "--epochs", "1", "--width", "4", "--seeds", "1", "--workers", "1"]
 
@@ -189,3 +193,58 @@ def test_help_does_not_import_torch():
     assert done.returncode == 0
     assert "--train-size" in done.stdout
     assert done.stderr == "False\n"
+
+
+def command(folder, *words, **environment):
+    """A process of its own, whose streams and paths are bytes."""
+    done = subprocess.run(
+        [sys.executable, "-m", "torchmoments.cli", *words],
+        capture_output=True,
+        cwd=folder,
+        env=os.environ | environment,
+        check=False,
+    )
+    assert b"Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are UTF-8")
+@pytest.mark.parametrize(
+    "words", [[*TINY, "--workers", "2"], ["probe", *TINY[1:]], ["train", *TINY[1:7]], ["inspect", "--train"]]
+)
+def test_folders_need_no_utf8_names(tmp_path, words):
+    rows = np.random.default_rng(0).integers(0, 255, (30, 12, 12, 3), dtype=np.uint8)
+    for number, row in enumerate(rows):
+        folder = tmp_path / "pictures\udcfe" / f"{number % 2}\udcfd"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(row).save(folder / f"{number}\udcfc.png")
+    flags = ["--train-size", "20", "--epochs", "1", "--data", "folder:pictures\udcfe", "--out", "out\udcff"]
+    code, said, complaint = command(tmp_path, *words, *flags, PYTHONIOENCODING="utf-8")
+    assert (code, complaint) == (0, b"")
+    assert b"out\xff" in said
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"COLUMNS": "0"},
+        {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+    ],
+)
+def test_any_terminal_and_environment_will_do(tmp_path, environment):
+    code, said, complaint = command(tmp_path, *TINY, "--methods", "none", "moex", "--seeds", "2", **environment)
+    assert (code, complaint) == (0, b"")
+    assert b"minus none" in said
+    assert said.count(b" +- " if "PYTHONIOENCODING" in environment else " ± ".encode()) >= 2
+    code, said, complaint = command(tmp_path, "compare", "--help", **environment)
+    assert (code, complaint) == (0, b"")
+    assert b"--train-size" in said
+
+
+def test_a_width_in_which_nothing_can_be_shown_is_ignored(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    for columns, kept in (("7", False), ("100", True), ("many", True)):
+        monkeypatch.setenv("COLUMNS", columns)
+        accept_any_terminal()
+        assert ("COLUMNS" in os.environ) == kept

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from torchmoments.lab.process import Terminated, ending_in_order, keep_memory, without_collector
+from torchmoments.lab.process import Terminated, accept_any_terminal, ending_in_order, keep_memory, without_collector
 
 if TYPE_CHECKING:
     from torchmoments.lab.bench.config import Op, Step
@@ -29,6 +29,7 @@ STOPPED = (KeyboardInterrupt, Terminated)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `torchmoments` with these arguments, those of the process where None; gives the exit code."""
+    accept_any_terminal()
     with ending_in_order():
         return _run(sys.argv[1:] if arguments is None else arguments)
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from torchmoments.lab.metrics import of_images, score
+from torchmoments.lab.metrics import check_classes, of_images, score
 
 
 def rows(targets, scores):
@@ -64,3 +64,27 @@ def test_the_mean_over_images_is_the_metric(some, metric):
 
 def test_auroc_is_no_mean_over_images(some):
     assert of_images("auroc", some) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "targets", "sentence"),
+    [
+        ("error", [0, 0], None),
+        ("balanced-error", [0, 1, 2, 3], None),
+        ("balanced-error", [0, 1, 3], "Class 'c' has no test image, so the balanced error is the mean over the other"),
+        (
+            "balanced-error",
+            [1, 1],
+            "3 classes, such as 'a', have no test image, so the balanced error is the mean over",
+        ),
+        ("auroc", [0, 1, 3], "Class 'c' has no test image, so the AUROC error is the mean over the other classes."),
+    ],
+)
+def test_classes_without_test_images_are_told_where_they_matter(metric, targets, sentence):
+    said = check_classes(metric, np.array(targets), "abcd", of="test")
+    assert said == sentence or said.startswith(sentence)
+
+
+def test_auroc_of_one_class_is_refused():
+    with pytest.raises(ValueError, match="auroc needs test images of two classes; got 3, all of class 'b'. Write"):
+        check_classes("auroc", np.array([1, 1, 1]), "ab", of="test")

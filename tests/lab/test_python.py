@@ -101,6 +101,7 @@ def test_other_data_under_the_same_names_is_refused(tmp_path):
         ({"methods": ["meox"]}, "Nearest: 'moex'"),
         ({"methods": ["moex"]}, "not found in Sequential. Write it in the method: moex:at=NAME"),
         ({"train": 3}, "train needs a torch Dataset"),
+        ({"metric": "auroc", "test": (torch.zeros(4, 2, 8, 8), torch.ones(4).long())}, "got 4, all of class '1'"),
         ({"seeds": 3.0}, "seeds needs a whole number; got 3.0, of type float"),
         ({"epochs": True}, "epochs needs a whole number; got True, of type bool"),
         ({"augment": "False"}, "augment needs True or False; got 'False', of type str"),

@@ -4,6 +4,8 @@
 probabilities of the classes.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from torchmoments.lab.config import Metric
@@ -24,6 +26,31 @@ def score(metric: Metric, rows: np.ndarray) -> float:
     values = of_images(metric, rows)
     assert values is not None
     return float(values.mean())
+
+
+def check_classes(metric: Metric, targets: np.ndarray, classes: Sequence[str], of: str) -> str | None:
+    """A sentence where a metric that goes by classes is over fewer of them than there are; None otherwise.
+
+    Args:
+        targets: classes of the images that are judged.
+        classes: names of all.
+        of: what the images are called.
+
+    Raises:
+        ValueError: the images are of so few classes that there is no such metric.
+    """
+    judged = np.unique(targets)
+    missing = [name for number, name in enumerate(classes) if number not in judged]
+    if metric == "error" or not missing:
+        return None
+    if metric == "auroc" and len(judged) < 2:
+        raise ValueError(
+            f"metric auroc needs {of} images of two classes; got {len(targets)}, all of class "
+            f"{classes[int(judged[0])]!r}. Write --metric error, or add images of another class."
+        )
+    many = f"{len(missing)} classes, such as {missing[0]!r}, have"
+    which = f"Class {missing[0]!r} has" if len(missing) == 1 else many
+    return f"{which} no {of} image, so the {NAMES[metric]} is the mean over the other classes."
 
 
 def of_images(metric: Metric, rows: np.ndarray) -> np.ndarray | None:

@@ -10,6 +10,7 @@ from torchmoments.lab.data.describe import facts, sentences
 from torchmoments.lab.data.own import from_objects
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.methods import check_different, parse_methods
+from torchmoments.lab.metrics import check_classes
 from torchmoments.lab.training.device import check_device
 from torchmoments.lab.training.task import Task, judged_on
 from torchmoments.lab.training.train import check
@@ -53,6 +54,9 @@ def prepare(
     task = Task(config.filled(len(data.train)), make_model, data)
     task.config.check()
     data.subset(task.config.train_size or 0, seed=0)
+    lacking = check_classes(config.metric, data.test.labels.numpy(), data.classes, of=config.evaluate)
+    if lacking is not None:
+        notice(lacking)
     place, new_head = check(task, methods, data)
     check_different([replace(m, at=(place,)) if m.goes_after_stem and place else m for m in methods])
     if any(method.goes_after_stem and method.changes_features for method in methods):

@@ -1,9 +1,12 @@
-"""How a process of our own is set up: one that imports PyTorch, one that trains, and how a signal ends it."""
+"""How a process of our own is set up: one that imports PyTorch, one that trains, one that speaks to a terminal."""
 
+import codecs
 import ctypes
 import gc
+import io
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +16,10 @@ from typing import NoReturn
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
+
+_LETTERS = {"±": "+-", "\N{EN DASH}": "-", "\N{MINUS SIGN}": "-", "→": "->", "…": "...", "\N{NO-BREAK SPACE}": " "}
+# In none, rich prints nothing; in less than eight, tyro's help takes all memory.
+_FEW_COLUMNS = 20
 
 # What a scheduler sends before it kills, and what comes when a terminal is closed.
 ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -66,6 +73,29 @@ def leave_signals_to_the_parent() -> None:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, *ENDING])
+
+
+def accept_any_terminal() -> None:
+    """Whatever encoding and width the terminal has, and whatever figures the environment asks for: nothing fails."""
+    codecs.register_error("torchmoments", _in_other_letters)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="torchmoments")
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) < _FEW_COLUMNS:
+        del os.environ["COLUMNS"]
+    # No figure is shown in a window, and the backend of a notebook is not there in every environment.
+    os.environ["MPLBACKEND"] = "agg"
+
+
+def _in_other_letters(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What is written for a character that the encoding lacks; a byte of a file's name is written as it is."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    character, end = error.object[error.start], error.start + 1
+    if "\udc80" <= character <= "\udcff":
+        return bytes([ord(character) - 0xDC00]), end
+    return _LETTERS.get(character) or ascii(character)[1:-1], end
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def facts(data: Data) -> tuple[tuple[str, str], ...]:
     for split, seen in ((data.train, train), (data.test, test)):
         digest.update(split.labels.numpy().tobytes())
         digest.update(seen["digest"].tobytes())
-    digest.update("/".join(data.classes).encode())
+    digest.update("/".join(data.classes).encode(errors="surrogateescape"))
     found = [
         ("images", f"{len(train)} + {len(test)} of {len(data.classes)} classes, {digest.hexdigest()[:8]}"),
         ("classes", _classes(data)),

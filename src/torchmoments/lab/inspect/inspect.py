@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import torchmoments as tm
 from torchmoments.lab.data.split import Data
-from torchmoments.lab.files import write_bytes, write_record
+from torchmoments.lab.files import write_bytes, write_record, write_text
 from torchmoments.lab.inspect import figures
 from torchmoments.lab.inspect.config import InspectConfig
 from torchmoments.lab.inspect.figures import Tile
@@ -25,6 +25,7 @@ from torchmoments.lab.inspect.pictures import Frame, load_frame
 from torchmoments.lab.lock import working_in
 from torchmoments.lab.models import Built
 from torchmoments.lab.models.place import default_place
+from torchmoments.lab.models.weights import read_safetensors
 from torchmoments.lab.prepare import Notice, prepare, silent
 from torchmoments.lab.probe.runs import PlainRun
 from torchmoments.lab.probe.views import Source
@@ -69,7 +70,7 @@ def inspect(config: InspectConfig, notice: Notice = silent) -> list[Path]:
             pictures |= _pictures(config, frame, model, names, state)
         for name, content in pictures.items():
             write_bytes(config.out / f"{name}.png", content)
-        write_bytes(config.out / _PAGE, page(task.config, config.image, pictures).encode())
+        write_text(config.out / _PAGE, page(task.config, config.image, pictures))
     return [*(config.out / f"{name}.png" for name in pictures), config.out / _PAGE]
 
 
@@ -83,13 +84,11 @@ def _build(task: Task, data: Data, seed: int) -> Built:
 
 
 def _trained(run: PlainRun, data: Data) -> nn.Module:
-    from safetensors.torch import load_file
-
     reason = run.train()
     if reason is not None:
         raise RuntimeError(reason)
     module = _build(run.task, data, run.seed).module
-    module.load_state_dict(load_file(run.folder / WEIGHTS))
+    module.load_state_dict(read_safetensors(run.folder / WEIGHTS))
     return module
 
 

@@ -51,12 +51,17 @@ def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str, clas
     return f"{head} is new: the weights have another classifier" if new else None
 
 
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in a file; safetensors itself opens no path that is not UTF-8."""
+    from safetensors.torch import load
+
+    return load(path.read_bytes())
+
+
 def _read(path: Path) -> Mapping[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file as load_safetensors
-
-            content: Any = load_safetensors(path)
+            content: Any = read_safetensors(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from torchmoments.lab.files import as_csv, read_record, write_bytes, write_json
+from torchmoments.lab.files import as_csv, read_record, write_bytes, write_json, write_text
 from torchmoments.lab.probe.config import ProbeConfig
 from torchmoments.lab.report import render, rows
 from torchmoments.lab.report.figures import ACCENT, INK, MUTED, WIDE, as_files
@@ -25,8 +25,8 @@ def write(config: ProbeConfig, settings: dict[str, Any], runs: Sequence[Run]) ->
     summary = summarize(config.norms, runs) | {"settings": settings}
     summary["conclusion"] = sentences(summary, config.norms)
     write_json(config.out / "summary.json", summary)
-    write_bytes(config.out / "table.md", render.table(table(summary, config.norms)).encode() + b"\n")
-    write_bytes(config.out / "seeds.csv", as_csv(_seed_rows(runs)))
+    write_text(config.out / "table.md", render.table(table(summary, config.norms)) + "\n")
+    write_text(config.out / "seeds.csv", as_csv(_seed_rows(runs)))
     for kind, content in as_files(lambda: figure(summary, config.norms)).items():
         write_bytes(config.out / f"probe.{kind}", content)
     return summary

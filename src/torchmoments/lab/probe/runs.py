@@ -19,6 +19,7 @@ from torchmoments.lab.config import Setting
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.methods import Method
 from torchmoments.lab.models import Built
+from torchmoments.lab.models.weights import read_safetensors
 from torchmoments.lab.probe.head import fit_head, pooled
 from torchmoments.lab.probe.views import FromPlace, Source, view
 from torchmoments.lab.runs import WEIGHTS, Run
@@ -70,9 +71,7 @@ class ViewRun(Run):
             torch.manual_seed(seeds_of(self.seed).weights)
             built = self.task.build(data)
         if self.plain is not None:
-            from safetensors.torch import load_file
-
-            built.module.load_state_dict(load_file(self.plain / WEIGHTS))
+            built.module.load_state_dict(read_safetensors(self.plain / WEIGHTS))
         example = Feed(data, built.input, self.task.config, torch.device("cpu")).example(2)
         source = Source(built.module, self.place)
         channel_dim = layout_of(built.module, self.place).channel_axis(source(example))

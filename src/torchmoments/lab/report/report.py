@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from torchmoments.lab.files import write_bytes, write_json
+from torchmoments.lab.files import write_bytes, write_json, write_text
 from torchmoments.lab.report import conclusion, contents, render
 from torchmoments.lab.report.page import Picture
 from torchmoments.lab.report.reading import read_comparison
@@ -33,13 +33,16 @@ def write(out: Path, *, needs_complete: bool = False) -> dict[str, Any]:
         )
     summary["conclusion"] = conclusion.sentences(summary)
     page = contents.page(comparison, summary)
-    files = {"report.html": render.html(page).encode(), "report.md": render.markdown(page).encode()}
+    texts = {"report.html": render.html(page), "report.md": render.markdown(page)}
+    pictures: dict[str, bytes] = {}
     for section in page.sections:
         for block in section.blocks:
             if isinstance(block, Picture):
-                files |= {f"{block.name}.png": block.drawing.png, f"{block.name}.svg": block.drawing.svg}
+                pictures |= {f"{block.name}.png": block.drawing.png, f"{block.name}.svg": block.drawing.svg}
     try:
-        for name, content in files.items():
+        for name, text in texts.items():
+            write_text(out / name, text)
+        for name, content in pictures.items():
             write_bytes(out / name, content)
         write_json(out / "summary.json", summary)
     except OSError as error:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from torchmoments.lab.files import as_csv, write_bytes, write_json
+from torchmoments.lab.files import as_csv, write_bytes, write_json, write_text
 from torchmoments.lab.metrics import NAMES
 from torchmoments.lab.report import render
 from torchmoments.lab.report.figures import as_files
@@ -20,9 +20,9 @@ def write(out: Path, sweep: Sweep) -> dict[str, Any]:
     summary["conclusion"] = sentences(summary)
     found = tables(summary)
     write_json(out / "summary.json", summary)
-    write_bytes(out / "table.md", "\n\n".join(map(render.table, found)).encode() + b"\n")
-    write_bytes(out / "cells.csv", as_csv(_cell_rows(summary)))
-    write_bytes(out / "seeds.csv", as_csv(_seed_rows(sweep)))
+    write_text(out / "table.md", "\n\n".join(map(render.table, found)) + "\n")
+    write_text(out / "cells.csv", as_csv(_cell_rows(summary)))
+    write_text(out / "seeds.csv", as_csv(_seed_rows(sweep)))
     for kind, content in as_files(lambda: figures.figure(summary)).items():
         write_bytes(out / f"sweep.{kind}", content)
     return summary
