@@ -183,6 +183,33 @@ def test_without_the_lab_the_command_says_how_to_install_it(tmp_path, call, monk
     assert complaint == "The command line needs the lab. Install it with: pip install 'torchmoments[lab]'\n"
 
 
+MODELS = """
+from torch import nn
+class Two(nn.Linear):
+    def forward(self, x, y):
+        return super().forward(x.flatten(1) + y)
+def two(num_classes):
+    return Two(64, num_classes)
+def lazy(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))
+"""
+
+
+@pytest.mark.parametrize("name", ["two", "lazy"])
+@pytest.mark.parametrize("command", ["compare", "sweep", "probe", "train", "inspect", "places"])
+def test_a_model_that_cannot_run_on_images_alone_is_refused_by_every_command(
+    tmp_path, call, monkeypatch, command, name
+):
+    (tmp_path / "models_of_mine.py").write_text(MODELS)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = {path for path in tmp_path.iterdir() if path.name != "__pycache__"}
+    code, said, complaint = call(command, "--model", f"models_of_mine:{name}")
+    assert (code, said, complaint.count("\n")) == (2, "", 1)
+    assert {"two": "needs a forward(images)", "lazy": "have their shapes; '1.weight'"}[name] in complaint
+    assert {path for path in tmp_path.iterdir() if path.name != "__pycache__"} == before
+
+
 def test_help_does_not_import_torch():
     program = (
         "import sys; from torchmoments.cli import main\n"

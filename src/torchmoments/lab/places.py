@@ -10,6 +10,7 @@ import torchmoments as tm
 from torchmoments.lab.config import PlacesConfig, TrainConfig
 from torchmoments.lab.data.describe import sentences
 from torchmoments.lab.models.place import default_place
+from torchmoments.lab.models.trial import output_of
 from torchmoments.lab.prepare import Notice, silent
 from torchmoments.lab.report.terminal import empty
 from torchmoments.lab.training.feed import Feed
@@ -29,16 +30,11 @@ def list_places(config: PlacesConfig, notice: Notice = silent) -> Iterator[Table
     task = Task(TrainConfig(**settings, image_size=config.image_size))
     data = task.load()
     told = sentences(data, task.config.evaluate)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         built = task.build(data)
         x = Feed(data, built.input, task.config, torch.device("cpu")).example(2)
-    try:
-        found = tm.places(built.module, x)
-    except RuntimeError as error:
-        raise ValueError(
-            f"model {config.model!r} needs to run on images {list(x.shape[1:])}; it raised: {error}. "
-            "Choose another --image-size."
-        ) from error
+        output_of(built.module.eval(), x, config.model)
+    found = tm.places(built.module, x)
     try:
         default = default_place(built.module, x)
     except ValueError as error:

@@ -135,6 +135,60 @@ def test_a_model_that_does_not_fit_the_data_is_refused(give, sentence):
         check(task, [], task.load())
 
 
+def raises(error):
+    def give(out):
+        raise error
+
+    return give
+
+
+class OfTwo(Wrapped):
+    def forward(self, x, mask, scale=1.0):
+        return self.fc(x.flatten(1))
+
+
+class TwoInTraining(Wrapped):
+    def forward(self, x):
+        out = self.fc(x.flatten(1))
+        return (out, out) if self.training else out
+
+
+@pytest.mark.parametrize("error", [IndexError("range"), KeyError("mask"), ValueError("many"), Exception("x")])
+def test_whatever_a_model_raises_is_one_sentence(error):
+    task = Task(TrainConfig(), make_model=lambda: Wrapped(raises(error)))
+    with pytest.raises(ValueError, match=rf"to run on images \[1, 8, 8\]; it raised {type(error).__name__}: .*Choose"):
+        check(task, [], task.load())
+
+
+def test_a_model_of_two_inputs_is_refused_by_its_signature():
+    task = Task(TrainConfig(), make_model=lambda: OfTwo(None))
+    sentence = r"needs a forward\(images\) without other inputs; got forward\(x, mask, scale=1.0\).*Wrap the network"
+    with pytest.raises(ValueError, match=sentence):
+        check(task, [], task.load())
+
+
+def test_a_model_that_gives_something_else_in_train_mode_is_refused():
+    task = Task(TrainConfig(), make_model=lambda: TwoInTraining(None))
+    with pytest.raises(ValueError, match="or an object with `logits`; got tuple in train mode"):
+        check(task, [], task.load())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.LazyConv2d(4, 3),
+        lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.LazyBatchNorm2d()),
+        lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.LazyLinear(10)),
+    ],
+)
+def test_parameters_without_a_shape_are_refused_until_the_network_has_run(make):
+    lazy = make()
+    with pytest.raises(ValueError, match=r"parameters that have their shapes; '.*weight' gets .*Run the network"):
+        made(make_model=lambda: lazy)
+    lazy(torch.zeros(2, 1, 8, 8))
+    assert made(make_model=lambda: lazy).module is lazy
+
+
 def test_an_object_with_logits_will_do():
     task = Task(TrainConfig(), make_model=lambda: Wrapped(Output))
     check(task, [], task.load())

@@ -8,9 +8,11 @@ The argument may be left out; it is given where the function takes it, by its na
 
 import inspect
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from torchmoments.lab.function import find_function
 
@@ -29,6 +31,12 @@ def call_make_model(name: str, make_model: Callable[..., Any] | None, classes: i
         raise ValueError(f"model needs {name} to give a module; it raised {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"model needs {name} to give a torch.nn.Module; got {type(module).__name__}.")
+    lazy = [part for part, tensor in chain(module.named_parameters(), module.named_buffers()) if is_lazy(tensor)]
+    if lazy:
+        raise ValueError(
+            f"model needs {name} to give parameters that have their shapes; '{lazy[0]}' gets its own from the first "
+            "images. Run the network on some before it is returned: net(torch.zeros(2, 3, 32, 32))."
+        )
     return module
 
 

@@ -21,6 +21,7 @@ from torchmoments.lab.inputs import input_stream
 from torchmoments.lab.methods import Method
 from torchmoments.lab.models.attach import attach
 from torchmoments.lab.models.place import default_place
+from torchmoments.lab.models.trial import does_not_run, output_of
 from torchmoments.lab.training.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
 from torchmoments.lab.training.device import make_fabric, own_random_numbers
 from torchmoments.lab.training.feed import Feed
@@ -296,11 +297,10 @@ def check(task: Task, methods: list[Method], data: Data) -> tuple[str | None, st
             place = _default_place_or_none(built.module, x)
             for method in methods:
                 _check_method(built.module, method, x)
-        except (RuntimeError, TypeError, AssertionError) as error:
-            raise ValueError(
-                f"model {task.config.model!r} needs to run on images {list(x.shape[1:])}; it raised "
-                f"{type(error).__name__}: {' '.join(str(error).split())[:300]}. Choose another --image-size or --model."
-            ) from error
+        except ValueError:
+            raise
+        except Exception as error:
+            raise does_not_run(task.config.model, x, error) from error
     return place, built.new_head
 
 
@@ -329,20 +329,19 @@ def steps_an_epoch(size: int, batch_size: int, at_least: int = 2) -> int:
 
 
 def _check_outputs(model: nn.Module, x: Tensor, classes: int, name: str) -> None:
-    model.eval()
-    with torch.no_grad():
-        output = model(x)
-    if not isinstance(getattr(output, "logits", output), Tensor):
-        raise ValueError(
-            f"model {name!r} needs to give logits as a tensor, or an object with `logits`; got {type(output).__name__}."
-        )
-    shape = list(logits(output).shape)
-    if shape != [len(x), classes]:
-        raise ValueError(
-            f"model {name!r} needs an output for each of the {classes} classes of the data, [{len(x)}, {classes}]; got "
-            f"{shape}. Let make_model take num_classes."
-        )
-    model.train()
+    for is_training in (False, True):
+        output = output_of(model.train(is_training), x, name)
+        if not isinstance(getattr(output, "logits", output), Tensor):
+            raise ValueError(
+                f"model {name!r} needs to give logits as a tensor, or an object with `logits`; got "
+                f"{type(output).__name__}{' in train mode' if is_training else ''}."
+            )
+        shape = list(logits(output).shape)
+        if shape != [len(x), classes]:
+            raise ValueError(
+                f"model {name!r} needs an output for each of the {classes} classes of the data, [{len(x)}, {classes}]; "
+                f"got {shape}. Let make_model take num_classes."
+            )
 
 
 def _default_place_or_none(model: nn.Module, x: Tensor) -> str | None:
