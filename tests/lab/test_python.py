@@ -140,6 +140,21 @@ def test_another_network_or_other_images_under_the_same_names_are_refused(tmp_pa
     assert compare(lambda: make_model(3), (images, labels), **first)["methods"]["none"]["n"] == 2
 
 
+def test_weights_that_are_the_same_for_every_seed_are_noticed_recorded_and_told(tmp_path, caplog):
+    def seeded(num_classes):
+        torch.manual_seed(0)
+        return make_model(num_classes)
+
+    request = {"methods": ["none", "labels"], "out": tmp_path / "out", **FAST}
+    summary = compare(seeded, tensors(30, 0), tensors(12, 1), **request)
+    assert "No initial weights are new for each seed." in caplog.messages
+    assert summary["settings"]["new_weights"] == "none"
+    assert "Every seed starts from the same weights." in summary["conclusion"]
+    assert not any("initializations" in sentence for sentence in summary["conclusion"])
+    with pytest.raises(ValueError, match="new_weights none; got .*new_weights None"):
+        compare(make_model, tensors(30, 0), tensors(12, 1), **request)
+
+
 def test_a_network_that_is_used_again_is_refused(tmp_path):
     net = make_model(3)
     with pytest.raises(ValueError, match="a new network at each call; got the same parameters twice"):

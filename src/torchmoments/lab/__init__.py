@@ -23,7 +23,8 @@ def compare(
 
     Args:
         make_model: gives a new torch.nn.Module, images [B, C, H, W] to logits [B, classes]; called for each run, with
-            num_classes where it has such an argument. Initial weights come from torch's global random numbers.
+            num_classes where it has such an argument. Initial weights come from the global random numbers of torch,
+            NumPy and Python, which follow the seed.
         train: the pool that each run draws its training images from: a torch Dataset of (image, label) or of dicts with
             one of each, or two arrays (images, labels). Floating point images, [C, H, W] each, are taken as they are,
             normalized. PIL images and whole numbers are pictures: resized, and normalized by ImageNet's constants.
@@ -39,6 +40,8 @@ def compare(
 
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
+
+    What was decided that the request does not say goes to the logger "torchmoments.lab". SIGTERM raises SystemExit.
     """
     from torchmoments.lab.comparison import compare_objects
 

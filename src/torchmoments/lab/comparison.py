@@ -5,6 +5,7 @@ OUT/runs/METHOD/seed3   see `runs`
 OUT/report.html, report.md, summary.json, differences.png, .svg, curves.png, .svg     made of these, see `report`
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -73,8 +74,10 @@ def compare_objects(make_model: Callable[..., Any], train: Any, test: Any, **set
             raise ValueError(f"compare has no setting {name!r}. {nearest(name, known)}")
     name = getattr(make_model, "__qualname__", type(make_model).__name__)
     config = CompareConfig(data=f"objects:{type(train).__name__}", model=f"objects:{name}", **settings)
+    # There is no terminal to speak to.
+    notice = logging.getLogger("torchmoments.lab").warning
     with ending_in_order():
-        return compare(config, make_model=make_model, train=train, test=test)
+        return compare(config, notice=notice, make_model=make_model, train=train, test=test)
 
 
 def runs_of(config: CompareConfig, task: Task) -> list[Run]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from torchmoments.lab.config import TrainConfig
+from torchmoments.lab.config import Setting, TrainConfig
 from torchmoments.lab.data import load
 from torchmoments.lab.data.describe import facts, sentences
 from torchmoments.lab.data.own import from_objects
@@ -12,6 +12,7 @@ from torchmoments.lab.data.split import Data
 from torchmoments.lab.methods import check_different, parse_methods
 from torchmoments.lab.metrics import check_classes
 from torchmoments.lab.training.device import check_device
+from torchmoments.lab.training.initial import facts_of_network
 from torchmoments.lab.training.task import Task, judged_on
 from torchmoments.lab.training.train import check
 
@@ -55,16 +56,29 @@ def prepare(
     task.config.check()
     data.subset(task.config.train_size or 0, seed=0)
     lacking = check_classes(config.metric, data.test.labels.numpy(), data.classes, of=config.evaluate)
-    if lacking is not None:
-        notice(lacking)
     place, new_head = check(task, methods, data)
     check_different([replace(m, at=(place,)) if m.goes_after_stem and place else m for m in methods])
-    if any(method.goes_after_stem and method.changes_features for method in methods):
-        said.append(f"Features are mixed after '{place}' of {config.model}; another place: moex:at=NAME.")
-    if new_head is not None:
-        said.append(f"{new_head}.")
-    network = task.digest_of_network(data)
-    of_model = [("weights", task.digest_of_weights()), ("place", place)]
+    mixes_there = any(method.goes_after_stem and method.changes_features for method in methods)
+    of_network = facts_of_network(task, data)
+    said += filter(
+        None,
+        [
+            lacking,
+            f"Features are mixed after '{place}' of {config.model}; another place: moex:at=NAME."
+            if mixes_there
+            else None,
+            new_head and f"{new_head}.",
+            _of_weights(of_network.get("new_weights")),
+        ],
+    )
     for sentence in said:
         notice(sentence)
-    return replace(task, facts=(*facts(data), *of_model, *([] if network is None else [("network", network)])))
+    of_model = {"weights": task.digest_of_weights(), "place": place, **of_network}
+    return replace(task, facts=(*facts(data), *of_model.items()))
+
+
+def _of_weights(new: Setting) -> str | None:
+    if new is None:
+        return None
+    which = "No initial weights are" if new == "none" else f"Of the initial weights only those of {new} are"
+    return f"{which} new for each seed."

@@ -57,6 +57,20 @@ def test_a_harm_not_shown_allows_no_gain():
     assert said[0].endswith("the interval still allows no gain.")
 
 
+@pytest.mark.parametrize(
+    ("new", "covered"),
+    [
+        (None, "The intervals cover training subsets and initializations, on these 360 test images."),
+        ("'fc'", "The intervals cover training subsets and initializations of 'fc', on these 360 test images."),
+        ("none", "The intervals cover training subsets, on these 360 test images."),
+    ],
+)
+def test_initializations_are_covered_as_far_as_seeds_have_their_own(new, covered):
+    said = sentences(summary(settings={} if new is None else {"new_weights": new}))
+    assert covered in said
+    assert ("Every seed starts from the same weights." in said) == (new == "none")
+
+
 GAIN, LARGER, HARM = entry(-0.5, 0.2, 0.001), entry(-1.0, 0.25, 0.00001), entry(0.8, 0.2, 0.01)
 UNSURE, WORSE, ONE_SEED = entry(-0.5, 0.6, 0.4), entry(0.5, 0.45, 0.06), entry(-1.0, None, None, n=1)
 NO_SPREAD, NO_PAIRS = entry(0.0, None, None), entry(None, None, None, n=0)

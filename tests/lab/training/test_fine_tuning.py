@@ -46,6 +46,7 @@ def test_it_learns_and_says_where_it_mixes_and_what_is_new(pictures, weights, tm
     said = " ".join(capsys.readouterr().out.split())
     assert "Features are mixed after 'maxpool' of timm/resnet10t" in said
     assert "fc is new: the weights have another classifier." in said
+    assert "Of the initial weights only those of 'fc' are new for each seed." in said
     settings = json.loads((out / "comparison.json").read_text())["settings"]
     assert settings["weights"].startswith("resnet10t.pt ")
     assert (settings["place"], settings["train_size"]) == ("maxpool", 32)

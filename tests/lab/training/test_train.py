@@ -131,6 +131,25 @@ def test_the_same_run_twice_is_bit_identical_and_leaves_the_callers_random_numbe
     assert torch.get_num_threads() == threads
 
 
+def test_runs_of_a_seed_are_paired_whatever_the_model_draws(digits):
+    class Noisy(torch.nn.Module):
+        def forward(self, x):
+            # In eval mode too, so that looking for a method's places draws.
+            return x + torch.rand_like(x)
+
+    def make_model(num_classes):
+        torch.rand(int(torch.randint(9, ())))
+        torch.manual_seed(0)
+        stem, fc = torch.nn.BatchNorm2d(1), torch.nn.Linear(64, num_classes)
+        torch.nn.init.constant_(fc.weight, float(np.random.rand()))
+        return torch.nn.Sequential(stem, Noisy(), torch.nn.Flatten(), torch.nn.Dropout(0.5), fc)
+
+    plain = run("none", 4, digits, make_model=make_model)
+    for word in ("moex:p=0,norm=in,at=0", "labels:p=0"):
+        np.random.seed(9)
+        assert run(word, 4, digits, make_model=make_model).epochs == plain.epochs
+
+
 def test_dropout_is_the_same_with_and_without_a_method(digits):
     masks = []
 

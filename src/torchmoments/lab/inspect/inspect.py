@@ -32,7 +32,6 @@ from torchmoments.lab.probe.views import Source
 from torchmoments.lab.report.figures import as_files
 from torchmoments.lab.runs import WEIGHTS
 from torchmoments.lab.training.task import Task
-from torchmoments.lab.training.train import seeds_of
 
 _RECORD, _PAGE = "inspect.json", "inspect.html"
 
@@ -76,9 +75,7 @@ def inspect(config: InspectConfig, notice: Notice = silent) -> list[Path]:
 
 def _build(task: Task, data: Data, seed: int) -> Built:
     """The network in eval mode; its initial weights are those of a training with this seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seeds_of(seed).weights)
-        built = task.build(data)
+    built = task.initial(data, seed)
     built.module.eval()
     return built
 

@@ -42,7 +42,7 @@ class Built:
 
 
 def build(config: SubjectConfig, classes: int, channels: int | None, make_model: Callable[..., Any] | None) -> Built:
-    """The network that `config.model` names; initial weights come from torch's global random numbers.
+    """The network that `config.model` names; initial weights come from global random numbers.
 
     Args:
         config: names the network, and the weights it starts from.

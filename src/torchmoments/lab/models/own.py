@@ -3,7 +3,8 @@
     def make_model(num_classes):
         return module             # [B, C, H, W] to logits [B, num_classes]
 
-The argument may be left out; it is given where the function takes it, by its name.
+The argument may be left out; it is given where the function takes it, by its name. The global random numbers of torch,
+NumPy and Python follow the seed while it runs.
 """
 
 import inspect

@@ -26,7 +26,7 @@ from torchmoments.lab.runs import WEIGHTS, Run
 from torchmoments.lab.training.device import check_device
 from torchmoments.lab.training.feed import Feed
 from torchmoments.lab.training.task import Task
-from torchmoments.lab.training.train import Result, seeds_of, train
+from torchmoments.lab.training.train import Result, train
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,7 @@ class ViewRun(Run):
     def _source(self, data: Data) -> tuple[Source, int]:
         """The network whose features are probed, on its device; and the axis of its channels."""
         device = check_device(self.task.config)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seeds_of(self.seed).weights)
-            built = self.task.build(data)
+        built = self.task.initial(data, self.seed)
         if self.plain is not None:
             built.module.load_state_dict(read_safetensors(self.plain / WEIGHTS))
         example = Feed(data, built.input, self.task.config, torch.device("cpu")).example(2)

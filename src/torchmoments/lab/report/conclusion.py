@@ -83,7 +83,11 @@ def coverage(summary: dict[str, Any]) -> list[str]:
     settings = summary.get("settings", {})
     takes_all = str(settings.get("images")).startswith(f"{settings.get('train_size')} + ")
     varied = "orders of the batches" if takes_all else "training subsets"
-    said = [f"The intervals cover {varied} and initializations, on these {test_images:,} {judged(summary)} images."]
+    new = settings.get("new_weights")
+    initial = {None: " and initializations", "none": ""}.get(new, f" and initializations of {new}")
+    said = [f"The intervals cover {varied}{initial}, on these {test_images:,} {judged(summary)} images."]
+    if new == "none":
+        said.append("Every seed starts from the same weights.")
     wider = {word: entry.get("difference_ci95_with_images") for word, entry in paired.items()}
     shown = [f"{word} {ci95[0]:+.2f} to {ci95[1]:+.2f}" for word, ci95 in wider.items() if ci95 is not None]
     if 0 < len(shown) <= _FEW:

@@ -5,12 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from torchmoments.lab.config import Setting, TrainConfig
 from torchmoments.lab.data import load
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.models import Built, build
+from torchmoments.lab.training.seeds import global_random_numbers, seeds_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Task:
         return self.data or judged_on(load(self.config), self.config)
 
     def build(self, data: Data) -> Built:
-        """The network; its initial weights come from torch's global random numbers.
+        """The network; its initial weights come from global random numbers.
 
         Raises:
             ValueError: no such network, it cannot be made, or the weights do not fit; or `small`, and the data are no
@@ -49,30 +48,14 @@ class Task:
         channels = shape[0] if shape is not None and len(shape) > 1 else None
         return build(self.config, len(data.classes), channels, self.make_model)
 
+    def initial(self, data: Data, seed: int) -> Built:
+        """The network with the initial weights of a seed, which leaves the global random numbers as they were."""
+        with global_random_numbers(seeds_of(seed).weights):
+            return self.build(data)
+
     def settings(self) -> dict[str, Setting]:
         """The values that all runs of one comparison share."""
         return self.config.settings() | dict(self.facts)
-
-    def digest_of_network(self, data: Data) -> str | None:
-        """What modules and parameters a user's own network has: another one under the same name has another digest.
-
-        None for a network of a library.
-
-        Raises:
-            ValueError: two calls give the same parameters.
-        """
-        if ":" not in self.config.model:
-            return None
-        with torch.random.fork_rng(devices=[]):
-            module, another = self.build(data).module, self.build(data).module
-        if {id(p) for p in module.parameters()} & {id(p) for p in another.parameters()}:
-            raise ValueError(
-                f"model {self.config.model!r} needs to be a new network at each call; got the same parameters twice, "
-                "so a run would go on where another ended. Make it inside the function, or return copy.deepcopy(net)."
-            )
-        parts = [f"{name} {type(part).__qualname__}" for name, part in module.named_modules()]
-        parts += [f"{name} {list(tensor.shape)}" for name, tensor in module.state_dict().items()]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
 
     def digest_of_weights(self) -> str | None:
         """Name of the weights' file and the beginning of its SHA-256."""

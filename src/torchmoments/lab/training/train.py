@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from torchmoments.lab.training.checkpoint import Checkpoint, gather, of_rank, su
 from torchmoments.lab.training.device import make_fabric, own_random_numbers
 from torchmoments.lab.training.feed import Feed
 from torchmoments.lab.training.schedule import make_schedule
+from torchmoments.lab.training.seeds import seeds_of
 from torchmoments.lab.training.tally import NotFiniteError, Tally
 from torchmoments.lab.training.task import Task
 
@@ -113,18 +114,6 @@ def step(model: Any, site: tm.Site | None, x: Tensor, y: Tensor, groups: Tensor 
     return loss, tm.mixed_accuracy(output.detach(), y, plan)
 
 
-class Seeds(NamedTuple):
-    """The streams of random numbers that runs of one seed share."""
-
-    weights: int
-    order: int
-    augment: int
-
-
-def seeds_of(seed: int) -> Seeds:
-    return Seeds(*(int(s) for s in np.random.SeedSequence(seed).generate_state(3)))
-
-
 class Training:
     """The state of one run between two epochs."""
 
@@ -135,8 +124,7 @@ class Training:
         assert config.epochs is not None
         assert config.lr is not None
         seeds = seeds_of(seed)
-        torch.manual_seed(seeds.weights)
-        built = task.build(data)
+        built = task.initial(data, seed)
         self.config = config
         self.fabric = fabric
         self.feed = Feed(data, built.input, config, fabric.device)
@@ -148,9 +136,6 @@ class Training:
         self.inputs = input_stream(seed, fabric.global_rank)
         self.module = fabric.to_device(built.module)
         self.site = attach(self.module, method, self.feed.example(2), seed)
-        if fabric.global_rank:
-            # The ranks have different images, and should have different dropout.
-            torch.manual_seed(seeds.weights + fabric.global_rank)
         optimizer = torch.optim.SGD(
             self.module.parameters(),
             config.lr,
@@ -169,6 +154,9 @@ class Training:
         self.steps = 0
         self.seconds = 0.0
         self.epochs: list[dict[str, float]] = []
+        # Last, so that it does not matter what was drawn until now. The ranks have different images, and should have
+        # different dropout.
+        torch.manual_seed(seeds.network + fabric.global_rank)
 
     @property
     def is_complete(self) -> bool:
