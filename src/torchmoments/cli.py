@@ -4,10 +4,10 @@
 130 stopped with Ctrl-C    143 by SIGTERM    129 by SIGHUP
 """
 
-import gc
+import atexit
 import os
+import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -252,15 +252,16 @@ def _stop_with_runs(stop: BaseException, out: Path) -> NoReturn:
 def _stop_at_once(stop: BaseException, sentence: str) -> NoReturn:
     _complain(sentence)
     sys.stderr.flush()
-    # Semaphores of the workers are given back, or joblib's tracker of them complains.
-    traceback.clear_frames(stop.__traceback__)
-    gc.collect()
-    # All workers are gone by now, and taking PyTorch down in order takes another second or more.
+    # The end of processes that read images is no error any more.
+    if hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    # They are ended here, and semaphores given back. Taking PyTorch down in order takes another second or more.
+    atexit._run_exitfuncs()
     os._exit(_exit_code(stop))
 
 
 def _exit_code(stop: BaseException) -> int:
-    return int(stop.code or 0) if isinstance(stop, Terminated) else 130
+    return 128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
 
 
 def _complain(sentence: str) -> None:

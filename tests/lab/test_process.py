@@ -1,9 +1,13 @@
 import os
 import platform
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
+
+from torchmoments.lab.process import Terminated, ending_in_order
 
 PROGRAM = """
 from torchmoments.lab.process import keep_memory
@@ -33,3 +37,67 @@ def test_memory_is_kept_for_the_next_step_unless_the_environment_says_how():
     pages_of_the_block = 2**26 // os.sysconf("SC_PAGE_SIZE")
     assert given_back() < 0.1 * pages_of_the_block
     assert given_back(MALLOC_ARENA_TEST="8") > 0.9 * pages_of_the_block
+
+
+class Deaf:
+    """Python swallows what is raised in a __del__: the readers of a DataLoader are ended in one, for example."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        signal.raise_signal(self.number)
+
+
+@pytest.fixture
+def handled():
+    """Signals as a shell leaves them, whoever started the tests."""
+    before = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, signal.SIG_DFL),
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+    }
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handled")
+@pytest.mark.parametrize(("number", "stop"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_that_python_swallows_stops_all_the_same(number, stop, capsys):
+    def work():
+        with ending_in_order():
+            Deaf(number)
+            time.sleep(10)
+
+    hook = sys.unraisablehook
+    with pytest.raises(stop):
+        work()
+    assert sys.unraisablehook == hook
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("handled")
+def test_a_second_signal_does_not_disturb_what_the_first_one_began():
+    cleaned = []
+
+    def work():
+        with ending_in_order():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGTERM)
+                cleaned.append(True)
+
+    with pytest.raises(Terminated) as stop:
+        work()
+    assert stop.value.code == 143
+    assert cleaned
+
+
+@pytest.mark.usefixtures("handled")
+def test_a_signal_that_somebody_else_handles_is_left_to_them():
+    seen = []
+    signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    with ending_in_order():
+        signal.raise_signal(signal.SIGTERM)
+    assert seen == [signal.SIGTERM]

@@ -8,7 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the workers through /proc")
 
@@ -20,14 +22,10 @@ ENDLESS = ["--methods", "none", "--train-size", "50", "--epochs", "100", "--widt
 ENDLESS += ["--seeds", "500", "--workers", "2"]
 
 
-def start(command, out, *flags, folder=None):
-    words = [sys.executable, "-m", "torchmoments.cli", command, *flags]
-    return start_script([*words, *([] if out is None else ["--out", str(out)])], folder or out.parent)
-
-
-def start_script(words, folder):
-    """In a group of its own, as a shell starts it, and in a folder that has one for temporary files."""
-    (folder / "temporary").mkdir()
+@pytest.fixture
+def start():
+    """Starts a command in a group of its own, as a shell does, and in a folder that has one for temporary files."""
+    started = []
 
     def as_a_shell_does():
         os.setpgid(0, 0)
@@ -35,15 +33,28 @@ def start_script(words, folder):
         for number, _ in STOPS:
             signal.signal(number, signal.SIG_DFL)
 
-    return subprocess.Popen(
-        words,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-        env=os.environ | {"TMPDIR": str(folder / "temporary")},
-        preexec_fn=as_a_shell_does,
-    )
+    def start_words(folder, words):
+        (folder / "temporary").mkdir()
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env=os.environ | {"TMPDIR": str(folder / "temporary")},
+            preexec_fn=as_a_shell_does,
+        )
+        started.append(process)
+        return process
+
+    yield start_words
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def words(command, out, *flags):
+    return ["-m", "torchmoments.cli", command, *flags, *([] if out is None else ["--out", str(out)])]
 
 
 def children(pid):
@@ -80,9 +91,9 @@ def hidden(out):
 
 
 @pytest.mark.parametrize(("number", "code"), STOPS)
-def test_a_signal_stops_at_once_keeps_complete_runs_and_leaves_nothing_else(tmp_path, number, code):
+def test_a_signal_stops_at_once_keeps_complete_runs_and_leaves_nothing_else(tmp_path, start, number, code):
     out = tmp_path / "runs"
-    process = start("compare", out, *ENDLESS)
+    process = start(tmp_path, words("compare", out, *ENDLESS))
     wait_until(lambda: len(complete(out)) >= 2, "the second run")
     family = children(process.pid)
     kept = complete(out)
@@ -102,9 +113,9 @@ def test_a_signal_stops_at_once_keeps_complete_runs_and_leaves_nothing_else(tmp_
     wait_until(lambda: not any(map(is_alive, family)), "the end of all processes")
 
 
-def test_a_worker_leaves_signals_to_its_parent(tmp_path):
+def test_a_worker_leaves_signals_to_its_parent(tmp_path, start):
     out = tmp_path / "runs"
-    process = start("compare", out, *ENDLESS)
+    process = start(tmp_path, words("compare", out, *ENDLESS))
     wait_until(lambda: len(complete(out)) >= 1, "the first run")
     trainers = workers(process.pid)
     for worker in trainers:
@@ -128,9 +139,9 @@ def test_a_worker_leaves_signals_to_its_parent(tmp_path):
         ("train", ["--epochs", "100000", "--devices", "2", "--device", "cpu"], "checkpoint.pt", "last whole epoch"),
     ],
 )
-def test_sigterm_ends_every_command_that_trains_in_one_sentence(tmp_path, command, flags, begun, sentence):
+def test_sigterm_ends_every_command_that_trains_in_one_sentence(tmp_path, start, command, flags, begun, sentence):
     out = tmp_path / "runs"
-    process = start(command, out, "--train-size", "50", "--width", "4", *flags)
+    process = start(tmp_path, words(command, out, "--train-size", "50", "--width", "4", *flags))
     wait_until(lambda: any(out.glob(begun)), begun)
     family = children(process.pid)
     process.send_signal(signal.SIGTERM)
@@ -143,18 +154,38 @@ def test_sigterm_ends_every_command_that_trains_in_one_sentence(tmp_path, comman
 
 
 @pytest.mark.parametrize("command", ["compare", "sweep", "probe", "inspect", "train", "places"])
-def test_sigterm_during_the_checks_is_one_sentence_and_writes_nothing(tmp_path, command):
+def test_sigterm_during_the_checks_is_one_sentence_and_writes_nothing(tmp_path, start, command):
     (tmp_path / "slow.py").write_text(
         "import pathlib, time\ndef make_model(num_classes):\n    pathlib.Path('called').touch()\n    time.sleep(60)\n"
     )
     out = tmp_path / "runs"
-    process = start(command, None if command == "places" else out, "--model", "slow:make_model", folder=tmp_path)
+    process = start(tmp_path, words(command, None if command == "places" else out, "--model", "slow:make_model"))
     wait_until((tmp_path / "called").exists, "the first call of make_model")
     process.send_signal(signal.SIGTERM)
     said, complaint = process.communicate(timeout=PATIENCE)
     sentence = "Stopped.\n" if command == "places" else "Stopped before the first run.\n"
     assert (process.returncode, said, complaint) == (143, "", sentence)
     assert not out.exists()
+
+
+def test_sigterm_ends_the_processes_that_read_images_too(tmp_path, start):
+    random = np.random.default_rng(0)
+    for number in range(20):
+        folder = tmp_path / "pictures" / str(number % 2)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (9, 9, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    out = tmp_path / "runs"
+    # An epoch of a quarter of a second, most of which is spent on starting and ending such processes.
+    flags = ["--data", "folder:pictures", "--epochs", "9999", "--loader-workers", "2"]
+    process = start(tmp_path, words("train", out, *flags))
+    wait_until((out / "checkpoint.pt").exists, "the first epoch")
+    wait_until(lambda: len(children(process.pid)) >= 2, "a reader")
+    family = children(process.pid)
+    process.send_signal(signal.SIGTERM)
+    _, complaint = process.communicate(timeout=PATIENCE)
+    sentence = f"Stopped. What {out} holds is kept; the same command goes on from its last whole epoch.\n"
+    assert (process.returncode, complaint) == (143, sentence)
+    wait_until(lambda: not any(map(is_alive, family)), "the end of all processes")
 
 
 SCRIPT = """
@@ -166,9 +197,9 @@ compare(net, (images, labels), (images, labels), ["none"], out=sys.argv[1], epoc
 """
 
 
-def test_sigterm_ends_a_script_of_python_without_a_trace(tmp_path):
+def test_sigterm_ends_a_script_of_python_without_a_trace(tmp_path, start):
     out = tmp_path / "runs"
-    process = start_script([sys.executable, "-c", SCRIPT, str(out)], tmp_path)
+    process = start(tmp_path, ["-c", SCRIPT, str(out)])
     wait_until(lambda: len(complete(out)) >= 2, "the second run")
     family = children(process.pid)
     process.send_signal(signal.SIGTERM)
@@ -179,9 +210,9 @@ def test_sigterm_ends_a_script_of_python_without_a_trace(tmp_path):
     wait_until(lambda: not any(map(is_alive, family)), "the end of all processes")
 
 
-def test_workers_end_when_their_parent_is_killed(tmp_path):
+def test_workers_end_when_their_parent_is_killed(tmp_path, start):
     out = tmp_path / "runs"
-    process = start("compare", out, *ENDLESS, "--epochs", "100000")
+    process = start(tmp_path, words("compare", out, *ENDLESS, "--epochs", "100000"))
     wait_until(lambda: len(list(out.glob("runs/none/.seed*.lock"))) == 2, "two runs at a time")
     trainers = workers(process.pid)
     assert len(trainers) == 2
@@ -192,9 +223,9 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
     assert time.monotonic() - killed < 3
 
 
-def test_a_killed_worker_costs_its_own_run_at_most(tmp_path):
+def test_a_killed_worker_costs_its_own_run_at_most(tmp_path, start):
     out = tmp_path / "runs"
-    process = start("compare", out, *ENDLESS, "--seeds", "6")
+    process = start(tmp_path, words("compare", out, *ENDLESS, "--seeds", "6"))
     wait_until(lambda: len(complete(out)) >= 1, "the first run")
     os.kill(workers(process.pid)[0], signal.SIGKILL)
     said, complaint = process.communicate(timeout=PATIENCE)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol, Self
@@ -125,7 +126,9 @@ def _train_until_a_worker_dies(
 ) -> _Death:
     """Take runs from `waiting`, by their numbers in the file, until it is empty."""
     training: dict[Future[str | None], int] = {}
-    # It starts a process too, which watches over semaphores.
+    # Each starts a process that watches over semaphores; Python's lets signals through when it does, so it goes first.
+    with signals_held_back():
+        resource_tracker.ensure_running()
     with signals_held_back():
         pool = ProcessPoolExecutor(workers, initializer=worker.start, initargs=(os.getpid(),))
     try:

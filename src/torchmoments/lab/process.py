@@ -1,17 +1,19 @@
 """How a process of our own is set up: one that imports PyTorch, one that trains, one that speaks to a terminal."""
 
+import _thread
 import codecs
 import ctypes
 import gc
 import io
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -21,37 +23,60 @@ _LETTERS = {"±": "+-", "\N{EN DASH}": "-", "\N{MINUS SIGN}": "-", "→": "->", 
 # In none, rich prints nothing; in less than eight, tyro's help takes all memory.
 _FEW_COLUMNS = 20
 
-# What a scheduler sends before it kills, and what comes when a terminal is closed.
-ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+# Ctrl-C, what a scheduler sends before it kills, and what comes when a terminal is closed.
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_SECONDS_OF_ONE = 2
 
 
 class Terminated(SystemExit):
-    """One of these signals came. The exit code is 128 and its number, as a shell has it."""
+    """A signal came that ends the process. The exit code is 128 and its number, as a shell has it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.number = number
 
 
 @contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Signals that end the process raise `Terminated` in the block, as Ctrl-C raises KeyboardInterrupt.
+    """Signals that end the process raise `Terminated` in the block, as Ctrl-C raises KeyboardInterrupt; both only once.
 
     So workers are killed, and half-made files removed. A signal that has a handler, or is ignored as under nohup, stays
     as it is; all do in a thread, where Python sets no handler.
     """
+    last = -math.inf
 
-    def end(number: int, frame: FrameType | None) -> NoReturn:
-        # Schedulers send it twice: to the process, and to its group.
-        for number_of_ours in ours:
-            signal.signal(number_of_ours, signal.SIG_IGN)
-        raise Terminated(128 + number)
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal last
+        # Schedulers and shells send it twice: to the process, and to its group.
+        if time.monotonic() - last > _SECONDS_OF_ONE:
+            last = time.monotonic()
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+    def again(swallowed: "sys.UnraisableHookArgs") -> None:
+        """What Python swallows, as it does in a __del__, is raised once more a little later."""
+        nonlocal last
+        error = swallowed.exc_value
+        if not isinstance(error, KeyboardInterrupt | Terminated):
+            hook(swallowed)
+            return
+        last = -math.inf
+        number = error.number if isinstance(error, Terminated) else signal.SIGINT
+        later = threading.Timer(0.05, _thread.interrupt_main, [number])
+        later.daemon = True
+        later.start()
 
     is_main = threading.current_thread() is threading.main_thread()
-    ours = [number for number in ENDING if is_main and signal.getsignal(number) == signal.SIG_DFL]
+    handlers = {number: signal.getsignal(number) for number in STOPPING} if is_main else {}
+    ours = {n: handler for n, handler in handlers.items() if handler in (signal.SIG_DFL, signal.default_int_handler)}
+    hook, sys.unraisablehook = sys.unraisablehook, again
     for number in ours:
         signal.signal(number, end)
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = hook
 
 
 @contextmanager
@@ -60,7 +85,7 @@ def signals_held_back() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, *ENDING])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     try:
         yield
     finally:
@@ -69,10 +94,10 @@ def signals_held_back() -> Iterator[None]:
 
 def leave_signals_to_the_parent() -> None:
     """Ctrl-C and signals that end the process have no effect on this one; processes that it starts see them."""
-    for number in [signal.SIGINT, *ENDING]:
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, *ENDING])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def accept_any_terminal() -> None:
