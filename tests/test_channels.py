@@ -54,6 +54,25 @@ class SqueezeBlock(nn.Module):
         return x * self.excite(self.squeeze(x.mean((2, 3))))[:, :, None, None].sigmoid()
 
 
+class LayerNorm2dNoBias(LayerNorm2d):
+    pass
+
+
+class ChannelsFirstNorm(LayerNorm2d):
+    """transformers', whose name says nothing."""
+
+    data_format = "channels_first"
+
+
+class Parts(nn.Module):
+    """Modules whose order in the forward nobody knows."""
+
+    def __init__(self, **parts):
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+
 class Formatted(nn.Module):
     def __init__(self, output_fmt):
         super().__init__()
@@ -80,6 +99,35 @@ CASES = {
     "tokens": (nn.Sequential(nn.LayerNorm(8)), "0", (4, 9, 8), {-1}),
     "sequence": (nn.Sequential(nn.Conv1d(2, 8, 3), nn.ReLU()), "1", (4, 8, 9), {1}),
     "images say nothing of tokens": (nn.Sequential(nn.Conv2d(3, 9, 4), nn.Identity()), "1", (4, 9, 8), set()),
+    "a norm over axis 1 by its name": (nn.Sequential(LayerNorm2dNoBias(8)), "0", (4, 8, 8, 8), {1}),
+    "a norm over axis 1 by its format": (nn.Sequential(ChannelsFirstNorm(8)), "0", (4, 8, 8, 8), {1}),
+    "pooling in a channels-last block": (Parts(norm=nn.LayerNorm(8), pool=nn.MaxPool2d(2)), "pool", (4, 6, 8, 8), {1}),
+    "dropout of channels": (Parts(norm=nn.LayerNorm(8), drop=nn.Dropout2d()), "drop", (4, 6, 8, 8), {1}),
+    "batch norm of tokens in one axis": (
+        nn.Sequential(Parts(linear=nn.Linear(8, 16), norm=nn.BatchNorm1d(16))), "0", (4, 16, 8), {-1}
+    ),
+    "tokens as many as channels": (
+        nn.Sequential(Parts(norm=nn.LayerNorm(8), up=nn.Linear(8, 16))), "0", (4, 16, 8), {-1}
+    ),
+    "as wide as there are heads": (
+        nn.Sequential(Parts(norm=nn.LayerNorm(8), mlp=nn.Linear(8, 8), meta=nn.Linear(2, 3))),
+        "0", (4, 8, 3, 3), {1, -1},
+    ),
+    "channels-last blocks, as high as they have channels": (
+        nn.Sequential(Parts(norm=nn.LayerNorm(8), mlp=nn.Linear(8, 8))), "0", (4, 8, 8, 8), {1, -1}
+    ),
+    "a convolution's own width, not its input's": (
+        nn.Sequential(nn.Conv1d(6, 8, 3), Permute((0, 2, 1)), nn.Dropout(), nn.LSTM(8, 4)), "2", (4, 6, 8), {-1}
+    ),
+    "between both": (nn.Sequential(nn.Conv1d(6, 8, 3), nn.Dropout(), nn.LSTM(8, 4)), "1", (4, 8, 8), {1, -1}),
+    "inside a ConvNeXt block": (
+        Parts(c=nn.Conv2d(8, 8, 3), n=nn.LayerNorm(8), up=nn.Linear(8, 32), down=nn.Linear(32, 8), drop=nn.Identity()),
+        "drop", (4, 8, 32, 32), {1, -1},
+    ),
+    "a convolution over tokens": (
+        Parts(conv=Parts(conv=nn.Conv1d(8, 8, 3)), norm=nn.LayerNorm(8)), "conv", (4, 8, 8), {1, -1}
+    ),
+    "a projected recurrent layer": (nn.Sequential(nn.LSTM(3, 8, proj_size=4)), "0", (4, 9, 4), {-1}),
     "a recurrent layer": (nn.Sequential(nn.GRU(3, 4, bidirectional=True, batch_first=True)), "0", (4, 9, 8), {-1}),
     "embedding": (nn.Sequential(nn.Embedding(20, 8), nn.Dropout()), "1", (4, 9, 8), {-1}),
 }  # fmt: skip
@@ -146,6 +194,25 @@ class Attention(nn.Module):
 
     def forward(self, x):
         return self.mlp(self.attention(x, x, x)[0])
+
+
+def test_as_many_channels_as_samples_before_a_recurrent_layer_are_no_question():
+    class Recurrent(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.drop = nn.Conv1d(3, 4, 3), nn.Dropout(0.0)
+            self.rnn = nn.LSTM(4, 4)
+
+        def forward(self, x):
+            return self.rnn(self.drop(self.conv(x)).permute(2, 0, 1))[0]
+
+    x = torch.randn(4, 3, 9)
+    for place, arguments in (("conv", {}), ("drop", {}), ("drop", {"channel_dim": 1})):
+        model = Recurrent()
+        site = tm.attach(model, tm.MoEx(p=1), at=place, seed=0, **arguments)
+        with site.mixing(4) as plan:
+            model(x)
+            plan.terms  # noqa: B018
 
 
 @pytest.mark.parametrize("place", ["0", "0.linear2", "1", "1.mlp"])

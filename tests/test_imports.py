@@ -11,12 +11,12 @@ SOURCE = Path(__file__).parent.parent / "src" / "torchmoments"
 
 # From the ground up: a file may import what stands on an earlier floor, or on its own.
 FLOORS = [
-    {"torch_internals"},
+    {"torch_internals", "outputs"},
     {"ops"},
     {"partners"},
     {"draw"},
     {"targets", "mixers", "layers"},
-    {"blocks", "channels", "marks", "modules", "schedules"},
+    {"blocks", "channels", "marks", "modules", "schedules", "tokens"},
     {"active"},
     {"features", "using"},
     {"hook"},

@@ -9,10 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchmoments.channels import Clues, Side, clues
-
-PREFIX_PARAMETERS = frozenset(
-    {"cls_token", "class_token", "dist_token", "distillation_token", "reg_token", "register_tokens"}
-)
+from torchmoments.tokens import Tokens, tokens_around
 
 Mix = Callable[[Tensor, Tensor | None], Tensor]
 
@@ -23,7 +20,7 @@ class Layout:
 
     place: str
     channel_dim: int | None
-    prefix_tokens: int
+    tokens: Tokens
     clues: Clues
 
     def apply(self, mix: Mix, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -32,20 +29,18 @@ class Layout:
         Raises:
             ValueError: the layout cannot be told, or does not fit the features.
         """
-        if self.clues.sequence_first and x.ndim == 3 and x.shape[0] == x.shape[1]:
+        dim = self.channel_axis(x)
+        if dim != 2 or x.ndim != 3:
+            return mix(x.movedim(dim, 1), mask).movedim(1, dim)
+        if self.clues.sequence_first and x.shape[0] == x.shape[1]:
             raise ValueError(
                 f"the features at {self.place!r} are {list(x.shape)}, and modules around it have batch_first=False, so "
-                "samples and positions cannot be told apart. Use batch_first=True, or another batch size."
+                "samples and positions cannot be told apart. Use batch_first=True, or another batch size; or "
+                "channel_dim=1 if they are [B, C, T]."
             )
-        dim = self.channel_axis(x)
-        prefix = self.prefix_tokens
-        if prefix == 0 or x.ndim != 3 or dim != 2:
-            return mix(x.movedim(dim, 1), mask).movedim(1, dim)
-        if x.shape[1] <= prefix:
-            raise ValueError(
-                f"the features at {self.place!r} need more tokens than the {prefix} prefix tokens; got shape "
-                f"{list(x.shape)}. Use prefix_tokens=0."
-            )
+        prefix = self.tokens.before_image(self.place, x.shape[1])
+        if prefix == 0:
+            return mix(x.movedim(2, 1), mask).movedim(1, 2)
         if mask is not None and mask.ndim == 2 and mask.shape[1] == x.shape[1]:
             mask = mask[:, prefix:]
         mixed = mix(x[:, prefix:].movedim(2, 1), mask).movedim(1, 2)
@@ -68,7 +63,8 @@ class Layout:
             return 1
         axes = self.clues.axes(tuple(x.shape))
         if len(axes) == 1:
-            return axes.pop() % x.ndim
+            (axis,) = axes
+            return axis % x.ndim
         if axes or x.ndim == 3:
             positions = "T" if x.ndim == 3 else "*positions"
             raise ValueError(
@@ -87,28 +83,8 @@ def layout_of(
     prefix_tokens: int | None = None,
 ) -> Layout:
     """The layout at a place; what is None is read from the modules at and around it."""
-    tokens = prefix_tokens_of(model, place) if prefix_tokens is None else prefix_tokens
+    tokens = tokens_around(model, place) if prefix_tokens is None else Tokens(prefix_tokens)
     return Layout(place, channel_dim, tokens, clues(model, place, side))
-
-
-def prefix_tokens_of(model: nn.Module, place: str) -> int:
-    """How many tokens before the image's the nearest module around a place says it has: timm's number, or its class and
-    register tokens."""
-    path = place.split(".")
-    around = [model.get_submodule(".".join(path[:depth])) for depth in reversed(range(len(path) + 1))]
-    for module in around:
-        number = getattr(module, "num_prefix_tokens", None)
-        if isinstance(number, int):
-            return number
-    return next(filter(None, map(_prefix_tokens_inside, around)), 0)
-
-
-def _prefix_tokens_inside(module: nn.Module) -> int:
-    return sum(
-        parameter.shape[1]
-        for name, parameter in module.named_parameters()
-        if name.rpartition(".")[2] in PREFIX_PARAMETERS and parameter.ndim == 3
-    )
 
 
 def replace_features(value: Any, key: int | str | None, place: str, change: Callable[[Tensor], Tensor]) -> Any:

@@ -19,8 +19,10 @@ Metric = Literal["error", "balanced-error", "auroc"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 Evaluate = Literal["test", "validation"]
 
+# Where a method mixes, and how the features are laid out there.
+WHERE = ("at", "channel_dim", "prefix_tokens", "calls")
 # Options of MoEx that leave its labels as they are.
-OF_FEATURES = ("norm", "eps", "grad", "positive_only", "alpha", "moment", "backend", "at", "channel_dim", "calls")
+OF_FEATURES = ("norm", "eps", "grad", "positive_only", "alpha", "moment", "backend", *WHERE)
 
 DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100")
 

@@ -1,9 +1,9 @@
 """Methods as words of the command line: `none`, `moex`, `moex:norm=in,lam=0.9,at=layer1/layer2`, `cutmix+moex:p=0.25`.
 
 The options are the mixer's own arguments; `at`, the places; `calls`, which calls are mixed of a module that runs
-several times; and `channel_dim`, the axis of the channels if the network does not tell. Lists inside an option use `/`.
-A `+` puts the mixing of the images before that of the features; `cutmix+moex:same_partner=True` mixes both with the
-same partner.
+several times; `channel_dim` and `prefix_tokens`, how the features are laid out if the network does not tell. Lists
+inside an option use `/`. A `+` puts the mixing of the images before that of the features;
+`cutmix+moex:same_partner=True` mixes both with the same partner.
 """
 
 import typing
@@ -14,7 +14,7 @@ from typing import Any
 
 import torchmoments as tm
 from torchmoments.active import Calls
-from torchmoments.lab.config import nearest
+from torchmoments.lab.config import WHERE, nearest
 from torchmoments.lab.inputs import InputMixing, LabelSmoothing, partner_of_the_images
 from torchmoments.partners import NEED_GROUPS
 
@@ -45,6 +45,7 @@ class Method:
         mixer: of the features; None: they stay.
         at: the places it is attached to; None for those of its source, see `models.stages`.
         channel_dim: 1 for features [B, C, *positions] there, -1 for [B, *positions, C]; None: the network tells.
+        prefix_tokens: tokens before the image's, which stay as they are; None: the network tells.
         calls: which calls of a module are mixed that runs several times, see `torchmoments.attach`.
         inputs: of the images, before the network; None: they stay.
     """
@@ -53,6 +54,7 @@ class Method:
     mixer: tm.Mixer | None = None
     at: tuple[str, ...] | None = None
     channel_dim: int | None = None
+    prefix_tokens: int | None = None
     calls: Calls | None = None
     inputs: InputMixing | LabelSmoothing | None = None
 
@@ -141,13 +143,11 @@ def _with_part(method: Method, part: str) -> Method:
     if "partner" in known:
         known["same_partner"] = bool
     if name in MIXERS:
-        known |= {"at": str, "channel_dim": int | None, "calls": str}
+        known |= {"at": str, "channel_dim": int | None, "prefix_tokens": int | None, "calls": str}
     if colon and not text:
         raise ValueError(f"method {word!r} needs options after the colon; got none. Write {name}, or {name}:p=0.5.")
     values = _read_options(word, text.split(",") if colon else [], known)
-    at: Any = values.pop("at", None)
-    channel_dim: Any = values.pop("channel_dim", None)
-    calls: Any = values.pop("calls", None)
+    where: dict[str, Any] = {option: values.pop(option, None) for option in WHERE}
     if values.pop("same_partner", False):
         _check_same_partner(method, values)
         values["partner"] = partner_of_the_images
@@ -159,9 +159,10 @@ def _with_part(method: Method, part: str) -> Method:
         return replace(method, inputs=made)
     if name == "labels":
         made = tm.LabelsOnly(**{option.name: getattr(made, option.name) for option in fields(tm.LabelsOnly)})
-    if calls is not None and calls.isdecimal():
-        calls = int(calls)
-    return replace(method, mixer=made, at=at and tuple(at.split("/")), channel_dim=channel_dim, calls=calls)
+    if where["calls"] is not None and where["calls"].isdecimal():
+        where["calls"] = int(where["calls"])
+    where["at"] = where["at"] and tuple(where["at"].split("/"))
+    return replace(method, mixer=made, **where)
 
 
 def _check_same_partner(method: Method, options: Mapping[str, object]) -> None:

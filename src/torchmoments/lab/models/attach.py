@@ -32,4 +32,12 @@ def attach(model: nn.Module, method: Method, example: Tensor, seed: int) -> tm.S
         at = [default_place(model, example)]
         # A ReLU that is used again in the stages ends the stem with its first call.
         calls = calls or "first"
-    return tm.attach(model, method.mixer, at=at, channel_dim=method.channel_dim, calls=calls, seed=seed)
+    return tm.attach(
+        model,
+        method.mixer,
+        at=at,
+        channel_dim=method.channel_dim,
+        prefix_tokens=method.prefix_tokens,
+        calls=calls,
+        seed=seed,
+    )
