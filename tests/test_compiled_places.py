@@ -1,6 +1,7 @@
 """That a place ran is known from compiled code too."""
 
 import copy
+import types
 import warnings
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import torchmoments as tm
+from torchmoments.torch_internals import methods_of_any_object_are_traced
 
 X = torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(3))
 Y = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
@@ -123,3 +125,69 @@ def test_a_hook_of_the_model_runs_after_a_plain_one_of_its_class_was_compiled():
                 plan.terms  # noqa: B018 - the labels do not matter here
             with site.using(plan):
                 torch.testing.assert_close(output, model(X), rtol=1e-4, atol=1e-5)
+
+
+class LeftToPython(Net):
+    """Its body runs in code that the compiler leaves to Python."""
+
+    @torch._dynamo.disable
+    def _body(self, h):
+        return self.body(h)
+
+    def forward(self, x):
+        return self.fc(self._body(self.stem(x)).mean((2, 3)))
+
+
+def test_a_compiled_step_mixes_in_what_is_left_to_python():
+    torch.manual_seed(0)
+    model = LeftToPython()
+    site = tm.attach(model, tm.MoEx(p=1, lam=0.9), at="body", seed=0)
+
+    def step(plan):
+        with site.using(plan):
+            return tm.mixed_loss(F.cross_entropy, model(X), Y, plan)
+
+    plan = site.draw(8)
+    torch.testing.assert_close(torch.compile(step, backend="eager")(plan), step(plan))
+
+
+def test_models_of_many_classes_are_compiled_one_after_the_other():
+    for number in range(10):
+        # The compiler counts its graphs for each code.
+        forward = types.FunctionType(Net.forward.__code__.replace(co_firstlineno=number + 1), globals())
+        model = type(f"Net{number}", (Net,), {"forward": forward})()
+        site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+        with site.mixing(8) as plan:
+            tm.mixed_loss(F.cross_entropy, compiled(model)(X), Y, plan)
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, x):
+        return self.conv(x).relu()
+
+
+@pytest.mark.skipif(not methods_of_any_object_are_traced(), reason="this torch has a graph for each forward's object")
+def test_blocks_compiled_by_themselves_share_one_graph():
+    graphs = []
+
+    def counting(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    blocks = [Block() for _ in range(4)]
+    model = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(108, 4))
+    site = tm.attach(model, tm.MoEx(p=1), at="?.conv", seed=0)
+    x = X.clone().requires_grad_()
+    plan = site.draw(8)
+    with site.using(plan):
+        expected = model(x)
+    for block in blocks:
+        block.compile(backend=counting, fullgraph=True)
+    with site.using(plan):
+        torch.testing.assert_close(model(x), expected)
+        plan.terms  # noqa: B018 - the labels do not matter here
+    assert len(graphs) == 1

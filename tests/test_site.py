@@ -16,7 +16,7 @@ from torch._dynamo.testing import CompileCounter
 from torch.utils.checkpoint import checkpoint
 
 import torchmoments as tm
-from torchmoments.features import prefix_tokens_of, replace_features
+from torchmoments.features import replace_features
 
 
 class Block(nn.Module):
@@ -420,29 +420,6 @@ def test_the_input_side_is_mixed_before_the_module():
     torch.testing.assert_close(output, plain.fc(plain.layer2(plain.layer1(h)).mean((2, 3))))
 
 
-class Tokens(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.cls_token = nn.Parameter(torch.randn(1, 1, 6))
-        self.block = nn.Linear(6, 6)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.block(torch.cat([self.cls_token.expand(len(x), -1, -1), x], 1))
-
-
-@pytest.mark.parametrize("norm", ["pono", "in"])
-def test_prefix_tokens_are_read_from_the_model_and_stay_out(norm):
-    model = Tokens()
-    x = torch.randn(8, 5, 6)
-    site = tm.attach(model, tm.MoEx(norm, p=1), at="block", channel_dim=-1, seed=0)
-    plain = model(x)
-    with site.mixing(8) as plan:
-        mixed = model(x)
-    assert torch.equal(mixed[:, 0], plain[:, 0])
-    expected = tm.exchange(plain[:, 1:], plan.draws["block"].partner, norm, channel_dim=-1)
-    torch.testing.assert_close(mixed[:, 1:], expected)
-
-
 def test_places_lists_names_and_with_an_input_the_order_shapes_and_calls():
     model = net()
     assert [place.name for place in tm.places(model)][:3] == ["stem", "stem.conv", "stem.norm"]
@@ -603,20 +580,6 @@ def test_labels_of_a_plan_that_is_used_again_in_eval_mode_are_not_mixed():
             tm.mixed_loss(F.cross_entropy, run(X), Y, plan)
 
 
-class WithToken(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, 4))
-        self.block = nn.Identity()
-
-
-def test_prefix_tokens_are_those_of_the_modules_around_the_place():
-    model = nn.ModuleDict({"a": WithToken(), "b": WithToken(), "c": nn.Identity()})
-    assert [prefix_tokens_of(model, place) for place in ("a.block", "b.block")] == [1, 1]
-    assert prefix_tokens_of(model["a"], "block") == 1
-    assert prefix_tokens_of(nn.Sequential(nn.Identity()), "0") == 0
-
-
 @dataclasses.dataclass(frozen=True)
 class Frozen:
     maps: torch.Tensor
@@ -707,3 +670,22 @@ def test_a_mask_that_is_no_tensor_is_refused(wrong):
     site = tm.attach(net(), tm.MoEx(p=1), at="stem")
     with pytest.raises(ValueError, match=r"mask needs a tensor \[B, \*positions\], or a dict"):
         site.mixing(8, mask=wrong)
+
+
+def test_blocks_left_in_another_order_are_an_error_and_leave_nothing_in_use():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+    plain = model(X)
+
+    def mixing():
+        with site.mixing(8):
+            model(X)
+            yield
+
+    first, second = mixing(), mixing()
+    next(first)
+    next(second)
+    for block in (first, second):
+        with pytest.raises(RuntimeError, match="need to be left in the reverse order"):
+            next(block, None)
+    assert torch.equal(model(X), plain)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from torchmoments.blocks import Block, Blocks, Masks, Orders, orders_of
 from torchmoments.draw import Plan
+from torchmoments.outputs import tensors_in
 from torchmoments.torch_internals import (
     NO_BACKWARD,
     at_trace_time,
@@ -24,9 +25,11 @@ Calls = Literal["first", "all"] | int
 
 
 class Record:
-    """What a place did: whether it ran in the present block, and how often in the present forward."""
+    """What a place has to do in the present block, whether it ran in it, and how often in the present forward."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.orders: Orders | None = None
         self.ran = False
         self.calls = 0
 
@@ -39,18 +42,33 @@ class Present:
 
     def __init__(self, places: Sequence[str]) -> None:
         self.plan: Plan | None = None
-        self.mask: Masks | None = None
         self.model: nn.Module | None = None
         self.block: Block | None = None
         self.backward = NO_BACKWARD
         self.in_forward = False
-        self.records = {place: Record() for place in places}
+        self.plain: Block | None = None  # the forward in no block
+        self.records = {place: Record(place) for place in places}
 
 
 class _PerThread(threading.local):
     # Only what it refers to is written to: the compiler loses what traced code writes to a threading.local itself.
     def __init__(self, places: Sequence[str]) -> None:
         self.present = Present(places)
+
+
+class RecordOfThread(threading.local):
+    """The record of one place in the thread that asks.
+
+    Compiled code that looks for it by the name of the place is for that place alone; blocks of a model that are
+    compiled by themselves share their code.
+    """
+
+    def __init__(self, active: "ActivePlan", place: str) -> None:
+        self.record = active.here.records[place]
+        self._of = (active, place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (RecordOfThread, self._of)
 
 
 class ActivePlan:
@@ -73,34 +91,77 @@ class ActivePlan:
     def here(self) -> Present:
         return self._threads.present
 
-    def enter(self, plan: Plan | None, mask: Masks | None, model: nn.Module) -> tuple[Any, ...]:
-        """Put a plan in use in this thread; returns what was in use, for `leave`."""
+    def enter(self, plan: Plan | None, mask: Masks | None, model: nn.Module) -> tuple[tuple[Any, ...], Block | None]:
+        """Put a plan in use in this thread; returns what was in use, and the block that begins, for `leave`."""
         here = self.here
-        ran = [record.ran for record in here.records.values()]
-        before = (here.plan, here.mask, here.model, here.block, here.backward, ran)
-        here.plan, here.mask, here.model = plan, mask, model
-        for record in here.records.values():
-            record.ran = False
+        records = [(record.orders, record.ran) for record in here.records.values()]
+        before = (here.plan, here.model, here.block, here.backward, records)
+        here.plan, here.model = plan, model
+        for place, record in here.records.items():
+            record.orders, record.ran = None if plan is None else orders_of(plan.draws, mask, place), False
         if not torch.compiler.is_compiling():
             here.backward = backward_id()
-            here.block = self.blocks.open(plan, mask)
-        return before
+            here.block = self.blocks.open(plan, mask, thread=here)
+        return before, here.block
 
-    def leave(self, before: tuple[Any, ...]) -> set[str]:
-        """Put back what was in use before; returns the places that ran, as far as it is known."""
+    def leave(self, before: tuple[Any, ...], block: Block | None) -> set[str]:
+        """Put back what was in use before; returns the places that ran, as far as it is known.
+
+        Raises:
+            RuntimeError: another block began later and has not ended.
+        """
         here = self.here
         ran: set[str] = set()
         if not torch.compiler.is_compiling():
             ran = {place for place, record in here.records.items() if record.ran} | self.compiled_in_checkpoints
+            if block is not here.block:
+                here.plan = here.model = here.block = None
+                raise RuntimeError(
+                    "blocks of one site need to be left in the reverse order in which they were entered; one was left "
+                    "before another inside it. Use `with site.using(plan):` within one function that is no generator."
+                )
             if here.block is not None:
                 here.block.close()
-        here.plan, here.mask, here.model, here.block, here.backward, had_run = before
-        for record, value in zip(here.records.values(), had_run, strict=True):
-            record.ran = value
+        here.plan, here.model, here.block, here.backward, records = before
+        for record, (orders, had_run) in zip(here.records.values(), records, strict=True):
+            record.orders, record.ran = orders, had_run
         return ran
 
-    def count_calls(self, in_forward: bool) -> None:
-        """A forward of the whole model begins or ends: calls of places are counted from 0 within one."""
+    def begin_forward(self) -> None:
+        """The whole model runs: calls of places are counted from 0."""
+        self._count_calls(in_forward=True)
+        if (
+            not torch.compiler.is_compiling()
+            and self.here.block is None
+            and torch.is_grad_enabled()
+            and not self._recomputes()
+        ):
+            self.here.plain = self.blocks.open_plain(thread=self.here)
+
+    def end_forward(self, output: Any) -> None:
+        self._count_calls(in_forward=False)
+        if not torch.compiler.is_compiling():
+            if self.here.plain is not None:
+                self.here.plain.hold_by(tensors_in(output))
+                self.here.plain.close()
+                self.here.plain = None
+            self._hold(output)
+
+    def mixed_outside_of_forward(self, output: Tensor) -> None:
+        """A place ran that the caller reached by itself."""
+        if not torch.compiler.is_compiling() and not self.here.in_forward:
+            self._hold(output)
+
+    def _hold(self, output: Any) -> None:
+        """Have the graph of what ran keep the present block."""
+        here = self.here
+        if here.block is None or here.model is None or self._recomputes():
+            return
+        if not here.block.hold_by(tensors_in(output)) and here.model.training:
+            # A checkpoint may run it without a graph, and again with one.
+            here.block.must_last = True
+
+    def _count_calls(self, in_forward: bool) -> None:
         if torch.compiler.is_compiling() and is_in_traced_checkpoint():
             return
         here = self.here
@@ -108,58 +169,64 @@ class ActivePlan:
         for record in here.records.values():
             record.calls = 0
 
-    def orders(self, place: str, calls: Calls | None) -> Orders | None:
-        """What the features at `place` have to go through now; None: they stay plain.
+    def _recomputes(self) -> bool:
+        """Whether a backward runs that began since the block did."""
+        return backward_id() not in (NO_BACKWARD, self.here.backward)
+
+    def orders(self, record: Record, calls: Calls | None) -> Orders | None:
+        """What the features at the place of `record` have to go through now; None: they stay plain.
 
         Raises:
             RuntimeError: the place runs more than once in a forward, and `calls` does not say which are mixed; or the
                 plan of a recomputation is lost.
         """
         if torch.compiler.is_compiling():
-            return self._orders_in_compiled_code(place, calls)
+            return self._orders_in_compiled_code(record, calls)
         here = self.here
-        if backward_id() not in (NO_BACKWARD, here.backward):
-            return self._orders_of_recomputation(place, calls)
-        if here.plan is None or here.model is None or here.block is None:
+        if self._recomputes():
+            return self._orders_of_recomputation(record, calls)
+        if here.plan is None or here.model is None:
             return None
-        training = here.model.training
-        orders = orders_of(here.plan.draws, here.mask, place)
-        takes_part = self._takes_part(place, "all" if orders is None else calls, training)
-        here.block.modes.add(training)
-        here.block.calls[place] = max(here.block.calls[place], here.records[place].calls)
+        training, orders = here.model.training, record.orders
+        is_idle = orders is None or orders.draw.idle
+        takes_part = self._takes_part(record, "all" if is_idle else calls, training)
+        if here.block is not None:  # None: the block is in compiled code, and this place in what it leaves to Python.
+            here.block.modes.add(training)
+            here.block.calls[record.place] = max(here.block.calls[record.place], record.calls)
         if training and not recomputations_can_be_told() and is_in_checkpoint():
             raise lacks("a forward that runs again during backward finds its plan", "Use no activation checkpointing")
-        return orders if takes_part else None
+        return orders if takes_part and not is_idle else None
 
-    def _orders_in_compiled_code(self, place: str, calls: Calls | None) -> Orders | None:
+    def _orders_in_compiled_code(self, record: Record, calls: Calls | None) -> Orders | None:
         here = self.here
         if here.plan is None or here.model is None:
             return None
         takes_part = here.model.training
         if is_in_traced_checkpoint():
-            self._note(place, self.name)
-            _check_calls_need_no_count(place, calls)
+            self._note(record.place, self.name)
+            _check_calls_need_no_count(record, calls)
         else:
-            takes_part = self._takes_part(place, calls, takes_part)
-        return orders_of(here.plan.draws, here.mask, place) if takes_part else None
+            takes_part = self._takes_part(record, calls, takes_part)
+        # It must not look at `idle`: it would need a graph for each place.
+        return record.orders if takes_part else None
 
-    def _takes_part(self, place: str, calls: Calls | None, training: bool) -> bool:
+    def _takes_part(self, record: Record, calls: Calls | None, training: bool) -> bool:
         """Note that a place runs; returns whether the plan is for this call."""
         here = self.here
         assert here.plan is not None
-        record, use = here.records[place], here.plan.use
+        use = here.plan.use
         if here.in_forward:
             record.calls += 1
         if not training:
             record.ran = use.met_eval_mode = True
             return False
-        if not _is_chosen(place, calls, record.calls):
+        if not _is_chosen(record, calls):
             return False
         record.ran = use.features_were_mixed = True
         return True
 
-    def _orders_of_recomputation(self, place: str, calls: Calls | None) -> Orders | None:
-        block = self.blocks.of_recomputation()
+    def _orders_of_recomputation(self, record: Record, calls: Calls | None) -> Orders | None:
+        place, block = record.place, self.blocks.of_recomputation()
         if block is None:
             return None
         if len(block.modes) > 1:
@@ -169,10 +236,9 @@ class ActivePlan:
             )
         if block.modes != {True}:
             return None
-        here = self.here
-        if here.in_forward:  # The whole model is recomputed, so calls count from its start.
-            here.records[place].calls += 1
-            return block.orders(place) if _is_chosen(place, calls, here.records[place].calls) else None
+        if self.here.in_forward:  # The whole model is recomputed, so calls count from its start.
+            record.calls += 1
+            return block.orders(place) if _is_chosen(record, calls) else None
         if calls not in (None, "all") and block.calls[place] > 1:
             raise RuntimeError(
                 f"a part of the model with {place!r} is recomputed, which ran {block.calls[place]} times, so it cannot "
@@ -182,25 +248,25 @@ class ActivePlan:
         return block.orders(place)
 
 
-def _is_chosen(place: str, calls: Calls | None, number: int) -> bool:
-    """Whether the call with this number in its forward, from 1, is mixed; 0: it is in no forward of the model."""
-    if calls == "all" or number == 0:
+def _is_chosen(record: Record, calls: Calls | None) -> bool:
+    """Whether the call that runs, the first of its forward or a later one, is mixed; 0: it is in no forward."""
+    if calls == "all" or record.calls == 0:
         return True
     if calls is None:
-        if number > 1:
+        if record.calls > 1:
             raise RuntimeError(
-                f"{place!r} runs more than once in one forward; its features would be mixed each time, labels once. "
-                'Say which calls are mixed, with attach(..., calls="first"), calls="all", or an index from 0; '
+                f"{record.place!r} runs more than once in one forward; its features would be mixed each time, labels "
+                'once. Say which calls are mixed, with attach(..., calls="first"), calls="all", or an index from 0; '
                 "torchmoments.places(model, x) counts them."
             )
         return True
-    return number == 1 + (0 if calls == "first" else calls)
+    return record.calls == 1 + (0 if calls == "first" else calls)
 
 
-def _check_calls_need_no_count(place: str, calls: Calls | None) -> None:
+def _check_calls_need_no_count(record: Record, calls: Calls | None) -> None:
     if calls not in (None, "all"):
         raise RuntimeError(
-            f"calls={calls!r} cannot be counted at {place!r} inside an activation checkpoint that is compiled. "
+            f"calls={calls!r} cannot be counted at {record.place!r} inside an activation checkpoint that is compiled. "
             'Use calls="all", or attach to another place.'
         )
 

@@ -3,14 +3,16 @@
 Activation checkpointing runs a module again during backward, when its `with` block may have ended and others may have
 come. Every node of the autograd graph has a sequence number, counted up as the forwards of a thread run; a block
 remembers the range it covered, and the node whose backward recomputes tells by its number to which block it belongs.
+Threads count for themselves. So the graph of a block's forwards keeps what a recomputation needs: a block whose graph
+is gone is not the one.
 """
 
 import collections
 import threading
-import time
+import weakref
+from collections.abc import Iterable
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from torchmoments.draw import Draw, Plan
@@ -18,7 +20,9 @@ from torchmoments.torch_internals import next_node_number, recomputing_node_numb
 
 REMEMBERED = 256
 
-Masks = Tensor | dict[str, Tensor]
+_KEY = "torchmoments"  # in the metadata of a node
+
+Masks = Tensor | dict[str, Tensor | None]
 
 
 class Orders(NamedTuple):
@@ -31,45 +35,56 @@ class Orders(NamedTuple):
 def orders_of(draws: dict[str, Draw], mask: Masks | None, place: str) -> Orders | None:
     """What the features at `place` have to go through by these draws; None: they stay plain."""
     draw = draws.get(place)
-    # Compiled code must not look at `idle`: it would need a graph for each place.
-    if draw is None or (not torch.compiler.is_compiling() and draw.idle):
-        return None
-    return Orders(draw, mask.get(place) if isinstance(mask, dict) else mask)
+    return None if draw is None else Orders(draw, mask.get(place) if isinstance(mask, dict) else mask)
 
 
-class Block:
-    """A range of sequence numbers of one thread in which one plan was in use.
-
-    It keeps the draws, not the plan, whose end tells that its labels can be mixed no more.
-    """
+class Kept:
+    """What a recomputation needs of a block. It is no plan, whose end tells that its labels can be mixed no more."""
 
     def __init__(self, plan: Plan | None, mask: Masks | None) -> None:
         self.draws = None if plan is None else plan.draws
-        self.mask = mask
-        self.thread = threading.get_ident()
-        self.start, self.began = next_node_number(), time.monotonic_ns()
+        self.mask = None if plan is None else mask
+
+
+class Block:
+    """A range of sequence numbers of one thread in which one plan was in use."""
+
+    def __init__(self, plan: Plan | None, mask: Masks | None, thread: object) -> None:
+        self._kept: Kept | None = Kept(plan, mask)
+        self._kept_by_graph = weakref.ref(self._kept)
+        self._is_held = False
+        self.must_last = False  # Some forward left no graph that could hold it.
+        self.thread = thread
+        self.start = next_node_number()
         self.end: int | None = None
-        self.ended: int | None = None
         self.modes: set[bool] = set()  # of the model, in the forwards of this block
         self.calls: collections.Counter[str] = collections.Counter()  # the most of a place in one forward
 
+    @property
+    def kept(self) -> Kept | None:
+        """None if the graph of its forwards is gone, so that nothing of it can be recomputed."""
+        return self._kept_by_graph()
+
+    def hold_by(self, tensors: Iterable[Tensor]) -> bool:
+        """Have the graph of these tensors hold what is kept; returns whether there is one."""
+        nodes = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+        for node in nodes:
+            node.metadata.setdefault(_KEY, []).append(self.kept)  # type: ignore[attr-defined]
+        self._is_held |= bool(nodes)
+        return bool(nodes)
+
     def close(self) -> None:
-        self.end, self.ended = next_node_number(), time.monotonic_ns()
+        self.end = next_node_number()
+        if self._is_held and not self.must_last:
+            self._kept = None
 
     def covers(self, number: int) -> bool:
         return self.start <= number and (self.end is None or number < self.end)
 
-    def ran_beside(self, other: "Block") -> bool:
-        """Whether another thread was in `other`, with other draws, while this block was open."""
-        return (
-            self.thread != other.thread
-            and self.draws is not other.draws
-            and (self.ended is None or self.ended > other.began)
-            and (other.ended is None or other.ended > self.began)
-        )
-
     def orders(self, place: str) -> Orders | None:
-        return None if self.draws is None else orders_of(self.draws, self.mask, place)
+        kept = self.kept
+        orders = None if kept is None or kept.draws is None else orders_of(kept.draws, kept.mask, place)
+        return None if orders is None or orders.draw.idle else orders
 
 
 class Blocks:
@@ -77,15 +92,24 @@ class Blocks:
 
     def __init__(self) -> None:
         self._blocks: collections.deque[Block] = collections.deque()
+        # Forwards in no block, which another thread's block must not be taken for.
+        self._plain: collections.deque[Block] = collections.deque(maxlen=REMEMBERED)
         self._lock = threading.Lock()
         self._forgotten = -1
 
-    def open(self, plan: Plan | None, mask: Masks | None) -> Block:
-        block = Block(plan, mask)
+    def open(self, plan: Plan | None, mask: Masks | None, thread: object) -> Block:
+        """A block that begins now; `thread` is an object that this thread alone has, for its number may come again."""
+        block = Block(plan, mask, thread)
         with self._lock:
             self._blocks.append(block)
             if len(self._blocks) > REMEMBERED:
                 self._forgotten = max(self._forgotten, self._blocks.popleft().end or 0)
+        return block
+
+    def open_plain(self, thread: object) -> Block:
+        block = Block(None, None, thread)
+        with self._lock:
+            self._plain.append(block)
         return block
 
     def of_recomputation(self) -> Block | None:
@@ -96,20 +120,19 @@ class Blocks:
         """
         number = recomputing_node_number()
         with self._lock:
-            covering = [block for block in self._blocks if block.covers(number)]
-        if not covering and number < self._forgotten:
+            covering = [block for block in (*self._plain, *self._blocks) if block.covers(number)]
+        # Blocks nest: of one thread's, the innermost began last.
+        innermost = {block.thread: (block, kept) for block in covering if (kept := block.kept) is not None}
+        found = list(innermost.values())
+        if not found and (covering or number < self._forgotten):
             raise RuntimeError(
-                f"the plan of this recomputed forward is lost: more than {REMEMBERED} blocks were used since. "
-                "Call backward sooner, or run this part of the model without activation checkpointing."
+                "the plan of this recomputed forward is lost: what the model gave is gone, more than "
+                f"{REMEMBERED} blocks were used since, or it ran in a thread of its own and in no block. Keep the "
+                "output until backward, call backward sooner, or run a plain forward in `with site.using(None):`."
             )
-        if not covering:
-            return None
-        # Blocks nest: the innermost began last. So did the one of this step if each step runs in a thread of its own,
-        # which counts from 0.
-        block = covering[-1]
-        if any(block.ran_beside(other) for other in covering):
+        if len({id(kept.draws) for _, kept in found}) > 1:
             raise RuntimeError(
-                "two threads ran forwards of one site at the same time, so the plan of this recomputation cannot be "
-                "told. Run them one after the other, or give each thread a copy of (model, site)."
+                "several threads ran forwards of one site, so the plan of this recomputation cannot be told. Call "
+                "backward before the next thread's forward, or give each thread a copy of (model, site)."
             )
-        return block
+        return found[0][0] if found else None

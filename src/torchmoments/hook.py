@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from torchmoments.active import ActivePlan, Calls
+from torchmoments.active import ActivePlan, Calls, RecordOfThread
 from torchmoments.blocks import Orders
 from torchmoments.features import Layout, replace_features
 from torchmoments.mixers.mixer import Mixer
@@ -29,6 +29,7 @@ class PlaceHook:
         self.output = output
         self.calls = calls
         self.active = active
+        self.here = RecordOfThread(active, place)
 
     def on_output(self, module: nn.Module, arguments: Any, output: Any) -> Any:
         orders = self._orders()
@@ -47,7 +48,7 @@ class PlaceHook:
         return replace_features(arguments, key, self.place, lambda x: self._mix(x, orders)), keywords
 
     def _orders(self) -> Orders | None:
-        orders = self.active.orders(self.place, self.calls)
+        orders = self.active.orders(self.here.record, self.calls)
         return orders if self.mixer.changes_features else None
 
     def _mix(self, x: Tensor, orders: Orders) -> Tensor:
@@ -62,7 +63,9 @@ class PlaceHook:
             draw = draw.to(x.device)
         if mask is not None:
             mask = mask.to(x.device)
-        return self.layout.apply(lambda view, mask: self.mixer(view, draw, mask), x, mask)
+        mixed = self.layout.apply(lambda view, mask: self.mixer(view, draw, mask), x, mask)
+        self.active.mixed_outside_of_forward(mixed)
+        return mixed
 
 
 class ModelHook:
@@ -79,7 +82,7 @@ class ModelHook:
                 "nn.DataParallel copies the model in parts that do not fit what is attached. Use "
                 "DistributedDataParallel, or call site.detach() first."
             )
-        self.active.count_calls(in_forward=True)
+        self.active.begin_forward()
 
     def after(self, module: nn.Module, arguments: Any, output: Any) -> None:
-        self.active.count_calls(in_forward=False)
+        self.active.end_forward(output)

@@ -90,11 +90,17 @@ def is_in_traced_checkpoint() -> bool:
 
 
 def leave_to_python(function: Callable[..., Any]) -> None:
-    """Have the compiler leave calls of the function alone that are in no code that it traces. torch 2.6 cannot export a
-    model whose own hooks it would compile by themselves."""
-    skip = getattr(getattr(getattr(torch._C, "_dynamo", None), "eval_frame", None), "skip_code", None)
-    if skip is not None:
-        skip(function.__code__)
+    """Have the compiler leave a hook alone that is called outside of the code that it compiles.
+
+    So a model's own hooks cost no graph of theirs, of which there is one for each class of models. torch 2.6 cannot
+    export a model either whose own hooks it would compile by themselves.
+    """
+    frames: Any = getattr(getattr(torch._C, "_dynamo", None), "eval_frame", None)
+    if hasattr(frames, "set_code_exec_strategy"):
+        skip = frames._FrameExecStrategy(frames._FrameAction.SKIP, frames._FrameAction.SKIP)
+        frames.set_code_exec_strategy(function.__code__, skip)
+    elif hasattr(frames, "skip_code"):
+        frames.skip_code(function.__code__)
 
 
 def methods_of_any_object_are_traced() -> bool:

@@ -1,12 +1,13 @@
 """The block in which a plan is in use."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torchmoments.active import ActivePlan
-from torchmoments.blocks import Masks
+from torchmoments.blocks import Block, Masks
 from torchmoments.draw import Plan
 
 
@@ -18,15 +19,12 @@ class Using:
             raise ValueError(
                 f"using needs a plan of site.draw, or None; got a {type(plan).__name__}. Use site.draw(len(x))."
             )
-        if mask is not None and not isinstance(mask, Tensor | dict):
-            raise ValueError(
-                f"mask needs a tensor [B, *positions], or a dict of one for each place; got a {type(mask).__name__}."
-            )
+        _check_mask(mask, active.places)
         self.active = active
         self.model = model
         self.plan = plan
         self.mask = mask
-        self.before: list[tuple[Any, ...]] = []
+        self.before: list[tuple[tuple[Any, ...], Block | None]] = []
 
     def __enter__(self) -> Plan | None:
         self.before.append(self.active.enter(self.plan, self.mask, self.model))
@@ -38,7 +36,7 @@ class Using:
         return self.plan
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        ran = self.active.leave(self.before.pop())
+        ran = self.active.leave(*self.before.pop())
         if kind is None and self.plan is not None and not torch.compiler.is_compiling():
             mixed = {name for name, draw in self.plan.draws.items() if not draw.idle}
             self._check_that_places_ran(mixed - ran)
@@ -54,3 +52,15 @@ class Using:
                 "forward does not reach this module, or not for the call that calls= says (torchmoments.places(model, "
                 "x) lists those that run, and how often); no forward ran."
             )
+
+
+def _check_mask(mask: Masks | None, places: Sequence[str]) -> None:
+    if mask is not None and not isinstance(mask, Tensor | dict):
+        raise ValueError(
+            f"mask needs a tensor [B, *positions], or a dict of one for each place; got a {type(mask).__name__}."
+        )
+    if isinstance(mask, dict) and set(mask) != set(places):
+        raise ValueError(
+            f"mask needs a tensor for each place, {', '.join(map(repr, places))}; got {', '.join(map(repr, mask))}. "
+            "Write None for a place without padding."
+        )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import weakref
 
 import pytest
 import torch
@@ -163,6 +164,7 @@ class Net(nn.Module):
     def __init__(self, recompute=False):
         super().__init__()
         self.cls_token = nn.Parameter(torch.randn(1, 1, 6))
+        self.num_patches = 7
         self.block = nn.LayerNorm(6)
         self.block2 = nn.Linear(6, 6)
         self.fc = nn.Linear(6, 3)
@@ -210,12 +212,14 @@ def test_places_may_have_masks_of_their_own():
     site = tm.attach(model, tm.MixStyle(p=1), at=["block", "block2"], seed=0)
     plan = site.draw(8)
     outputs = {}
-    for masks in itertools.product([None, MASK], repeat=2):
-        given = {place: mask for place, mask in zip(site.places, masks, strict=True) if mask is not None}
+    for masks in itertools.product([False, True], repeat=2):
+        given = {place: MASK if masked else None for place, masked in zip(site.places, masks, strict=True)}
         with site.using(plan, mask=given):
-            outputs[tuple(given)] = model(x)
+            outputs[masks] = model(x)
     with site.using(plan, mask=MASK):
-        torch.testing.assert_close(model(x), outputs["block", "block2"])
+        torch.testing.assert_close(model(x), outputs[True, True])
+    with site.using(plan):
+        torch.testing.assert_close(model(x), outputs[False, False])
     assert len({float(output.sum()) for output in outputs.values()}) == 4
 
 
@@ -223,3 +227,25 @@ def test_a_mask_of_other_positions_is_an_error():
     site = tm.attach(net(), tm.MoEx(p=1), at="block2", seed=0)
     with pytest.raises(ValueError, match=r"mask needs True or 1.*shape \[8, 7\]"), site.mixing(8, mask=MASK[:, :3]):
         site.model(torch.randn(8, 7, 6))
+
+
+def test_a_mask_is_gone_with_the_graph_of_its_forward():
+    model = Net()
+    site = tm.attach(model, tm.MoEx(p=1), at="block", seed=0)
+    mask = torch.ones(8, 8, dtype=torch.bool)
+    with site.mixing(8, mask=mask) as plan:
+        loss = tm.mixed_loss(F.cross_entropy, model(torch.randn(8, 7, 6)), torch.zeros(8, dtype=torch.long), plan)
+    alive = weakref.ref(mask)
+    del mask
+    assert alive() is not None
+    del loss, plan
+    assert alive() is None
+
+
+@pytest.mark.parametrize("mask", [{"blokc": MASK}, {"block": MASK}])
+def test_a_mask_that_is_of_no_place_is_refused(mask):
+    site = tm.attach(Net(), tm.MoEx(p=1), at=["block", "block2"], seed=0)
+    with pytest.raises(
+        ValueError, match=r"mask needs a tensor for each place, 'block', 'block2'; got 'blo.*Write None"
+    ):
+        site.mixing(8, mask=mask)
