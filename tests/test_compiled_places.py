@@ -191,3 +191,18 @@ def test_blocks_compiled_by_themselves_share_one_graph():
         torch.testing.assert_close(model(x), expected)
         plan.terms  # noqa: B018 - the labels do not matter here
     assert len(graphs) == 1
+
+
+@pytest.mark.parametrize("use_reentrant", [True, False])
+def test_compiled_code_in_a_checkpoint_that_is_not_warns(use_reentrant):
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+    x = X.clone().requires_grad_()
+    with site.mixing(8) as plan:
+        loss = tm.mixed_loss(F.cross_entropy, model(x), Y, plan)
+    expected = torch.autograd.grad(loss, model.stem.weight)
+    with site.using(plan):
+        with pytest.warns(UserWarning, match=r"not compiled.*Call backward inside the block"):
+            output = checkpoint(compiled(model), x, use_reentrant=use_reentrant)
+        tm.mixed_loss(F.cross_entropy, output, Y, plan).backward()
+    torch.testing.assert_close(model.stem.weight.grad, *expected, rtol=1e-4, atol=1e-6)

@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -206,6 +207,7 @@ class ActivePlan:
             self._note(record.place, self.name)
             _check_calls_need_no_count(record, calls)
         else:
+            _warn_of_eager_checkpoint()
             takes_part = self._takes_part(record, calls, takes_part)
         # It must not look at `idle`: it would need a graph for each place.
         return record.orders if takes_part else None
@@ -268,6 +270,17 @@ def _check_calls_need_no_count(record: Record, calls: Calls | None) -> None:
         raise RuntimeError(
             f"calls={calls!r} cannot be counted at {record.place!r} inside an activation checkpoint that is compiled. "
             'Use calls="all", or attach to another place.'
+        )
+
+
+@at_trace_time
+def _warn_of_eager_checkpoint() -> None:
+    if is_in_checkpoint():
+        warnings.warn(
+            "compiled code with an attached place runs in an activation checkpoint that is not compiled: its "
+            "recomputation takes the plan in use at the backward. Call backward inside the block, or compile what "
+            "calls checkpoint.",
+            stacklevel=2,
         )
 
 

@@ -55,7 +55,7 @@ def recomputations_can_be_told() -> bool:
 
 
 def is_in_checkpoint() -> bool:
-    """Whether `torch.utils.checkpoint` is on the stack; slow, for versions that cannot tell recomputations."""
+    """Whether `torch.utils.checkpoint` is on the stack, which is slow to say."""
     checkpoint = sys.modules.get("torch.utils.checkpoint")
     return checkpoint is not None and any(frame.f_code.co_filename == checkpoint.__file__ for frame in _stack())
 
