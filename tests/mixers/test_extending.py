@@ -90,3 +90,94 @@ def test_a_subclass_of_a_method_keeps_its_options():
 
     assert Louder(0.5, volume=3.0)(torch.ones(2, 1, 2, 2), tm.Draw(torch.tensor([1, 0]))).mean() == 4.5
     assert Louder().p == 1.0
+
+
+class Often:
+    p = 1.0
+
+
+class OftenMoEx(tm.MoEx):
+    p = 1.0
+
+
+class StrongMoEx(tm.MoEx):
+    lam = 0.5
+
+
+class Unannotated(tm.Mixer):
+    p = 1.0
+    lam = 0.7
+    partner = None
+    label_from = "other"
+
+    def mix(self, x, draw):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("mixer", "expected"),
+    [
+        (OftenMoEx(), {"p": 1.0, "lam": 0.9}),
+        (OftenMoEx("in", 0.25), {"norm": "in", "p": 0.25}),
+        (Unannotated(), {"p": 1.0, "lam": 0.7, "partner": None, "label_from": "other"}),
+        (Unannotated(p=0.25), {"p": 0.25}),
+        (type("Positional", (tm.MixStyle,), {"norm": "pono"})(), {"norm": "pono"}),
+        (type("OfPlainClass", (Often, tm.MoEx), {})(), {"p": 1.0}),
+        (type("OfTwo", (StrongMoEx, OftenMoEx), {})(), {"p": 1.0, "lam": 0.5}),
+        (type("WithPartner", (tm.DSU,), {"partner": "random", "p": 0.1})(), {"partner": "random", "p": 0.1}),
+    ],
+)
+def test_a_default_needs_no_annotation(mixer, expected):
+    assert {name: getattr(mixer, name) for name in expected} == expected
+
+
+def test_a_default_without_annotation_leaves_the_arguments_as_they_are():
+    def arguments(mixer):
+        return [(argument.name, argument.kind) for argument in inspect.signature(mixer).parameters.values()]
+
+    assert arguments(OftenMoEx) == arguments(tm.MoEx)
+    assert arguments(Unannotated) == arguments(TowardsPartner)
+
+
+def test_a_field_needs_no_annotation_if_a_base_has_it():
+    class Seldom(tm.MoEx):
+        p = dataclasses.field(default=0.1, repr=False)
+
+    assert Seldom().p == 0.1
+
+
+def with_a_subclass(decorate):
+    @decorate
+    class Shifted(tm.Mixer):
+        shift: float = 0.5
+        loud: bool = dataclasses.field(default=False, kw_only=True)
+
+        def mix(self, x, draw):
+            return x
+
+    class Moved(Shifted):
+        by: float = 2.0
+
+    return Shifted, Moved
+
+
+@pytest.mark.parametrize("decorate", [dataclasses.dataclass(frozen=True), dataclasses.dataclass])
+def test_a_decorator_written_by_habit_changes_nothing(decorate):
+    for plain, decorated in zip(with_a_subclass(lambda cls: cls), with_a_subclass(decorate), strict=True):
+        assert inspect.signature(decorated) == inspect.signature(plain)
+        assert repr(decorated(0.25, partner=len)) == repr(plain(0.25, partner=len))
+        assert hash(decorated(0.25)) == hash(decorated(0.25))
+        assert decorated(0.25) == dataclasses.replace(decorated(), shift=0.25) != decorated()
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            decorated().shift = 0.3
+
+
+@pytest.mark.parametrize("name", ["p", "strength", "norm", "something"])
+def test_no_attribute_of_a_mixer_can_be_changed(name):
+    for mixer in (Scaled(), OftenMoEx(), TowardsPartner()):
+        before = dict(vars(mixer))
+        with pytest.raises(dataclasses.FrozenInstanceError, match=f"cannot assign to field '{name}'"):
+            setattr(mixer, name, 0.3)
+        with pytest.raises(dataclasses.FrozenInstanceError, match=f"cannot delete field '{name}'"):
+            delattr(mixer, name)
+        assert vars(mixer) == before

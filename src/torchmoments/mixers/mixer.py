@@ -7,12 +7,13 @@ subclass with its formula, `mix`, and with `decide` if chance decides more than 
 import dataclasses
 import inspect
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, Self, cast, dataclass_transform
+from typing import Any, ClassVar, Literal, NoReturn, Self, cast, dataclass_transform
 
 import torch
 from torch import Tensor
 
 from torchmoments.draw import Draw, OneDraw, check_batch_size, child_generators
+from torchmoments.mixers.options import Option, make_dataclass
 from torchmoments.ops.reference import for_samples
 from torchmoments.partners import Groups, Partner, check_partner, name_of, pair, third
 from torchmoments.torch_internals import standard_gamma
@@ -54,13 +55,15 @@ class Mixer(ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        declared = {name for base in cls.__mro__ if base is not Mixer for name in inspect.get_annotations(base)}
-        for name, default in _OPTIONS.items():
-            if name not in declared:
-                cls.__annotations__[name] = Mixer.__annotations__[name]
-                setattr(cls, name, dataclasses.field(default=default, kw_only=True))
-        dataclasses.dataclass(frozen=True, repr=False)(cls)
+        has_options = any(issubclass(base, Mixer) and base is not Mixer for base in cls.__bases__)
+        make_dataclass(cls, {} if has_options else _OPTIONS)
         cls.takes_mask = "mask" in inspect.signature(cls.mix).parameters
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
 
     @property
     def mixes_labels(self) -> bool:
@@ -182,7 +185,8 @@ class Mixer(ABC):
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
-_OPTIONS: dict[str, Any] = {"p": 0.5, "partner": "random", "lam": 1.0, "label_from": "donor", "per_sample": False}
+_DEFAULTS = {"p": 0.5, "partner": "random", "lam": 1.0, "label_from": "donor", "per_sample": False}
+_OPTIONS = {name: Option(Mixer.__annotations__[name], default) for name, default in _DEFAULTS.items()}
 
 
 def of_kind(draw: Draw, kind: type[OneDraw]) -> OneDraw:

@@ -1,0 +1,74 @@
+"""How the class of a mixer becomes a frozen dataclass by itself, so that a new one is written without a decorator."""
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Option(NamedTuple):
+    """A field as a class that does not annotate it gets it."""
+
+    kind: Any
+    default: Any
+    kw_only: bool = True
+
+
+def make_dataclass(cls: type, shared: Mapping[str, Option]) -> None:
+    """Make `cls` a frozen dataclass, in place.
+
+    Fields are what it annotates, those of its bases, and the `shared` ones. Of a field that it does not annotate, the
+    default is the value that the class has under this name, its own or that of a base: `p = 1.0` is enough.
+    """
+    _undo_decorators(cls.__bases__)
+    annotations = _annotations(cls)
+    for name, option in {**shared, **_changed(cls)}.items():
+        if name not in annotations:
+            annotations[name] = option.kind
+            value = getattr(cls, name, option.default)
+            if not isinstance(value, dataclasses.Field):
+                value = dataclasses.field(default=value, kw_only=option.kw_only)
+            setattr(cls, name, value)
+    cls.__annotations__ = annotations
+    dataclasses.dataclass(frozen=True, repr=False)(cls)
+    _allow_decorators(cls)
+
+
+def _changed(cls: type) -> dict[str, Option]:
+    """The inherited fields for which the class has another value than the field's default."""
+    inherited = {
+        field.name: field
+        for base in reversed(cls.__bases__)
+        if dataclasses.is_dataclass(base)
+        for field in dataclasses.fields(base)
+    }
+    return {
+        name: Option(field.type, field.default, field.kw_only is True)
+        for name, field in inherited.items()
+        if getattr(cls, name, field.default) is not field.default
+    }
+
+
+def _annotations(cls: type) -> dict[str, Any]:
+    """The class's own. Those that cannot be evaluated yet, which Python 3.14 allows, stay as they are written."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    return inspect.get_annotations(cls)
+
+
+def _allow_decorators(cls: Any) -> None:
+    """Let `@dataclass(frozen=True)` be written on the class too; it changes nothing."""
+    # It refuses to replace these, and adds a __repr__ to a class without one. Mixer has all three.
+    del cls.__setattr__, cls.__delattr__
+    cls.__repr__ = cls.__repr__
+    cls._as_made = {name: vars(cls)[name] for name in ("__dataclass_fields__", "__dataclass_params__")}
+
+
+def _undo_decorators(bases: tuple[type, ...]) -> None:
+    """A second decorator reads the fields again, when the class has lost which of them go by name alone."""
+    for base in bases:
+        for name, value in vars(base).get("_as_made", {}).items():
+            setattr(base, name, value)
