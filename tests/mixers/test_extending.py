@@ -181,3 +181,45 @@ def test_no_attribute_of_a_mixer_can_be_changed(name):
         with pytest.raises(dataclasses.FrozenInstanceError, match=f"cannot delete field '{name}'"):
             delattr(mixer, name)
         assert vars(mixer) == before
+
+
+class ChecksNothing:
+    def __post_init__(self):
+        pass
+
+
+class OwnInit(tm.Mixer):
+    def __init__(self, p):
+        object.__setattr__(self, "p", p)
+
+    def mix(self, x, draw):
+        return x
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (
+            lambda: type("Own", (TowardsPartner,), {"__post_init__": ChecksNothing.__post_init__})(p=7),
+            "p needs a number from 0 to 1; got 7",
+        ),
+        (
+            lambda: type("Own", (tm.MoEx,), {"__post_init__": ChecksNothing.__post_init__})(eps=0),
+            "eps needs a number over 0; got 0",
+        ),
+        (lambda: type("Mixed", (ChecksNothing, tm.CrossNorm), {})(crop="x"), "crop needs one of"),
+        (lambda: OwnInit(7), "p needs a number from 0 to 1; got 7"),
+    ],
+)
+def test_options_are_checked_whatever_a_subclass_does_first(make, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make()
+
+
+def test_a_subclass_may_change_options_before_they_are_checked():
+    class Listed(tm.MoEx):
+        def __post_init__(self):
+            object.__setattr__(self, "norm", tuple(self.norm))
+            super().__post_init__()
+
+    assert Listed([1, 3]).norm == (1, 3)

@@ -70,8 +70,8 @@ class CrossNorm(ExchangesMoments, Mixer):
     per_sample: bool = dataclasses.field(default=False, kw_only=True)
     backend: Backend = dataclasses.field(default="auto", kw_only=True)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check_options(self) -> None:
+        super()._check_options()
         check_choice("crop", self.crop, CROPS)
         if self.places_per_step is not None and (type(self.places_per_step) is not int or self.places_per_step < 1):
             raise ValueError(f"places_per_step needs a whole number over 0, or None; got {self.places_per_step!r}.")

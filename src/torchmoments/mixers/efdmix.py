@@ -52,8 +52,8 @@ class EFDMix(Mixer):
     leaves_self_out: ClassVar[bool] = True
     applies_mixed: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check_options(self) -> None:
+        super()._check_options()
         check_positive("alpha", self.alpha)
 
     def decide(self, draw: Draw, generator: torch.Generator) -> Draw:

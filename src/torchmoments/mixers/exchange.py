@@ -26,8 +26,8 @@ class ExchangesMoments:
 
     applies_mixed: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        Mixer.__post_init__(self)  # type: ignore[arg-type]
+    def _check_options(self) -> None:
+        Mixer._check_options(self)  # type: ignore[arg-type]
         check_norm(self.norm)
         check_switch("positive_only", self.positive_only)
         check_positive("eps", self.eps)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from torchmoments.draw import Draw, OneDraw, check_batch_size, child_generators
-from torchmoments.mixers.options import Option, make_dataclass
+from torchmoments.mixers.options import Option, make_dataclass, run_after_init
 from torchmoments.ops.reference import for_samples
 from torchmoments.partners import Groups, Partner, check_partner, name_of, pair, third
 from torchmoments.torch_internals import standard_gamma
@@ -57,6 +57,7 @@ class Mixer(ABC):
         super().__init_subclass__()
         has_options = any(issubclass(base, Mixer) and base is not Mixer for base in cls.__bases__)
         make_dataclass(cls, {} if has_options else _OPTIONS)
+        run_after_init(cls, cls._check_options)
         cls.takes_mask = "mask" in inspect.signature(cls.mix).parameters
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -166,6 +167,10 @@ class Mixer(ABC):
         """
 
     def __post_init__(self) -> None:
+        """A subclass's own may call it for options that are checked already; after it they are in any case."""
+        self._check_options()
+
+    def _check_options(self) -> None:
         check_fraction("p", self.p)
         check_fraction("lam", self.lam)
         check_choice("label_from", self.label_from, ("donor", "other"))

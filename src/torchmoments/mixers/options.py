@@ -1,9 +1,10 @@
 """How the class of a mixer becomes a frozen dataclass by itself, so that a new one is written without a decorator."""
 
 import dataclasses
+import functools
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -33,6 +34,18 @@ def make_dataclass(cls: type, shared: Mapping[str, Option]) -> None:
     cls.__annotations__ = annotations
     dataclasses.dataclass(frozen=True, repr=False)(cls)
     _allow_decorators(cls)
+
+
+def run_after_init(cls: type, check: Callable[[Any], None]) -> None:
+    """Have `check` called on each new instance of `cls`, after its `__init__` and `__post_init__`."""
+    made = vars(cls)["__init__"]
+
+    @functools.wraps(made)
+    def init(self: Any, *arguments: Any, **keywords: Any) -> None:
+        made(self, *arguments, **keywords)
+        check(self)
+
+    cls.__init__ = init  # type: ignore[misc]
 
 
 def _changed(cls: type) -> dict[str, Option]:

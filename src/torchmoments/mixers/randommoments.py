@@ -49,8 +49,8 @@ class RandomMoments(Mixer):
     partner: ClassVar[None] = None  # type: ignore[misc]
     applies_mixed: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check_options(self) -> None:
+        super()._check_options()
         check_positive("eps", self.eps)
         check_norm(self.norm)
 
