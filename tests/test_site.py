@@ -327,9 +327,57 @@ def test_labels_that_were_never_mixed_are_warned_about():
 
 
 def test_labels_of_a_plan_that_no_model_used_are_warned_about():
-    plan = tm.attach(net(), tm.MoEx(p=1), at="stem").draw(8)
-    with pytest.warns(UserWarning, match="site.using"):
-        tm.mixed_loss(F.cross_entropy, torch.randn(8, 4), Y, plan)
+    site = tm.attach(net(), tm.MoEx(p=1), at="stem")
+    for mix in (lambda plan: tm.mixed_loss(F.cross_entropy, torch.randn(8, 4), Y, plan), soft_targets):
+        mix(site.draw(8))
+        with pytest.warns(UserWarning, match=r"its features were not.*site.using") as warned:
+            site.draw(8)
+        assert warned[0].filename == __file__
+
+
+def soft_targets(plan):
+    return tm.mixed_targets(Y, plan, num_classes=4)
+
+
+def test_targets_may_be_mixed_before_the_forward():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            plan = site.draw(8)
+            soft = soft_targets(plan)
+            with site.using(plan):
+                F.cross_entropy(model(X), soft).backward()
+
+
+def test_accuracy_alone_leaves_the_labels_unmixed():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem")
+    with site.mixing(8) as plan:
+        tm.mixed_accuracy(model(X), Y, plan)
+    del plan
+    with pytest.warns(UserWarning, match="its labels were not"):
+        site.draw(8)
+
+
+@pytest.mark.parametrize("labels_first", [True, False])
+def test_a_step_that_was_broken_off_is_not_said_to_be_half_mixed(labels_first):
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem")
+
+    def step():
+        with site.mixing(8) as plan:
+            if labels_first:
+                soft_targets(plan)
+            model(X)
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        step()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        site.draw(8)
 
 
 @pytest.mark.parametrize(
@@ -363,6 +411,41 @@ def test_a_detached_site_draws_no_more():
     with pytest.raises(RuntimeError, match="attach the mixer again"):
         site.draw(8)
     assert torch.equal(model(X), net()(X))
+
+
+def test_detaching_twice_leaves_the_marks_of_another_site():
+    model = net()
+    first = tm.attach(model, tm.MoEx(p=1), at="stem")
+    tm.attach(model, tm.MoEx(p=1), at="stem")
+    first.detach()
+    first.detach()
+    assert "forward" in vars(model.stem)
+
+
+def test_a_detached_site_keeps_no_mask():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem")
+    mask = torch.ones(8, 6, 6, dtype=torch.bool)
+    with site.mixing(8, mask=mask), torch.no_grad():
+        model(X)
+    gone = weakref.ref(mask)
+    del mask
+    assert gone() is not None
+    site.detach()
+    assert gone() is None
+
+
+def test_a_refused_place_leaves_the_others_as_they_were():
+    model = net()
+    before = {name: (len(module._forward_hooks), set(vars(module))) for name, module in model.named_modules()}
+    with pytest.raises(ValueError, match="nowhere"):
+        tm.attach(model, tm.MoEx(p=1), at=["stem", "nowhere"])
+    model.scripted = torch.jit.script(nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"'scripted' is compiled by torch.jit.*Attach to the model that was given"):
+        tm.attach(model, tm.MoEx(p=1), at=["stem", "scripted"])
+    del model.scripted
+    after = {name: (len(module._forward_hooks), set(vars(module))) for name, module in model.named_modules()}
+    assert before == after
 
 
 class Wrapped(nn.Module):

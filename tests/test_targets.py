@@ -1,6 +1,7 @@
 """Loss, targets and accuracy of mixed samples, against the labels written out one sample at a time."""
 
 import itertools
+from collections import OrderedDict, UserDict, defaultdict
 from typing import NamedTuple
 
 import pytest
@@ -49,6 +50,26 @@ def test_targets_may_be_tuples_and_dicts():
     permuted = {"class": CLASSES[PARTNER], "rest": (torch.arange(4.0)[PARTNER],)}
     expected = 0.7 * criterion(OUTPUT, target) + 0.3 * criterion(OUTPUT, permuted)
     torch.testing.assert_close(tm.mixed_loss(criterion, OUTPUT, target, draw()), expected)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [OrderedDict(a=CLASSES), defaultdict(list, a=CLASSES), UserDict(a=CLASSES)],
+    ids=["OrderedDict", "defaultdict", "UserDict"],
+)
+def test_a_mapping_of_targets_stays_of_its_kind(target):
+    def criterion(output, given):
+        assert type(given) is type(target)
+        return F.cross_entropy(output, given["a"])
+
+    expected = 0.7 * F.cross_entropy(OUTPUT, CLASSES) + 0.3 * F.cross_entropy(OUTPUT, CLASSES[PARTNER])
+    torch.testing.assert_close(tm.mixed_loss(criterion, OUTPUT, target, draw()), expected)
+    assert torch.equal(target["a"], CLASSES)
+
+
+def test_plans_of_one_step_have_one_batch_size():
+    with pytest.raises(ValueError, match=r"the same batch size; got 3 and 4. Draw each with"):
+        tm.mixed_loss(F.cross_entropy, OUTPUT, CLASSES, draw(), tm.Draw(torch.arange(3), label_weight=0.5))
 
 
 def test_loss_without_a_plan_is_the_criterion_itself():

@@ -92,6 +92,10 @@ class ActivePlan:
     def here(self) -> Present:
         return self._threads.present
 
+    def forget(self) -> None:
+        """Nothing will run again: plans and masks of earlier forwards are let go."""
+        self.blocks = Blocks()
+
     def enter(self, plan: Plan | None, mask: Masks | None, model: nn.Module) -> tuple[tuple[Any, ...], Block | None]:
         """Put a plan in use in this thread; returns what was in use, and the block that begins, for `leave`."""
         here = self.here

@@ -88,14 +88,12 @@ class Use:
     """What happened to a plan, for the checks that features and labels were mixed together.
 
     Attributes:
-        in_block: it was put in use.
         features_were_mixed: in the last block, as far as that is known.
         met_eval_mode: in the last block the model ran in eval mode.
         labels_were_mixed: its terms were read.
     """
 
     def __init__(self) -> None:
-        self.in_block = False
         self.features_were_mixed = False
         self.met_eval_mode = False
         self.labels_were_mixed = False
@@ -107,23 +105,25 @@ class Plan:
     Attributes:
         draws: {place: Draw}. A place that mixes nobody in this step has an idle draw.
         batch_size: of the step.
-        terms: the labels, [(permutation or None for the own label, weight)]; the weights sum to 1.
+        terms: the labels, [(permutation or None for the own label, weight)]; the weights sum to 1. Who reads them mixes
+            the labels.
+        labels: the same, for who looks only.
     """
 
     def __init__(self, draws: Mapping[str, Draw], terms: Sequence[Term], batch_size: int) -> None:
         self.draws = dict(draws)
         self.batch_size = batch_size
-        self._terms = list(terms)
+        self.labels = tuple(terms)
         self.use = Use()
 
     @property
     def terms(self) -> list[Term]:
         self.use.labels_were_mixed = True
-        return list(self._terms)
+        return list(self.labels)
 
     @property
     def mixes_labels(self) -> bool:
-        return len(self._terms) > 1
+        return len(self.labels) > 1
 
     def __repr__(self) -> str:
         active = [name for name, draw in self.draws.items() if not draw.idle]

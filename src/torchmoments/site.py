@@ -97,13 +97,14 @@ class Site:
         _check_arguments(mixer, side, channel_dim, prefix_tokens, calls, schedule, seed)
         found = find_modules(model, at)
         _check_not_compiled(model, list(found))
+        _check_not_scripted(found)
         self.model = model
         self.mixer = mixer
         self.schedule = schedule
         self.places = tuple(found)
         self._progress: float | None = None
         self._active = ActivePlan(self.places)
-        # Plans that mix labels, as long as these may still be mixed.
+        # Plans that mix labels, as long as features or labels may still be mixed by them.
         self._plans: list[tuple[weakref.ref[Plan], Use]] = []
         self._generator = torch.Generator().manual_seed(_seed_of_rank(seed, self.places))
         self._handles = []
@@ -166,7 +167,7 @@ class Site:
             raise RuntimeError(
                 "a detached site has nothing to mix; attach the mixer again: torchmoments.attach(model, ...)."
             )
-        self._warn_of_forgotten_labels()
+        self._warn_of_half_mixed_steps()
         if not self.model.training:
             return None
         draws = self._draws(batch_size, groups)
@@ -199,7 +200,7 @@ class Site:
         chosen = torch.randperm(len(self.places), generator=choice, device="cpu").tolist()[: len(draws)]
         if draws[0] is None:
             return dict.fromkeys(self.places)
-        at = dict(zip(chosen, draws, strict=True))
+        at = dict(zip(chosen, draws))  # noqa: B905  torch 2.6 compiles no strict=True
         return {name: at.get(number) for number, name in enumerate(self.places)}
 
     def using(self, plan: Plan | None, *, mask: Masks | None = None) -> Using:
@@ -221,10 +222,13 @@ class Site:
         return Using(self._active, self.model, self._plan(batch_size, groups), mask)
 
     def detach(self) -> None:
-        """Take the mixer off the model. Call it after the last backward."""
+        """Take the mixer off the model. Call it after the last backward; a second call does nothing."""
+        if not self._handles:
+            return
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        self._active.forget()
         for place in self.places:
             # The user may have taken the module out since.
             with contextlib.suppress(AttributeError):
@@ -244,14 +248,20 @@ class Site:
             raise ValueError(f"a site's state has a 'generator'; got {sorted(state)}. Use what site.state_dict() gave.")
         self._generator.set_state(state["generator"].cpu())
 
-    def _warn_of_forgotten_labels(self) -> None:
-        """Of plans that are gone, so that their labels will not be mixed any more."""
+    def _warn_of_half_mixed_steps(self) -> None:
+        """Of plans that are gone: what was not mixed by them will not be any more."""
         gone = [use for plan, use in self._plans if plan() is None]
         self._plans = [(plan, use) for plan, use in self._plans if plan() is not None]
         if any(use.features_were_mixed and not use.labels_were_mixed for use in gone):
             warnings.warn(
                 "the features of an earlier step were mixed, its labels were not. Use torchmoments.mixed_loss("
                 "criterion, output, target, plan), or plan.terms by hand.",
+                stacklevel=4,
+            )
+        if any(use.labels_were_mixed and not use.features_were_mixed for use in gone):
+            warnings.warn(
+                "the labels of an earlier step were mixed, its features were not. Run the model inside "
+                "`with site.using(plan):`.",
                 stacklevel=4,
             )
 
@@ -294,6 +304,15 @@ def _seed_of_rank(seed: int | None, places: Sequence[str]) -> int:
     else:
         rank = int(os.environ.get("RANK", "0"))
     return (base + rank) % 2**63
+
+
+def _check_not_scripted(modules: dict[str, nn.Module]) -> None:
+    for name, module in modules.items():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ValueError(
+                f"{name!r} is compiled by torch.jit, where nothing can be attached. Attach to the model that was given "
+                "to torch.jit.script or torch.jit.trace."
+            )
 
 
 def _check_not_compiled(model: nn.Module, names: list[str]) -> None:

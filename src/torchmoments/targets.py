@@ -4,8 +4,8 @@ A plan (or a single draw) carries terms [(permutation or None, weight)]; the lab
 target[permutation[b]]. Plans that are None are skipped; several apply in the order of mixing.
 """
 
-import warnings
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ def mixed_loss(criterion: Criterion, output: Any, target: Any, *plans: Plan | Dr
 
     Raises:
         ValueError: the target has another batch size than a plan, or the label weight varies from sample to sample and
-            the criterion reduces.
+            the criterion reduces, or the plans have different batch sizes.
         RuntimeError: the plan met the model in eval mode, so its features were not mixed.
     """
     terms = _terms(plans)
@@ -121,7 +121,7 @@ def mixed_accuracy(
             f"accuracy needs class indices of shape {list(predicted.shape)} or probabilities of shape "
             f"{list(output.shape)}; got {target.dtype} {list(target.shape)}."
         )
-    terms = _terms(plans)
+    terms = _terms(plans, only_look=True)
     _check_batch_size(classes, terms)
     total: Tensor | None = None
     for permutation, weight in terms:
@@ -150,45 +150,57 @@ def _one_hot(classes: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     return (one_hot * counted.unsqueeze(1)).to(torch.get_default_dtype())
 
 
-def _terms(plans: tuple[Plan | Draw | None, ...]) -> list[Term]:
+def _terms(plans: tuple[Plan | Draw | None, ...], only_look: bool = False) -> list[Term]:
+    """The labels by all the plans; `only_look`: this does not mix those of the step."""
     terms: list[Term] = [(None, 1.0)]
+    sizes: set[int] = set()
     for plan in plans:
         if plan is None:
             continue
         if not isinstance(plan, (Plan, Draw)):
             raise ValueError(f"labels follow plans of site.draw, or draws; got a {type(plan).__name__}.")
+        sizes.add(plan.batch_size)
+        if len(sizes) > 1:
+            raise ValueError(
+                f"the plans of one step need the same batch size; got {' and '.join(map(str, sorted(sizes)))}. "
+                "Draw each with site.draw(len(x))."
+            )
         if isinstance(plan, Plan):
-            _check_features_were_mixed(plan)
-        terms = compose(terms, plan.terms)
+            _check_not_in_eval_mode(plan)
+        terms = compose(terms, plan.labels if only_look and isinstance(plan, Plan) else plan.terms)
     return terms
 
 
-def _check_features_were_mixed(plan: Plan) -> None:
-    if torch.compiler.is_compiling() or not plan.mixes_labels or plan.use.features_were_mixed:
-        return
-    if plan.use.met_eval_mode:
+def _check_not_in_eval_mode(plan: Plan) -> None:
+    if (
+        not torch.compiler.is_compiling()
+        and plan.mixes_labels
+        and plan.use.met_eval_mode
+        and not plan.use.features_were_mixed
+    ):
         raise RuntimeError(
             "labels can be mixed only where features were; this plan met the model in eval mode, which leaves features "
             "plain. Draw while the model is in the mode it runs in: site.draw gives None in eval."
-        )
-    # Inside its block a forward may not have said yet that it ran; the end of the block checks that.
-    if not plan.use.in_block:
-        warnings.warn(
-            "the labels of a plan are mixed whose features no model mixed. "
-            "Run the model inside `with site.using(plan):`.",
-            stacklevel=4,
         )
 
 
 def _permuted(target: Any, permutation: Tensor | None) -> Any:
     if permutation is None:
         return target
-    if isinstance(target, dict):
-        return {key: _permuted(part, permutation) for key, part in target.items()}
+    if isinstance(target, Mapping):
+        changed = {key: _permuted(part, permutation) for key, part in target.items()}
+        return changed if type(target) is dict else _with_parts(target, changed)
     if isinstance(target, (tuple, list)):
         parts = [_permuted(part, permutation) for part in target]
         return type(target)(*parts) if hasattr(target, "_fields") else type(target)(parts)
     return target[permutation]
+
+
+def _with_parts(target: Any, parts: dict[Any, Any]) -> Any:
+    """A mapping of its own kind, such as an OrderedDict, with other parts."""
+    changed = copy.copy(target)
+    changed.update(parts)
+    return changed
 
 
 def _check_batch_size(target: Any, terms: list[Term]) -> None:
@@ -196,7 +208,7 @@ def _check_batch_size(target: Any, terms: list[Term]) -> None:
     if not permutations:
         return
     batch_size = permutations[0].shape[0]
-    parts = target.values() if isinstance(target, dict) else target if isinstance(target, (tuple, list)) else None
+    parts = target.values() if isinstance(target, Mapping) else target if isinstance(target, (tuple, list)) else None
     if parts is not None:
         for part in parts:
             _check_batch_size(part, terms)

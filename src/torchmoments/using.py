@@ -30,14 +30,18 @@ class Using:
         self.before.append(self.active.enter(self.plan, self.mask, self.model))
         if self.plan is not None and not torch.compiler.is_compiling():
             use = self.plan.use
-            use.in_block = True
             # What an earlier block did with the plan says nothing of this one.
             use.features_were_mixed, use.met_eval_mode = False, not self.model.training
         return self.plan
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         ran = self.active.leave(*self.before.pop())
-        if kind is None and self.plan is not None and not torch.compiler.is_compiling():
+        if self.plan is None or torch.compiler.is_compiling():
+            return
+        if kind is not None:
+            # The step was broken off: nobody forgot its labels.
+            self.plan.use.features_were_mixed = self.plan.use.labels_were_mixed = False
+        else:
             mixed = {name for name, draw in self.plan.draws.items() if not draw.idle}
             self._check_that_places_ran(mixed - ran)
             if mixed & self.active.compiled_in_checkpoints:
