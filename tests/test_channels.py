@@ -149,7 +149,7 @@ def test_the_input_side_looks_at_the_start_of_the_place():
 def test_channels_that_are_last_are_mixed_as_channels(seed):
     torch.manual_seed(seed)
     model = nn.Sequential(STEM, nn.Identity())
-    site = tm.attach(model, tm.MoEx(p=1), at="0", seed=seed)
+    site = tm.attach(model, tm.MoEx(p=1), at="0", seed=seed, automatic=False)
     x = torch.randn(4, 3, 24, 24)
     plain = model(x)
     with site.mixing(4) as plan:
@@ -160,7 +160,7 @@ def test_channels_that_are_last_are_mixed_as_channels(seed):
 
 def test_what_the_user_says_goes_before_what_the_modules_say():
     model = nn.Sequential(STEM)
-    site = tm.attach(model, tm.MoEx("in", p=1), at="0", channel_dim=1, seed=0)
+    site = tm.attach(model, tm.MoEx("in", p=1), at="0", channel_dim=1, seed=0, automatic=False)
     x = torch.randn(4, 3, 24, 24)
     plain = model(x)
     with site.mixing(4) as plan:

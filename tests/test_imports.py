@@ -11,16 +11,18 @@ SOURCE = Path(__file__).parent.parent / "src" / "torchmoments"
 
 # From the ground up: a file may import what stands on an earlier floor, or on its own.
 FLOORS = [
-    {"torch_internals", "outputs"},
+    {"torch_internals", "warn"},
     {"ops"},
-    {"partners"},
+    {"partners", "streams"},
     {"draw"},
-    {"targets", "mixers", "layers"},
-    {"blocks", "channels", "marks", "modules", "schedules", "tokens"},
+    {"targets", "mixers", "layers", "outputs"},
+    {"blocks", "channels", "criterion", "marks", "modules", "schedules", "tokens"},
+    {"planner"},
     {"active"},
     {"features", "using"},
     {"hook"},
     {"site"},
+    {"attaching"},
     {"public"},
     {"integrations"},
     {"lab"},

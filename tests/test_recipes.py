@@ -204,7 +204,8 @@ def test_the_padding_recipe_mixes_what_is_no_padding(recipe):
     model, sounds, mask, site = (names[name] for name in ("model", "sounds", "mask", "site"))
     seen = []
     model.conv.register_forward_hook(lambda module, arguments, output: seen.append(output.detach()))
-    model(sounds, mask)
+    with site.using(None):
+        model(sounds, mask)
     with site.mixing(8, mask=mask) as plan:
         model(sounds, mask)
     plain, mixed = seen

@@ -184,6 +184,36 @@ def test_the_rank_gives_other_draws(monkeypatch):
     assert not torch.equal(partners(), first)
 
 
+def test_the_state_of_one_rank_resumes_every_rank(monkeypatch):
+    def partners(site: tm.Site) -> list[list[int]]:
+        return [site.draw(64).draws["stem"].partner.tolist() for _ in range(3)]
+
+    def site_of(rank: int, seed: int) -> tm.Site:
+        monkeypatch.setenv("RANK", str(rank))
+        return tm.attach(net(), tm.MoEx(p=1), at="stem", seed=seed)
+
+    states, after = [], []
+    for rank in range(3):
+        site = site_of(rank, seed=1)
+        partners(site)
+        states.append(site.state_dict())
+        after.append(partners(site))
+    assert states[0] == states[1] == states[2]
+    assert after[0] != after[1] != after[2] != after[0]
+    for rank in range(3):
+        site = site_of(rank, seed=99)
+        site.load_state_dict(states[0])
+        assert partners(site) == after[rank]
+
+
+def test_the_process_group_may_be_made_after_the_site(monkeypatch):
+    site, other = (tm.attach(net(), tm.MoEx(p=1), at="stem", seed=1) for _ in range(2))
+    first = site.draw(64).draws["stem"].partner
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    assert not torch.equal(other.draw(64).draws["stem"].partner, first)
+
+
 def test_another_p_leaves_the_partners_as_they_are():
     often = tm.attach(net(), tm.MoEx(p=1), at="stem", seed=1)
     seldom = tm.attach(net(), tm.MoEx(p=0.3), at="stem", seed=1)
@@ -263,7 +293,7 @@ def test_recomputation_raises_when_its_plan_is_lost(monkeypatch):
 
 def test_plans_nest_and_are_restored():
     model = net()
-    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0, automatic=False)
     first, second = site.draw(8), site.draw(8)
     with site.using(first):
         a = model(X)
@@ -474,7 +504,7 @@ class Wrapped(nn.Module):
 def test_features_inside_an_output_object_are_mixed_and_the_rest_stays(wrap, key, pick):
     torch.manual_seed(0)
     model = Wrapped(wrap)
-    site = tm.attach(model, tm.MoEx(p=1), at="body", output=key, seed=0)
+    site = tm.attach(model, tm.MoEx(p=1), at="body", output=key, seed=0, automatic=False)
     plain = model(X)
     with site.mixing(8) as plan:
         output = model(X)
@@ -632,7 +662,7 @@ def test_using_needs_a_plan_and_loading_a_state():
     site = tm.attach(net(), tm.MoEx(p=1), at="stem")
     with pytest.raises(ValueError, match=r"plan of site.draw, or None; got a Draw"):
         site.using(tm.Draw(torch.arange(8)))
-    with pytest.raises(ValueError, match="site's state has a 'generator'"):
+    with pytest.raises(ValueError, match="site's state has a 'seed' and a 'counter'"):
         site.load_state_dict({})
     with pytest.raises(ValueError, match=r"got a tensor \[8, 1, 6, 6\]. Use len\(x\)"):
         site.draw(X)
@@ -757,7 +787,7 @@ def test_a_mask_that_is_no_tensor_is_refused(wrong):
 
 def test_blocks_left_in_another_order_are_an_error_and_leave_nothing_in_use():
     model = net()
-    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0, automatic=False)
     plain = model(X)
 
     def mixing():

@@ -53,7 +53,7 @@ def test_threads_follow_their_own_plans(run):
 
 def test_a_forward_without_a_plan_stays_plain_beside_a_mixed_one():
     model = net()
-    site = tm.attach(model, tm.MoEx(p=1), at="0", seed=0)
+    site = tm.attach(model, tm.MoEx(p=1), at="0", seed=0, automatic=False)
     with site.mixing(8) as plan, ThreadPoolExecutor(1) as pool:
         mixed, plain = model(X), pool.submit(model, X).result()
         plan.terms  # noqa: B018
@@ -153,7 +153,7 @@ def test_a_thread_that_is_done_with_its_backward_is_no_question():
 
 def test_a_plain_forward_in_a_thread_is_not_taken_for_an_earlier_mixed_one():
     model = net()
-    site = tm.attach(model, tm.MoEx(p=1), at="0", seed=0)
+    site = tm.attach(model, tm.MoEx(p=1), at="0", seed=0, automatic=False)
 
     def plain_gradient(run):
         model.zero_grad()

@@ -4,6 +4,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from torchmoments.blocks import Block, Blocks, Masks, Orders, orders_of
 from torchmoments.draw import Plan
-from torchmoments.outputs import tensors_in
+from torchmoments.outputs import note_plan, tensors_in
+from torchmoments.planner import Planner
 from torchmoments.torch_internals import (
     NO_BACKWARD,
     at_trace_time,
@@ -48,6 +50,8 @@ class Present:
         self.backward = NO_BACKWARD
         self.in_forward = False
         self.plain: Block | None = None  # the forward in no block
+        self.automatic: AbstractContextManager[Plan | None] | None = None  # the block that is one forward
+        self.last: Plan | None = None  # of the last forward with gradients
         self.records = {place: Record(place) for place in places}
 
 
@@ -73,11 +77,12 @@ class RecordOfThread(threading.local):
 
 
 class ActivePlan:
-    """What the places of one site share. A copy or an unpickled one starts with nothing in use."""
+    """What the places of one site share. A copy or an unpickled one starts with nothing in use, and draws nothing."""
 
     def __init__(self, places: Sequence[str]) -> None:
         self.places = tuple(places)
         self._threads = _PerThread(self.places)
+        self.planner: Planner | None = None  # draws for forwards in no block, in the automatic form
         self.blocks = Blocks()
         # Inside a checkpoint that is compiled nothing can be written at run time: it is noted while it is traced, for
         # which code is compiled anew for each of these names.
@@ -135,12 +140,10 @@ class ActivePlan:
     def begin_forward(self) -> None:
         """The whole model runs: calls of places are counted from 0."""
         self._count_calls(in_forward=True)
-        if (
-            not torch.compiler.is_compiling()
-            and self.here.block is None
-            and torch.is_grad_enabled()
-            and not self._recomputes()
-        ):
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled() or self.recomputes():
+            return
+        self.here.last = self.here.plan
+        if self.here.block is None:
             self.here.plain = self.blocks.open_plain(thread=self.here)
 
     def end_forward(self, output: Any) -> None:
@@ -151,6 +154,8 @@ class ActivePlan:
                 self.here.plain.close()
                 self.here.plain = None
             self._hold(output)
+            if not self.recomputes():
+                note_plan(output, self.name, self.here.plan)
 
     def mixed_outside_of_forward(self, output: Tensor) -> None:
         """A place ran that the caller reached by itself."""
@@ -160,7 +165,7 @@ class ActivePlan:
     def _hold(self, output: Any) -> None:
         """Have the graph of what ran keep the present block."""
         here = self.here
-        if here.block is None or here.model is None or self._recomputes():
+        if here.block is None or here.model is None or self.recomputes():
             return
         if not here.block.hold_by(tensors_in(output)) and here.model.training:
             # A checkpoint may run it without a graph, and again with one.
@@ -174,7 +179,7 @@ class ActivePlan:
         for record in here.records.values():
             record.calls = 0
 
-    def _recomputes(self) -> bool:
+    def recomputes(self) -> bool:
         """Whether a backward runs that began since the block did."""
         return backward_id() not in (NO_BACKWARD, self.here.backward)
 
@@ -188,7 +193,7 @@ class ActivePlan:
         if torch.compiler.is_compiling():
             return self._orders_in_compiled_code(record, calls)
         here = self.here
-        if self._recomputes():
+        if self.recomputes():
             return self._orders_of_recomputation(record, calls)
         if here.plan is None or here.model is None:
             return None

@@ -1,14 +1,27 @@
 """What runs at an attached place, and at the model as a whole."""
 
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from torchmoments.active import ActivePlan, Calls, RecordOfThread
-from torchmoments.blocks import Orders
+from torchmoments.blocks import Masks, Orders
 from torchmoments.features import Layout, replace_features
 from torchmoments.mixers.mixer import Mixer
-from torchmoments.torch_internals import is_replica, leave_to_python
+from torchmoments.outputs import batch_size_of
+from torchmoments.torch_internals import (
+    is_in_checkpoint,
+    is_replica,
+    is_running_twice,
+    is_traced_for_good,
+    leave_to_python,
+    run_outside_of_compiled_code,
+)
+from torchmoments.using import Using
+
+MaskOf = str | Callable[..., Masks | None]
 
 
 class PlaceHook:
@@ -56,8 +69,8 @@ class PlaceHook:
         if x.shape[0] != draw.batch_size:
             raise ValueError(
                 f"the plan is for {draw.batch_size} samples; the features at {self.place!r} have {x.shape[0]}, shape "
-                f"{list(x.shape)}. Use site.draw(len(x)) with the batch that goes through the model, and a place whose "
-                "features have the batch first."
+                f"{list(x.shape)}. Use `with site.mixing(batch_size):` around the forward with the batch that goes "
+                "through the model, and a place whose features have the batch first."
             )
         if draw.partner.device != x.device:
             draw = draw.to(x.device)
@@ -69,20 +82,82 @@ class PlaceHook:
 
 
 class ModelHook:
-    """Says when a forward of the model begins and ends."""
+    """Says when a forward of the model begins and ends. In the automatic form a training forward is a block of its own.
 
-    def __init__(self, active: ActivePlan) -> None:
+    Args:
+        active: of the site.
+        mask: finds the mask in what the model takes, in the automatic form.
+    """
+
+    def __init__(self, active: ActivePlan, mask: MaskOf | None) -> None:
         self.active = active
+        self.mask = mask
         leave_to_python(ModelHook.before)
         leave_to_python(ModelHook.after)
 
-    def before(self, module: nn.Module, arguments: Any) -> None:
+    def before(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         if is_replica(module):
             raise RuntimeError(
                 "nn.DataParallel copies the model in parts that do not fit what is attached. Use "
                 "DistributedDataParallel, or call site.detach() first."
             )
+        here = self.active.here
+        if here.automatic is not None or (here.model is None and module.training and self.active.planner is not None):
+            run_outside_of_compiled_code(self._begin, module, arguments, keywords)
         self.active.begin_forward()
 
     def after(self, module: nn.Module, arguments: Any, output: Any) -> None:
+        if self.active.here.automatic is not None:
+            run_outside_of_compiled_code(self._end, output)
+        else:
+            self.active.end_forward(output)
+
+    def _begin(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        here, planner = self.active.here, self.active.planner
+        if here.automatic is not None:
+            if is_running_twice(module):
+                raise RuntimeError(
+                    "the automatic form has one plan for a forward of the model, and this model calls itself. Use "
+                    "attach(..., automatic=False), and `with site.mixing(len(x)) as plan:`."
+                )
+            # What ended the last forward was no Exception, such as Ctrl-C, after which PyTorch calls no hook.
+            self._end(None)
+        if planner is None or not module.training or is_traced_for_good() or self.active.recomputes():
+            return
+        if not torch.is_grad_enabled():
+            if is_in_checkpoint():
+                raise RuntimeError(
+                    "the automatic form cannot tell a training forward inside a reentrant checkpoint, where gradients "
+                    "are off, from another. Use use_reentrant=False, or `with site.mixing(len(x)) as plan:` around it."
+                )
+            return
+        here.last = None
+        planner.warn_of_half_mixed_steps()
+        plan = planner.plan(batch_size_of(arguments, keywords), None, device_of(module))
+        block = Using(self.active, module, plan, self._find_mask(arguments, keywords))
+        block.__enter__()
+        here.automatic = block
+
+    def _end(self, output: Any) -> None:
+        here = self.active.here
         self.active.end_forward(output)
+        block, here.automatic = here.automatic, None
+        assert block is not None
+        # A forward that failed gave nothing.
+        block.__exit__(None if output is not None else RuntimeError, None, None)
+
+    def _find_mask(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Masks | None:
+        if not isinstance(self.mask, str):
+            return None if self.mask is None else self.mask(*arguments, **keywords)
+        if self.mask not in keywords:
+            raise ValueError(
+                f"mask={self.mask!r} needs a model that is called with {self.mask}=...; its keywords are "
+                f"{list(keywords)}. Use attach(..., mask=function), a function of what the model takes."
+            )
+        mask: Masks | None = keywords[self.mask]
+        return mask
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the model computes."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

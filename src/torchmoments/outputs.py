@@ -1,10 +1,19 @@
-"""What a model gives: tensors, and what holds them."""
+"""What a model takes and gives, and the plan that an output was made with.
+
+The plan is written to the nodes of the autograd graph that the output ends in, so it is found again from whatever is
+computed of the output: by a wrapper such as DistributedDataParallel, a cast, a head.
+"""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from torchmoments.draw import Plan
+
+_KEY = "torchmoments.plan"  # in the metadata of a node
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -21,3 +30,82 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
         for part in vars(value).values():
             if isinstance(part, Tensor | Mapping | tuple | list):
                 yield from tensors_in(part)
+
+
+def batch_size_of(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:
+    """Number of samples of the first tensor that a model takes.
+
+    Raises:
+        RuntimeError: it takes none.
+    """
+    for tensor in tensors_in((arguments, keywords)):
+        if tensor.ndim:
+            return len(tensor)
+    raise RuntimeError(
+        "the automatic form reads the number of samples from the first tensor that the model takes; it takes none. "
+        "Use attach(..., automatic=False), and `with site.mixing(batch_size) as plan:`."
+    )
+
+
+def note_plan(output: Any, name: str, plan: Plan | None) -> None:
+    """Note on an output which plan of the site of this name it was made with; None: with none."""
+    for tensor in tensors_in(output):
+        if tensor.grad_fn is not None:
+            tensor.grad_fn.metadata.setdefault(_KEY, {})[name] = plan  # type: ignore[attr-defined]
+
+
+def noted_plan(output: Any, name: str, training: bool) -> Plan | None:
+    """The plan that an output was made with, found from it or from what was computed of it; None: with none.
+
+    Args:
+        training: whether the model trains now. What nobody noted is then not known to be plain.
+
+    Raises:
+        ValueError: there is no tensor.
+        RuntimeError: it cannot be told, or there are several.
+    """
+    tensors = list(tensors_in(output))
+    if not tensors:
+        raise ValueError(
+            f"an output needs a tensor, which tells the plan that it was made with; got a {type(output).__name__}. "
+            "Give the criterion what the model returned."
+        )
+    nodes = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+    found = _nearest([*nodes], name)
+    if len(found) > 1:
+        raise RuntimeError(
+            "this output was computed of several forwards, each with partners of its own, so its labels cannot be "
+            "told. Use a loss for each forward, or one plan for all: `with site.mixing(len(x)):` around them."
+        )
+    if found:
+        return found[0]
+    if training and torch.is_grad_enabled():
+        if not nodes:
+            raise RuntimeError(
+                "this output has no gradient, so it cannot be told whether its labels are mixed: it was detached, or "
+                "nothing that made it is trained. Give the criterion what the model returned, or call it in "
+                "`with torch.no_grad():` for the plain loss."
+            )
+        raise RuntimeError(
+            "no training forward of the attached model made this output, or one in code that was compiled as a whole, "
+            "so its labels cannot be told. Use `with site.mixing(len(x)) as plan:` around the forward, and "
+            "torchmoments.mixed_loss(criterion, output, target, plan)."
+        )
+    return None
+
+
+def _nearest(nodes: list[Any], name: str) -> list[Plan | None]:
+    """The distinct plans on the nearest nodes of the graph that have one."""
+    found: list[Plan | None] = []
+    seen: set[Any] = set()
+    while nodes:
+        node = nodes.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        noted = node.metadata.get(_KEY, {})
+        if name not in noted:
+            nodes += [above for above, _ in node.next_functions if above is not None]
+        elif not any(noted[name] is plan for plan in found):
+            found.append(noted[name])
+    return found

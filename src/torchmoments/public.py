@@ -1,5 +1,6 @@
 """The public names, collected. Import them from `torchmoments`."""
 
+from torchmoments.attaching import attach
 from torchmoments.draw import Draw, Plan
 from torchmoments.layers import PONO, AdaIN, MomentShortcut
 from torchmoments.mixers.crossnorm import CrossNorm
@@ -14,7 +15,7 @@ from torchmoments.modules import Place, places
 from torchmoments.ops import denormalize, exchange, moments, normalize
 from torchmoments.ops.reference import Moments
 from torchmoments.schedules import OffAtEnd, WarmUp
-from torchmoments.site import Site, attach
+from torchmoments.site import Site
 from torchmoments.targets import mixed_accuracy, mixed_loss, mixed_targets
 
 __all__ = [

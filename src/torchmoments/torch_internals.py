@@ -17,6 +17,7 @@ from torch import Tensor, nn
 NO_BACKWARD = -1
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 
 def backward_id() -> int:
@@ -101,6 +102,29 @@ def leave_to_python(function: Callable[..., Any]) -> None:
         frames.set_code_exec_strategy(function.__code__, skip)
     elif hasattr(frames, "skip_code"):
         frames.skip_code(function.__code__)
+
+
+def run_outside_of_compiled_code(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Call a function that the compiler must not look into: compiled code ends before it and goes on after it."""
+    # Without the compiler, whose import takes a second, nothing is compiled.
+    if torch.compiler.is_compiling() or "torch._dynamo" in sys.modules:
+        disable: Callable[..., Callable[..., Result]] = torch.compiler.disable
+        return disable(function)(*arguments)
+    return function(*arguments)
+
+
+def is_traced_for_good() -> bool:
+    """Whether what runs is recorded, to be run later as it was now: by `torch.jit.trace` or `torch.export`."""
+    is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+    return torch._C._get_tracing_state() is not None or is_exporting()
+
+
+def is_running_twice(module: nn.Module) -> bool:
+    """Whether a call of the module is inside another one, as far as the calls are not compiled."""
+    calls = [
+        frame for frame in _stack() if frame.f_code.co_name == "_call_impl" and frame.f_locals.get("self") is module
+    ]
+    return len(calls) > 1
 
 
 def methods_of_any_object_are_traced() -> bool:

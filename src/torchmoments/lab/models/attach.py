@@ -40,4 +40,5 @@ def attach(model: nn.Module, method: Method, example: Tensor, seed: int) -> tm.S
         prefix_tokens=method.prefix_tokens,
         calls=calls,
         seed=seed,
+        automatic=False,
     )

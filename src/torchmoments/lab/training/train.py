@@ -226,8 +226,6 @@ class Training:
         ranks = {"random": torch.get_rng_state(), "inputs": self.inputs.get_state()}
         if self.fabric.device.type == "cuda":
             ranks["random_of_device"] = torch.cuda.get_rng_state(self.fabric.device)
-        if self.site is not None:
-            ranks |= self.site.state_dict()
         state = {
             "epoch": self.epoch,
             "steps": self.steps,
@@ -240,6 +238,7 @@ class Training:
             "order": self.order.get_state(),
             "augment": self.augment.get_state(),
             "ranks": gather(self.fabric, ranks),
+            "site": None if self.site is None else self.site.state_dict(),
         }
         if self.fabric.global_rank == 0:
             checkpoint.write(state)
@@ -264,7 +263,7 @@ class Training:
         if "random_of_device" in ranks and self.fabric.device.type == "cuda":
             torch.cuda.set_rng_state(ranks["random_of_device"], self.fabric.device)
         if self.site is not None:
-            self.site.load_state_dict(ranks)
+            self.site.load_state_dict(state["site"])
 
 
 def check(task: Task, methods: list[Method], data: Data) -> tuple[str | None, str | None]:

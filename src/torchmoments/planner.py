@@ -1,0 +1,100 @@
+"""What decides by chance, for all places of a site, what happens to a batch. It does not know the model."""
+
+import weakref
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from torchmoments.draw import Draw, Plan, Term, Use, check_batch_size, child_generators, compose, move
+from torchmoments.mixers.mixer import Mixer, check_fraction
+from torchmoments.partners import Groups
+from torchmoments.schedules import Schedule, mixer_of_now
+from torchmoments.streams import rank_of_this_process, stream
+from torchmoments.warn import warn
+
+
+class Planner:
+    """Draws plans from random numbers of its own, which are a function of (seed, counter, rank)."""
+
+    def __init__(self, mixer: Mixer, places: Sequence[str], schedule: Schedule | None, seed: int | None) -> None:
+        self.mixer = mixer
+        self.places = tuple(places)
+        self.schedule = schedule
+        self._progress: float | None = None
+        # Several sites of one model without seeds have to differ.
+        self.seed = torch.initial_seed() + zlib.crc32("/".join(places).encode()) if seed is None else seed
+        self.counter = 0
+        # Plans that mix labels, as long as features or labels may still be mixed by them.
+        self._watched: list[tuple[weakref.ref[Plan], Use]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_watched": []}
+
+    @property
+    def progress(self) -> float | None:
+        return self._progress
+
+    @progress.setter
+    def progress(self, value: float) -> None:
+        check_fraction("progress", value)
+        self._progress = value
+
+    def plan(self, batch_size: int, groups: Groups | None, device: torch.device) -> Plan | None:
+        """Decide what happens to one batch; None: nothing is mixed.
+
+        Raises:
+            ValueError: see `Site.draw`.
+        """
+        check_batch_size(batch_size)
+        mixer = mixer_of_now(self.mixer, self.schedule, self._progress)
+        generator = stream(self.seed, self.counter, rank_of_this_process())
+        draws = self._draws(mixer, batch_size, groups, generator)
+        self.counter += 1
+        drawn = [draw for draw in draws.values() if draw is not None]
+        if not drawn:
+            return None
+        terms: list[Term] = [(None, 1.0)]
+        for draw in drawn:
+            terms = compose(terms, draw.terms)
+        # Idle places get a draw too: a compiler then sees the same tensors whichever place is mixed.
+        complete = {name: (draw or drawn[0].idle_copy()).to(device) for name, draw in draws.items()}
+        on_device = [(None if p is None else move(p, device), w) for p, w in terms]
+        plan = Plan(complete, on_device, batch_size)
+        if plan.mixes_labels:
+            self._watched.append((weakref.ref(plan), plan.use))
+        return plan
+
+    def _draws(
+        self, mixer: Mixer, batch_size: int, groups: Groups | None, generator: torch.Generator
+    ) -> dict[str, Draw | None]:
+        number = 1 if mixer.mixes_labels else mixer.places_per_step
+        if number is None:
+            return {name: mixer.draw(batch_size, groups=groups, generator=generator) for name in self.places}
+        draws = [mixer.draw(batch_size, groups=groups, generator=generator)]
+        for _ in range(min(number, len(self.places)) - 1):
+            # The coin has been tossed; the other places follow it.
+            follower = mixer if mixer.per_sample else mixer.with_p(1.0)
+            draws.append(follower.draw(batch_size, groups=groups, generator=generator))
+        (choice,) = child_generators(generator, 1)
+        chosen = torch.randperm(len(self.places), generator=choice, device="cpu").tolist()[: len(draws)]
+        if draws[0] is None:
+            return dict.fromkeys(self.places)
+        at = dict(zip(chosen, draws))  # noqa: B905  torch 2.6 compiles no strict=True
+        return {name: at.get(number) for number, name in enumerate(self.places)}
+
+    def warn_of_half_mixed_steps(self) -> None:
+        """Of plans that are gone: what was not mixed by them will not be any more."""
+        gone = [use for plan, use in self._watched if plan() is None]
+        self._watched = [(plan, use) for plan, use in self._watched if plan() is not None]
+        if any(use.features_were_mixed and not use.labels_were_mixed for use in gone):
+            warn(
+                "the features of an earlier step were mixed, its labels were not. Use "
+                "`criterion = site.criterion(criterion)`, or torchmoments.mixed_loss(criterion, output, target, plan)."
+            )
+        if any(use.labels_were_mixed and not use.features_were_mixed for use in gone):
+            warn(
+                "the labels of an earlier step were mixed, its features were not. Run the model inside "
+                "`with site.using(plan):`."
+            )
