@@ -97,7 +97,10 @@ def plain_step(names, x, y, partner, number):
     names["optimizer"].zero_grad()
 
 
-@pytest.mark.parametrize("section", ["Plain loop", "Activation checkpointing", "Compiled model"])
+@pytest.mark.parametrize(
+    "section",
+    ["Plain loop", "Activation checkpointing", "Compiled model", "Plans by hand", "A whole step in one graph"],
+)
 def test_loop_arrives_at_the_weights_of_a_step_written_by_hand(recipe, section):
     names, expected = recipe.run(section), by_hand(plain_step)
     torch.testing.assert_close(weights(names), weights(expected), rtol=1e-5, atol=1e-6)

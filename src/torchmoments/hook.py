@@ -1,5 +1,6 @@
 """What runs at an attached place, and at the model as a whole."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -134,7 +135,7 @@ class ModelHook:
         here.last = None
         planner.warn_of_half_mixed_steps()
         plan = planner.plan(batch_size_of(arguments, keywords), None, device_of(module))
-        block = Using(self.active, module, plan, self._find_mask(arguments, keywords))
+        block = Using(self.active, module, plan, self._find_mask(module, arguments, keywords))
         block.__enter__()
         here.automatic = block
 
@@ -146,15 +147,19 @@ class ModelHook:
         # A forward that failed gave nothing.
         block.__exit__(None if output is not None else RuntimeError, None, None)
 
-    def _find_mask(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Masks | None:
+    def _find_mask(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Masks | None:
+        if self.mask is None:
+            return None
         if not isinstance(self.mask, str):
-            return None if self.mask is None else self.mask(*arguments, **keywords)
-        if self.mask not in keywords:
+            return self.mask(*arguments, **keywords)
+        signature = inspect.signature(type(module).forward)
+        given = {**signature.bind_partial(module, *arguments).arguments, **keywords}
+        if self.mask not in given and self.mask not in signature.parameters:
             raise ValueError(
-                f"mask={self.mask!r} needs a model that is called with {self.mask}=...; its keywords are "
-                f"{list(keywords)}. Use attach(..., mask=function), a function of what the model takes."
+                f"mask={self.mask!r} needs to be an argument of the model; it takes {', '.join(signature.parameters)}. "
+                "Use attach(..., mask=function), a function of what the model takes."
             )
-        mask: Masks | None = keywords[self.mask]
+        mask: Masks | None = given.get(self.mask)
         return mask
 
 
