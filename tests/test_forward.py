@@ -1,9 +1,6 @@
 """What a mixed forward does not do (draw, wait, write to its input), and where else it has to work."""
 
 import copy
-import subprocess
-import sys
-import textwrap
 
 import pytest
 import torch
@@ -130,60 +127,6 @@ def test_an_attached_model_can_be_exported_in_eval_mode():
     assert [node.target for node in exported.graph.nodes if node.op == "call_function"] == [
         node.target for node in plain.module().graph.nodes if node.op == "call_function"
     ]
-
-
-RANK = """
-    import sys, torch, torch.nn.functional as F
-    from torch import nn
-    from torch.nn.parallel import DistributedDataParallel
-    import torchmoments as tm
-
-    rank, store = int(sys.argv[1]), sys.argv[2]
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-
-    def build():
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 4))
-
-    def gradient(model, x, y, partner):
-        h = tm.exchange(model[0](x), partner)
-        output = model[3](model[1](h).flatten(1))
-        loss = 0.9 * F.cross_entropy(output, y) + 0.1 * F.cross_entropy(output, y[partner])
-        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
-
-    torch.manual_seed(5)
-    batches = [(torch.randn(8, 3, 6, 6), torch.randint(4, (8,))) for _ in range(2)]
-    model = build()
-    site = tm.attach(model, tm.MoEx(p=1), at="0", seed=1)
-    parallel = DistributedDataParallel(model)
-    with site.mixing(8) as plan:
-        tm.mixed_loss(F.cross_entropy, parallel(batches[rank][0]), batches[rank][1], plan).backward()
-    partners = [torch.empty(8, dtype=torch.int64) for _ in range(2)]
-    torch.distributed.all_gather(partners, plan.draws["0"].partner)
-    assert not partners[0].equal(partners[1]), "both ranks drew the same partners"
-    averaged = torch.cat([p.grad.flatten() for p in model.parameters()])
-    expected = sum(gradient(build(), x, y, partner) for (x, y), partner in zip(batches, partners)) / 2
-    torch.testing.assert_close(averaged, expected)
-    # Without taking gloo down: one rank may still use its threads when the other ends, which aborts now and then.
-    torch.distributed.barrier()
-    import os
-
-    os._exit(0)
-"""
-
-
-def test_two_ranks_draw_apart_and_average_the_gradients_of_both(tmp_path):
-    code = textwrap.dedent(RANK)
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(rank), str(tmp_path / "store")], stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    for process in ranks:
-        _, complaint = process.communicate(timeout=120)
-        assert process.returncode == 0, complaint
 
 
 def test_the_draws_of_different_places_share_no_tensor():

@@ -17,7 +17,7 @@ FLOORS = [
     {"draw"},
     {"targets", "mixers", "layers", "outputs"},
     {"blocks", "channels", "criterion", "marks", "modules", "schedules", "tokens"},
-    {"planner"},
+    {"planner", "present"},
     {"active"},
     {"features", "using"},
     {"hook"},

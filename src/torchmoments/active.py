@@ -4,7 +4,6 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
@@ -14,6 +13,7 @@ from torchmoments.blocks import Block, Blocks, Masks, Orders, orders_of
 from torchmoments.draw import Plan
 from torchmoments.outputs import note_plan, tensors_in
 from torchmoments.planner import Planner
+from torchmoments.present import Present, PresentOfThread, Record
 from torchmoments.torch_internals import (
     NO_BACKWARD,
     at_trace_time,
@@ -25,40 +25,6 @@ from torchmoments.torch_internals import (
 )
 
 Calls = Literal["first", "all"] | int
-
-
-class Record:
-    """What a place has to do in the present block, whether it ran in it, and how often in the present forward."""
-
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self.orders: Orders | None = None
-        self.ran = False
-        self.calls = 0
-
-
-class Present:
-    """The plan in use in one thread, and what the places did with it.
-
-    The compiler replays what traced code writes to its attributes, so that compiled code says here, too, what ran.
-    """
-
-    def __init__(self, places: Sequence[str]) -> None:
-        self.plan: Plan | None = None
-        self.model: nn.Module | None = None
-        self.block: Block | None = None
-        self.backward = NO_BACKWARD
-        self.in_forward = False
-        self.plain: Block | None = None  # the forward in no block
-        self.automatic: AbstractContextManager[Plan | None] | None = None  # the block that is one forward
-        self.last: Plan | None = None  # of the last forward with gradients
-        self.records = {place: Record(place) for place in places}
-
-
-class _PerThread(threading.local):
-    # Only what it refers to is written to: the compiler loses what traced code writes to a threading.local itself.
-    def __init__(self, places: Sequence[str]) -> None:
-        self.present = Present(places)
 
 
 class RecordOfThread(threading.local):
@@ -81,7 +47,7 @@ class ActivePlan:
 
     def __init__(self, places: Sequence[str]) -> None:
         self.places = tuple(places)
-        self._threads = _PerThread(self.places)
+        self._threads = PresentOfThread(self.places)
         self.planner: Planner | None = None  # draws for forwards in no block, in the automatic form
         self.blocks = Blocks()
         # Inside a checkpoint that is compiled nothing can be written at run time: it is noted while it is traced, for

@@ -1,0 +1,45 @@
+"""What is in use in a thread now, and what the places of a site have to do, and did."""
+
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from torch import nn
+
+from torchmoments.blocks import Block, Orders
+from torchmoments.draw import Plan
+from torchmoments.torch_internals import NO_BACKWARD
+
+
+class Record:
+    """What a place has to do in the present block, whether it ran in it, and how often in the present forward."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.orders: Orders | None = None
+        self.ran = False
+        self.calls = 0
+
+
+class Present:
+    """The plan in use in one thread, and what the places did with it.
+
+    The compiler replays what traced code writes to its attributes, so that compiled code says here, too, what ran.
+    """
+
+    def __init__(self, places: Sequence[str]) -> None:
+        self.plan: Plan | None = None
+        self.model: nn.Module | None = None
+        self.block: Block | None = None
+        self.backward = NO_BACKWARD
+        self.in_forward = False
+        self.plain: Block | None = None  # the forward in no block
+        self.automatic: AbstractContextManager[Plan | None] | None = None  # the block that is one forward
+        self.last: Plan | None = None  # of the last forward with gradients
+        self.records = {place: Record(place) for place in places}
+
+
+class PresentOfThread(threading.local):
+    # Only what it refers to is written to: the compiler loses what traced code writes to a threading.local itself.
+    def __init__(self, places: Sequence[str]) -> None:
+        self.present = Present(places)
