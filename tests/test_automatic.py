@@ -335,6 +335,24 @@ def test_a_place_that_does_not_run_is_an_error():
     assert model.eval()(X).shape == (8, 4)
 
 
+def test_a_place_that_runs_without_its_model_is_refused_where_it_would_train():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1, lam=1.0), at="stem")
+    for reach in (model.features, model.forward, model.stem):
+        with pytest.raises(
+            RuntimeError, match=r"'stem' ran in training without a call of the model.*Attach to the module"
+        ):
+            reach(X)
+        with site.using(None):
+            reach(X)
+        with site.mixing(8):
+            reach(X)
+        with torch.no_grad():
+            reach(X)
+        copy.deepcopy(model).features(X)
+    model.eval().features(X)
+
+
 def test_a_model_that_calls_itself_is_refused():
     class Recursive(Net):
         def forward(self, x: Tensor, depth: int = 1) -> Tensor:

@@ -46,13 +46,13 @@ class PlaceHook:
         self.here = RecordOfThread(active, place)
 
     def on_output(self, module: nn.Module, arguments: Any, output: Any) -> Any:
-        orders = self._orders()
+        orders = self._orders(module)
         if orders is None:
             return None
         return replace_features(output, self.output, self.place, lambda x: self._mix(x, orders))
 
     def on_input(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        orders = self._orders()
+        orders = self._orders(module)
         if orders is None:
             return None
         if isinstance(self.output, str):
@@ -61,9 +61,27 @@ class PlaceHook:
         key = 0 if self.output is None else self.output
         return replace_features(arguments, key, self.place, lambda x: self._mix(x, orders)), keywords
 
-    def _orders(self) -> Orders | None:
+    def _orders(self, module: nn.Module) -> Orders | None:
         orders = self.active.orders(self.here.record, self.calls)
+        if orders is None and not torch.compiler.is_compiling() and module.training:
+            self._check_that_the_model_runs()
         return orders if self.mixer.changes_features else None
+
+    def _check_that_the_model_runs(self) -> None:
+        here = self.active.here
+        if (
+            self.active.planner is not None
+            and here.model is None
+            and not here.in_forward
+            and torch.is_grad_enabled()
+            and not is_traced_for_good()
+            and not self.active.recomputes()
+        ):
+            raise RuntimeError(
+                f"{self.place!r} ran in training without a call of the model that it is attached to, so nothing was "
+                "drawn. Attach to the module that your program calls; or put `with site.mixing(len(x)) as plan:` "
+                "around the call, `with site.using(None):` for a plain one."
+            )
 
     def _mix(self, x: Tensor, orders: Orders) -> Tensor:
         draw, mask = orders
