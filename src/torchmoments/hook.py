@@ -111,8 +111,8 @@ class ModelHook:
     def __init__(self, active: ActivePlan, mask: MaskOf | None) -> None:
         self.active = active
         self.mask = mask
-        leave_to_python(ModelHook.before)
-        leave_to_python(ModelHook.after)
+        for function in (ModelHook.before, ModelHook.after, run_outside_of_compiled_code):
+            leave_to_python(function)
 
     def before(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         if is_replica(module):
@@ -120,18 +120,32 @@ class ModelHook:
                 "nn.DataParallel copies the model in parts that do not fit what is attached. Use "
                 "DistributedDataParallel, or call site.detach() first."
             )
-        here = self.active.here
-        if here.automatic is not None or (here.model is None and module.training and self.active.planner is not None):
+        if torch.compiler.is_compiling():
+            here = self.active.here
+            if here.automatic is not None or (here.model is None and module.training and self.active.planner):
+                run_outside_of_compiled_code(self._begin_block, module, arguments, keywords)
+            self.active.begin_forward()
+        else:
             run_outside_of_compiled_code(self._begin, module, arguments, keywords)
-        self.active.begin_forward()
 
     def after(self, module: nn.Module, arguments: Any, output: Any) -> None:
-        if self.active.here.automatic is not None:
-            run_outside_of_compiled_code(self._end, output)
-        else:
+        if torch.compiler.is_compiling() and self.active.here.automatic is None:
             self.active.end_forward(output)
+        else:
+            run_outside_of_compiled_code(self._end, output)
 
     def _begin(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        self._begin_block(module, arguments, keywords)
+        self.active.begin_forward()
+
+    def _end(self, output: Any) -> None:
+        self.active.end_forward(output)
+        block, self.active.here.automatic = self.active.here.automatic, None
+        if block is not None:
+            # A forward that failed gave nothing.
+            block.__exit__(None if output is not None else RuntimeError, None, None)
+
+    def _begin_block(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         here, planner = self.active.here, self.active.planner
         if here.automatic is not None:
             if is_running_twice(module):
@@ -141,7 +155,13 @@ class ModelHook:
                 )
             # What ended the last forward was no Exception, such as Ctrl-C, after which PyTorch calls no hook.
             self._end(None)
-        if planner is None or not module.training or is_traced_for_good() or self.active.recomputes():
+        if (
+            here.model is not None
+            or planner is None
+            or not module.training
+            or is_traced_for_good()
+            or self.active.recomputes()
+        ):
             return
         if not torch.is_grad_enabled():
             if is_in_checkpoint():
@@ -156,14 +176,6 @@ class ModelHook:
         block = Using(self.active, module, plan, self._find_mask(module, arguments, keywords))
         block.__enter__()
         here.automatic = block
-
-    def _end(self, output: Any) -> None:
-        here = self.active.here
-        self.active.end_forward(output)
-        block, here.automatic = here.automatic, None
-        assert block is not None
-        # A forward that failed gave nothing.
-        block.__exit__(None if output is not None else RuntimeError, None, None)
 
     def _find_mask(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Masks | None:
         if self.mask is None:
