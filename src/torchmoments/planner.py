@@ -91,7 +91,8 @@ class Planner:
         if any(use.features_were_mixed and not use.labels_were_mixed for use in gone):
             warn(
                 "the features of an earlier step were mixed, its labels were not. Use "
-                "`criterion = site.criterion(criterion)`, or torchmoments.mixed_loss(criterion, output, target, plan)."
+                "`criterion = site.criterion(criterion)`, or torchmoments.mixed_loss(criterion, output, target, plan). "
+                "A model that is given labels computes its own loss: give the labels to the criterion instead."
             )
         if any(use.labels_were_mixed and not use.features_were_mixed for use in gone):
             warn(

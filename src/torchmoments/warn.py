@@ -1,18 +1,20 @@
 """Warnings that name the line of the user's program."""
 
 import sys
+import sysconfig
 import warnings
 from pathlib import Path
 from types import FrameType
 
 import torch
 
-# Hooks are called by PyTorch, so a number of frames tells nothing.
-_INSIDE = tuple(f"{Path(file).parent}/" for file in (__file__, torch.__file__))
+# Hooks are called by PyTorch, and models by trainers of other packages, so a number of frames tells nothing.
+_FOLDERS = (Path(__file__).parent, Path(torch.__file__).parent, *map(sysconfig.get_path, ("purelib", "platlib")))
+_INSIDE = tuple(f"{folder}/" for folder in _FOLDERS)
 
 
 def warn(message: str) -> None:
-    """A UserWarning at the innermost line that is neither PyTorch's nor this package's."""
+    """A UserWarning at the innermost line that is neither this package's nor an installed one's, such as PyTorch's."""
     frame: FrameType | None = sys._getframe(1)
     level = 2
     while frame is not None and frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
