@@ -24,7 +24,7 @@ FLOORS = [
     {"site"},
     {"attaching"},
     {"public"},
-    {"integrations"},
+    {"transformers"},
     {"lab"},
     {"cli"},
 ]
@@ -53,6 +53,8 @@ OPTIONAL = [
     "tyro",
     "joblib",
     "pandas",
+    "transformers",
+    "accelerate",
 ]
 
 
@@ -121,6 +123,14 @@ tm.mixed_loss(torch.nn.functional.cross_entropy, output, torch.tensor([0, 1]), p
     loaded = modules_loaded_by(step)
     assert "torch.nn" in loaded
     assert "torch._dynamo" not in loaded
+
+
+@pytest.mark.parametrize("package", ["transformers"])
+def test_a_package_that_is_missing_is_named_with_its_extra(package):
+    code = f"import sys; sys.modules[{package!r}] = None; import torchmoments.{package}"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
+    sentence = f"needs {package}. Install it with: pip install 'torchmoments[{package}]'"
+    assert told.splitlines()[-1] == f"ImportError: torchmoments.{package} {sentence}"
 
 
 @pytest.mark.parametrize("module", ["mixers.crossnorm", "site", "ops", "layers"])
