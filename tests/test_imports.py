@@ -16,7 +16,7 @@ FLOORS = [
     {"partners", "streams"},
     {"draw"},
     {"targets", "mixers", "layers", "outputs"},
-    {"blocks", "channels", "criterion", "marks", "modules", "schedules", "tokens"},
+    {"blocks", "channels", "criterion", "effect", "marks", "modules", "schedules", "tokens"},
     {"planner", "present"},
     {"active"},
     {"features", "using"},

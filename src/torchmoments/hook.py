@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from torchmoments.active import ActivePlan, Calls, RecordOfThread
 from torchmoments.blocks import Masks, Orders
+from torchmoments.draw import Draw
+from torchmoments.effect import EffectCheck
 from torchmoments.features import Layout, replace_features
 from torchmoments.mixers.mixer import Mixer
 from torchmoments.outputs import batch_size_of
@@ -44,6 +46,7 @@ class PlaceHook:
         self.calls = calls
         self.active = active
         self.here = RecordOfThread(active, place)
+        self.effect = EffectCheck(place)
 
     def on_output(self, module: nn.Module, arguments: Any, output: Any) -> Any:
         orders = self._orders(module)
@@ -95,8 +98,14 @@ class PlaceHook:
             draw = draw.to(x.device)
         if mask is not None:
             mask = mask.to(x.device)
-        mixed = self.layout.apply(lambda view, mask: self.mixer(view, draw, mask), x, mask)
+        mixed = self.layout.apply(lambda view, mask: self._mixed(view, draw, mask), x, mask)
         self.active.mixed_outside_of_forward(mixed)
+        return mixed
+
+    def _mixed(self, view: Tensor, draw: Draw, mask: Tensor | None) -> Tensor:
+        mixed = self.mixer(view, draw, mask)
+        if not torch.compiler.is_compiling():
+            self.effect.look(self.mixer, view, mixed, draw, mask)
         return mixed
 
 

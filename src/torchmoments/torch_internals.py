@@ -159,6 +159,17 @@ def transforms_are_active() -> bool:
     return bool(are_active()) or getattr(torch.autograd.forward_ad, "_current_level", -1) >= 0
 
 
+def has_plain_values(x: Tensor) -> bool:
+    """Whether code beside a forward may compute with x and read what it finds.
+
+    Not if x has no values, or is seen by a transform, by a mode that counts, records or replays what runs (as selective
+    checkpointing does), or by a CUDA graph.
+    """
+    modes = getattr(torch._C, "_len_torch_dispatch_stack", int)
+    is_captured = x.is_cuda and torch.cuda.is_current_stream_capturing()
+    return type(x) is Tensor and not (x.is_meta or modes() or transforms_are_active() or is_captured)
+
+
 def is_batched(gradient: Tensor) -> bool:
     """Whether it stands for a batch of gradients, as in `torch.autograd.grad(..., is_grads_batched=True)`."""
     is_legacy = getattr(getattr(torch._C, "_functorch", None), "is_legacy_batchedtensor", None)

@@ -13,10 +13,10 @@ _FOLDERS = (Path(__file__).parent, Path(torch.__file__).parent, *map(sysconfig.g
 _INSIDE = tuple(f"{folder}/" for folder in _FOLDERS)
 
 
-def warn(message: str) -> None:
-    """A UserWarning at the innermost line that is neither this package's nor an installed one's, such as PyTorch's."""
+def warn(message: str, category: type[UserWarning] = UserWarning) -> None:
+    """A warning at the innermost line that is neither this package's nor an installed one's, such as PyTorch's."""
     frame: FrameType | None = sys._getframe(1)
     level = 2
     while frame is not None and frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(message, category, stacklevel=level)
