@@ -40,7 +40,10 @@ def list_places(config: PlacesConfig, notice: Notice = silent) -> Iterator[Table
     except ValueError as error:
         default, said = None, str(error)
     else:
-        said = f"'{default}' is where a method goes that does not say at=: after the stem, before the first stage."
+        said = (
+            f"'{default}' is where a method goes that does not say at=: the first place after the stem at which "
+            "an exchange of moments has an effect."
+        )
     for sentence in told:
         notice(sentence)
     table = empty()

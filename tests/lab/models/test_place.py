@@ -15,7 +15,6 @@ from torchmoments.lab.models.place import default_place
 PLACES = {
     "small": "stem",
     "timm/resnet18": "maxpool",
-    "timm/convnext_atto": "stem",
     "timm/mobilenetv3_small_050": "bn1",
     "timm/regnetx_002": "stem",
     "timm/levit_128s": "stem",
@@ -42,6 +41,63 @@ def test_the_place_is_the_papers(name, place):
     # Smaller images are faster, where they run.
     model, x = made(name, size=None if "levit" in name or "pytorchcv" in name else 64)
     assert default_place(model, x) == place
+
+
+# Families in which a LayerNorm stands after the stem, in which blocks change hardly anything at first, or whose first
+# stage has a name of its own; and two of the usual ones.
+TRIED = [
+    "timm/test_convnext",
+    "timm/edgenext_xx_small",
+    "timm/test_mambaout",
+    "timm/swin_tiny_patch4_window7_224",
+    "timm/davit_tiny",
+    "timm/focalnet_tiny_srf",
+    "timm/pvt_v2_b0",
+    "timm/pit_ti_224",
+    "timm/nest_tiny",
+    "timm/twins_svt_small",
+    "timm/xcit_nano_12_p8_224",
+    "timm/test_resnet",
+    "torchvision/convnext_tiny",
+    "torchvision/swin_t",
+    "pytorchcv/resnet20_cifar10",
+]
+
+
+@pytest.mark.parametrize("name", TRIED)
+def test_an_exchange_at_the_place_changes_features_and_gradients(name):
+    torch.manual_seed(0)
+    model, x = made(name, 32 if "pytorchcv" in name else 64)
+    place = default_place(model, x)
+    site = tm.attach(model, tm.MoEx(p=1, partner="derangement"), at=place, seed=0)
+    features = []
+    model.get_submodule(place).register_forward_hook(lambda module, given, out: features.append(out.detach()))
+
+    def gradient(plan):
+        torch.manual_seed(0)
+        with site.using(plan):
+            loss = F.cross_entropy(model(x), torch.tensor([0, 1]))
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+
+    plain, mixed = gradient(None), gradient(site.draw(2))
+    assert (features[1] - features[0]).norm() > 1e-3 * features[0].norm()
+    assert (mixed - plain).norm() > 1e-3 * plain.norm()
+
+
+def test_the_place_does_not_depend_on_a_head_that_starts_at_zero():
+    torch.manual_seed(0)
+    model, x = made("timm/test_convnext", 64)
+    place = default_place(model, x)
+    nn.init.zeros_(model.head.fc.weight)
+    assert place == default_place(model, x) == "stages.3.blocks.0"
+
+
+def test_a_network_in_which_an_exchange_changes_nothing_asks_for_a_name():
+    model = nn.Sequential()
+    model.add_module("stem", nn.Sequential(nn.Flatten(2), nn.LayerNorm(16)))
+    model.add_module("blocks", nn.Sequential(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)))
+    with pytest.raises(ValueError, match="changes nothing in Sequential at 'stem', nor .* moex:at=NAME,norm=in"):
+        default_place(model, torch.randn(2, 9, 4, 4))
 
 
 def test_finding_the_place_leaves_the_model_as_it_is():

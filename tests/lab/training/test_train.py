@@ -232,6 +232,13 @@ def test_site_is_seeded_by_the_run(digits, monkeypatch):
     assert seeds == [11, 11]
 
 
+def test_all_runs_mix_at_the_place_that_was_found_once(digits):
+    with own_random_numbers(torch.device("cpu"), 1):
+        task = Task(TINY, facts=(("place", "layer1"),))
+        site = training.Training(task, parse_method("moex"), 0, digits, make_fabric(TINY)).site
+    assert site.places == ("layer1",)
+
+
 def test_every_image_is_used_once_an_epoch():
     for size in (2, 9, 10, 11, 33):
         split = training.batches(size, 8, torch.Generator().manual_seed(0))

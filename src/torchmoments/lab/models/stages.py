@@ -11,6 +11,8 @@ _STAGE = re.compile(r"(?:.*\.)?(?:layer|stages?[._]?|s|blocks[._]?|block|densebl
 # layer2.0.downsample.0, layer2.shortcut.0, stage2.unit1.identity_conv.conv, block2-0.proj.0, transition1.conv
 _BESIDE = re.compile(r"(?:.*[._])?(?:downsample|shortcut|identity|skip|trans(?:ition)?\d+)(?:[._].*)?|.*\.proj\.0")
 
+_LISTS = (nn.Sequential, nn.ModuleList)
+
 
 def usual_places(mixer: tm.Mixer, model: nn.Module) -> tuple[str, ...] | None:
     """The places of a method by its source; None: after the stem.
@@ -30,7 +32,7 @@ def usual_places(mixer: tm.Mixer, model: nn.Module) -> tuple[str, ...] | None:
     if isinstance(mixer, tm.DSU) and _convolutions(model):
         return (_convolutions(model)[0], *_first_pooling(model, found[0]), *found)
     if isinstance(mixer, tm.CrossNorm):
-        return tuple(block for stage in found for block in _blocks(stage, model.get_submodule(stage)))
+        return tuple(block for stage in found for block in blocks(stage, model.get_submodule(stage)))
     return None
 
 
@@ -43,17 +45,17 @@ def stages(model: nn.Module) -> list[str]:
     return found
 
 
-def _blocks(name: str, module: nn.Module) -> list[str]:
-    """The modules of several layers that a stage runs in turn, in a Sequential or, in timm, in one called `blocks`.
+def blocks(name: str, module: nn.Module) -> list[str]:
+    """The modules of several layers that a stage runs in turn, in a list or, in timm, in one called `blocks`.
 
     Any other module is a block itself.
     """
-    if isinstance(getattr(module, "blocks", None), nn.Sequential):
-        return _blocks(f"{name}.blocks", module.get_submodule("blocks"))
-    if not isinstance(module, nn.Sequential):
+    if isinstance(getattr(module, "blocks", None), _LISTS):
+        return blocks(f"{name}.blocks", module.get_submodule("blocks"))
+    if not isinstance(module, _LISTS):
         return [name]
     inside = [(f"{name}.{key}", child) for key, child in module.named_children() if any(child.children())]
-    return [block for path, child in inside for block in _blocks(path, child)] or [name]
+    return [block for path, child in inside for block in blocks(path, child)] or [name]
 
 
 def _convolutions(model: nn.Module) -> list[str]:

@@ -5,6 +5,7 @@ whatever the method. Each has its own stream of random numbers, and the site's i
 """
 
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -16,10 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import torchmoments as tm
+from torchmoments.effect import NoEffectWarning
 from torchmoments.lab.data.split import Data
 from torchmoments.lab.inputs import input_stream
 from torchmoments.lab.methods import Method
-from torchmoments.lab.models.attach import attach
+from torchmoments.lab.models.attach import attach, check_effect
 from torchmoments.lab.models.place import default_place
 from torchmoments.lab.models.trial import does_not_run, output_of
 from torchmoments.lab.training.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
@@ -135,7 +137,8 @@ class Training:
         self.classes = len(data.classes)
         self.inputs = input_stream(seed, fabric.global_rank)
         self.module = fabric.to_device(built.module)
-        self.site = attach(self.module, method, self.feed.example(2), seed)
+        place = dict(task.facts).get("place")
+        self.site = attach(self.module, method, self.feed.example(2), seed, None if place is None else str(place))
         optimizer = torch.optim.SGD(
             self.module.parameters(),
             config.lr,
@@ -283,7 +286,7 @@ def check(task: Task, methods: list[Method], data: Data) -> tuple[str | None, st
             _check_outputs(built.module, x, len(data.classes), task.config.model)
             place = _default_place_or_none(built.module, x)
             for method in methods:
-                _check_method(built.module, method, x)
+                _check_method(built.module, method, x, place)
         except ValueError:
             raise
         except Exception as error:
@@ -338,21 +341,24 @@ def _default_place_or_none(model: nn.Module, x: Tensor) -> str | None:
         return None
 
 
-def _check_method(model: nn.Module, method: Method, x: Tensor) -> None:
+def _check_method(model: nn.Module, method: Method, x: Tensor, default: str | None) -> None:
     if method.mixer is None:
         return
     # Two groups, for partners of the same or of another one.
     groups = [index % 2 for index in range(len(x))]
     try:
-        site = attach(model, method.always(), x, seed=0)
+        site = attach(model, method.always(), x, seed=0, default=default)
         assert site is not None
         # Few images may all draw themselves.
-        plan = next(filter(None, (site.draw(len(x), groups=groups) for _ in range(20))), None)
-        draws = [] if plan is None else [draw for draw in plan.draws.values() if not draw.idle]
+        plans = filter(None, (site.draw(len(x), groups=groups) for _ in range(20)))
+        draws = [draw for plan in plans for draw in plan.draws.values() if not draw.idle]
         # One by one, because a step may mix at one place only.
         for place in site.places if draws else ():
-            with site.using(tm.Plan({place: draws[0]}, [(None, 1.0)], len(x))):
+            with warnings.catch_warnings(), site.using(tm.Plan({place: draws[0]}, [(None, 1.0)], len(x))):
+                # Of places that the method's word names it is said below, and of others in the run.
+                warnings.simplefilter("ignore", NoEffectWarning)
                 model(x)
         site.detach()
+        check_effect(model, method, site, draws, x)
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"method {method.word!r}: {error}") from error
