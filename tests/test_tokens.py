@@ -117,6 +117,87 @@ def test_a_tower_without_tokens_does_not_take_those_of_another():
         tokens_around(towers, "text").before_image("text", 12)
 
 
+class PatchEmbeddings(nn.Module):
+    def __init__(self, knows_patches):
+        super().__init__()
+        self.projection = nn.Conv2d(3, 6, 2, 2)
+        if knows_patches:
+            self.num_patches = 9
+
+    def forward(self, x):
+        return self.projection(x).flatten(2).transpose(1, 2)
+
+
+class Embeddings(nn.Module):
+    """Tokens before those of the patches, as the models of transformers have them."""
+
+    def __init__(self, tokens, knows_patches):
+        super().__init__()
+        self.patch_embeddings = PatchEmbeddings(knows_patches)
+        self.mask_token = parameter(1, 1, 6)
+        for name, shape in tokens.items():
+            setattr(self, name, parameter(*shape))
+        self.names = list(tokens)
+
+    def forward(self, x):
+        prefix = [getattr(self, name).reshape(1, -1, 6).expand(len(x), -1, -1) for name in self.names]
+        return torch.cat([*prefix, self.patch_embeddings(x)], 1)
+
+
+class OfTransformers(nn.Module):
+    def __init__(self, tokens, knows_patches=True):
+        super().__init__()
+        self.embeddings = Embeddings(tokens, knows_patches)
+        self.layers = nn.ModuleList([nn.Linear(6, 6), nn.LayerNorm(6)])
+
+    def forward(self, x):
+        x = self.embeddings(x)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+def positions_that_stay(model, place, x):
+    """The tokens of a place that a full exchange leaves as they are."""
+    found = []
+    model.eval()
+    handle = model.get_submodule(place).register_forward_hook(lambda module, inputs, output: found.append(output))
+    site = tm.attach(model, tm.MoEx("in", p=1, partner="derangement"), at=place, seed=0)
+    after = model.get_submodule(place).register_forward_hook(lambda module, inputs, output: found.append(output))
+    # The rest stays in eval mode, without dropout.
+    model.training = True
+    with torch.no_grad(), site.using(site.draw(len(x))):
+        model(x)
+    site.detach()
+    handle.remove()
+    after.remove()
+    plain, mixed = found
+    return [token for token in range(plain.shape[1]) if mixed[:, token].equal(plain[:, token])]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "number"),
+    [
+        ({}, 0),
+        ({"cls_token": (1, 1, 6)}, 1),
+        ({"class_embedding": (6,)}, 1),
+        ({"cls_token": (1, 1, 6), "distillation_token": (1, 1, 6)}, 2),
+        ({"cls_token": (1, 1, 6), "register_tokens": (1, 4, 6)}, 5),
+    ],
+)
+def test_models_of_transformers_mix_their_patches_alone(tokens, number):
+    x = torch.randn(3, 3, 6, 6)
+    for place, stay in (("embeddings.patch_embeddings", 0), ("embeddings", number), ("layers.0", number)):
+        assert positions_that_stay(OfTransformers(tokens), place, x) == list(range(stay))
+
+
+@pytest.mark.parametrize("place", ["embeddings.patch_embeddings", "embeddings", "layers.0"])
+def test_models_of_transformers_that_do_not_tell_their_patches_ask(place):
+    tokens = {"cls_token": (1, 1, 6), "distillation_token": (1, 1, 6)}
+    with pytest.raises(ValueError, match="patches are not known that has 2 more.*Use prefix_tokens=2 if they all come"):
+        positions_that_stay(OfTransformers(tokens, knows_patches=False), place, torch.randn(3, 3, 6, 6))
+
+
 timm = pytest.importorskip("timm")
 torchvision = pytest.importorskip("torchvision")
 
@@ -138,3 +219,41 @@ def test_networks_of_libraries_tell(name, place, number):
     size = 256 if timms.endswith("256") else 224
     (found,) = [p for p in tm.places(model, torch.randn(2, 3, size, size)) if p.name == place]
     assert tokens_around(model, place).before_image(place, found.shape[1]) == number
+
+
+SMALL = {"depth": 2, "embed_dim": 32, "num_heads": 2, "img_size": 64}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "stay"),
+    [
+        ("vit_tiny_patch16_224", SMALL, {"patch_embed": 0, "norm_pre": 1, "blocks.1.attn": 1, "norm": 1}),
+        (
+            "vit_tiny_patch16_224",
+            {**SMALL, "class_token": False, "global_pool": "avg"},
+            {"patch_embed": 0, "blocks.0": 0},
+        ),
+        ("vit_tiny_patch16_224", {**SMALL, "reg_tokens": 4}, {"patch_embed": 0, "blocks.0": 5}),
+        ("deit_tiny_patch16_224", SMALL, {"patch_embed": 0, "blocks.0": 1}),
+        ("deit_tiny_distilled_patch16_224", SMALL, {"patch_embed": 0, "blocks.0": 2}),
+        ("beit_base_patch16_224", SMALL, {"patch_embed": 0, "blocks.0": 1}),
+        ("eva02_tiny_patch14_224", {**SMALL, "img_size": 56}, {"patch_embed": 0, "blocks.0": 1}),
+        ("xcit_nano_12_p16_224", SMALL, {"pos_drop": 0, "blocks.1": 0, "cls_attn_blocks.0": 1}),
+        ("convit_tiny", {**SMALL, "embed_dim": 16, "local_up_to_layer": 1}, {"blocks.0": 0, "blocks.1": 1}),
+        ("cait_xxs24_224", SMALL, {"patch_embed": 0, "blocks.1": 0}),
+    ],
+)
+def test_networks_of_timm_mix_their_patches_alone(name, options, stay):
+    torch.manual_seed(0)
+    model = timm.create_model(name, **options)
+    x = torch.randn(3, 3, options["img_size"], options["img_size"])
+    for place, number in stay.items():
+        assert positions_that_stay(model, place, x) == list(range(number))
+
+
+@pytest.mark.parametrize(("name", "place"), [("coat_tiny", "serial_blocks1.0"), ("crossvit_tiny_240", "pos_drop")])
+def test_networks_of_timm_with_class_tokens_of_several_towers_ask(name, place):
+    size = 64 if name == "coat_tiny" else 240
+    model = timm.create_model(name, img_size=size)
+    with pytest.raises(ValueError, match="patches are not known"):
+        positions_that_stay(model, place, torch.randn(2, 3, size, size))

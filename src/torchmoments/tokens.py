@@ -44,7 +44,7 @@ class Tokens(NamedTuple):
         raise ValueError(
             f"the features at {place!r} have {tokens} tokens, in a network {known} that has {self.number} more for "
             f"classes or registers, so it cannot be told how many of these stay as they are. Use prefix_tokens="
-            f"{self.number} if they come first, or prefix_tokens=0."
+            f"{self.number} if they all come first, or prefix_tokens=0."
         )
 
 
