@@ -41,13 +41,16 @@ class EffectCheck:
         """See what a mixer made of features [B, C, *positions], until that is known. No device is waited for."""
         if self.looks_left == 0 or mixed is x:  # A mixer that gives x itself has left such features out.
             return
-        if self._change is None:
+        # Threads may share a site.
+        arriving = self._change
+        if arriving is None:
             if backward_id() != NO_BACKWARD or not has_plain_values(x):
                 return
-            self._change = _Arriving(change(mixer, x, mixed, draw, mask))
-        if self._change.is_here():
-            self._judge(float(self._change.value), mixer)
-            self._change = None
+            arriving = _Arriving(change(mixer, x, mixed, draw, mask))
+        is_here = arriving.is_here()
+        self._change = None if is_here else arriving
+        if is_here:
+            self._judge(float(arriving.value), mixer)
 
     def _judge(self, change: float, mixer: Mixer) -> None:
         self.looks_left = self.looks_left - 1 if change != change else 0
