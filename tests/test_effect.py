@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import torchmoments as tm
+from torchmoments import effect
 from torchmoments.effect import NoEffectWarning
 
 
@@ -154,6 +155,20 @@ def test_a_later_batch_tells_what_the_first_one_could_not(first):
             model(images(1).expand(8, -1, -1, -1) if first == "equal images" else images())
         nn.init.ones_(norm.weight)
         with pytest.raises(NoEffectWarning, match="at '1'"), site.mixing(8):
+            model(images())
+
+
+def test_what_a_device_has_not_said_yet_is_read_in_a_later_step(monkeypatch):
+    answers = iter([False, False, True])
+    monkeypatch.setattr(effect._Arriving, "is_here", lambda arriving: next(answers))
+    model = behind(LayerNorm2d(16))
+    site = tm.attach(model, tm.MoEx(p=1), at="1", seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NoEffectWarning)
+        for _ in range(2):
+            with site.mixing(8):
+                model(images())
+        with pytest.raises(NoEffectWarning), site.mixing(8):
             model(images())
 
 
