@@ -162,7 +162,7 @@ def test_what_a_device_has_not_said_yet_is_read_in_a_later_step(monkeypatch):
     answers = iter([False, False, True])
     monkeypatch.setattr(effect._Arriving, "is_here", lambda arriving: next(answers))
     model = behind(LayerNorm2d(16))
-    site = tm.attach(model, tm.MoEx(p=1), at="1", seed=0)
+    site = tm.attach(model, tm.MoEx(p=1, lam=1), at="1", seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", NoEffectWarning)
         for _ in range(2):
