@@ -426,7 +426,8 @@ def test_a_mask_is_found_by_name_or_function():
         site = tm.attach(model, tm.MoEx(p=1, norm="in"), at="embed", channel_dim=-1, mask=option, seed=0)
         seen = []
         model.embed.register_forward_hook(lambda module, arguments, output, seen=seen: seen.append(output))
-        call(model)
+        output = call(model)
+        assert output.requires_grad
         plan, plainly = site.plan, model.embed.weight[ids]
         view = plainly.movedim(-1, 1)
         expected = tm.exchange(view, plan.draws["embed"].partner, norm="in", mask=mask).movedim(1, -1)

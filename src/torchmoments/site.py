@@ -63,7 +63,7 @@ class Site:
 
     @property
     def plan(self) -> Plan | None:
-        """The plan of the last forward with gradients that this thread began; None if it was plain."""
+        """The plan of the last forward with gradients in this thread, for what is logged; None if it was plain."""
         return self._active.here.last
 
     def criterion(self, criterion: Criterion) -> MixedCriterion:

@@ -213,11 +213,11 @@ def test_two_devices_mix_by_their_own_draws_and_go_on_after_a_stop(tmp_path):
 import os
 from torchmoments.lab.training import train
 import torchmoments as tm
-step, keep, draw = train.step, train.Training.keep, tm.Site._plan
-def noted(site, *arguments):
-    site.drawn = draw(site, *arguments)
+step, keep, draw = train.step, train.Training.keep, tm.Site.draw
+def noted(site, *arguments, **options):
+    site.drawn = draw(site, *arguments, **options)
     return site.drawn
-tm.Site._plan = noted
+tm.Site.draw = noted
 def watched(model, site, x, y, groups=None):
     loss = step(model, site, x, y, groups)
     with open(f"draws{os.environ.get('LOCAL_RANK', '0')}", "a") as file:

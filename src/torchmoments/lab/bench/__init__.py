@@ -19,8 +19,10 @@ def run(config: Op | Step) -> Iterator[dict[str, str | int | float | None]]:
         ImportError: the package of the model is not installed.
         RuntimeError: what was to be timed is wrong.
     """
-    # Before PyTorch is imported: its profiler, which counts the memory, writes to standard error otherwise.
+    # Before PyTorch is imported: its profiler, which counts the memory, writes to standard error otherwise, and names
+    # what was allocated before it started.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from torchmoments.lab.bench import op, rows, step
 
     config.check()
