@@ -24,7 +24,7 @@ FLOORS = [
     {"site"},
     {"attaching"},
     {"public"},
-    {"transformers"},
+    {"lightning", "transformers"},
     {"lab"},
     {"cli"},
 ]
@@ -46,6 +46,7 @@ OPTIONAL = [
     "PIL",
     "lightning",
     "lightning_fabric",
+    "pytorch_lightning",
     "sklearn",
     "scipy",
     "matplotlib",
