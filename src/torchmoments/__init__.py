@@ -1,4 +1,4 @@
-"""Training samples that wear each other's feature statistics: Moment Exchange (MoEx) and its relatives.
+"""Swap feature statistics between training samples: Moment Exchange (MoEx) and its relatives.
 
 The public names are those of `torchmoments.public`. They are loaded at the first use of one of them,
 because PyTorch takes seconds to import and `torchmoments --help` does not need it.
