@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
@@ -241,6 +242,7 @@ def test_the_criterion_is_itself_in_eval_and_takes_keywords():
     [
         (lambda model: model(X).detach(), RuntimeError, r"has no gradient.*what the model returned, or call it in"),
         (lambda model: net()(X), RuntimeError, r"no training forward.*with site.mixing\(len\(x\)\)"),
+        (lambda model: nn.Linear(4, 4)(model.requires_grad_(False)(X)), RuntimeError, r"without a trained parameter"),
         (lambda model: "text", ValueError, r"needs a tensor.*got a str. Give the criterion what the model returned"),
     ],
 )
@@ -405,6 +407,26 @@ def test_functional_call_draws_too():
     close(list(torch.autograd.grad(loss, list(weights.values()))), by_hand())
 
 
+def test_transforms_of_torch_func_draw_once_for_all_that_they_batch():
+    model = net()
+    model.stem[1] = nn.Identity()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+    criterion = site.criterion(nn.CrossEntropyLoss())
+    weights = dict(model.named_parameters())
+
+    def loss(weights: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return criterion(torch.func.functional_call(model, weights, (x,)), y)
+
+    found = torch.func.grad(loss)(weights, X, Y)
+    together = torch.func.vmap(torch.func.grad(loss), (0, None, None))({k: v[None] for k, v in weights.items()}, X, Y)
+    for step, each in enumerate((found, {name: gradient[0] for name, gradient in together.items()})):
+        site.load_state_dict({"seed": 0, "counter": step})
+        close([each[name] for name in weights], gradients(model, criterion(model(X), Y)))
+    of_samples = torch.func.vmap(torch.func.grad(loss), (None, 0, 0))(weights, X[:, None], Y[:, None])
+    with site.using(None):
+        close([of_samples[name].mean(0) for name in weights], gradients(model, F.cross_entropy(model(X), Y)))
+
+
 def test_a_mask_is_found_by_name_or_function():
     class Masked(nn.Module):
         def __init__(self) -> None:
@@ -490,6 +512,9 @@ def test_export_and_tracing_in_train_mode_record_the_plain_model():
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(model, (X,), check_trace=False)
     torch.testing.assert_close(traced(X), net()(X))
+    assert [node.target for node in torch.fx.symbolic_trace(model).graph.nodes] == [
+        node.target for node in torch.fx.symbolic_trace(net()).graph.nodes
+    ]
     model.eval()
     with torch.no_grad():
         exported = torch.export.export(model, (X,)).module()

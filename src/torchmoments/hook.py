@@ -20,6 +20,7 @@ from torchmoments.torch_internals import (
     is_running_twice,
     is_traced_for_good,
     leave_to_python,
+    outside_of_transforms,
     run_outside_of_compiled_code,
 )
 from torchmoments.using import Using
@@ -181,7 +182,9 @@ class ModelHook:
             return
         here.last = None
         planner.warn_of_half_mixed_steps()
-        plan = planner.plan(batch_size_of(arguments, keywords), None, device_of(module))
+        batch_size = batch_size_of(arguments, keywords)
+        with outside_of_transforms():
+            plan = planner.plan(batch_size, None, device_of(module))
         block = Using(self.active, module, plan, self._find_mask(module, arguments, keywords))
         block.__enter__()
         here.automatic = block

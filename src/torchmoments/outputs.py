@@ -88,8 +88,8 @@ def noted_plan(output: Any, name: str, training: bool) -> Plan | None:
             )
         raise RuntimeError(
             "no training forward of the attached model made this output, or one in code that was compiled as a whole, "
-            "so its labels cannot be told. Use `with site.mixing(len(x)) as plan:` around the forward, and "
-            "torchmoments.mixed_loss(criterion, output, target, plan)."
+            "or without a trained parameter, so its labels cannot be told. Use `with site.mixing(len(x)) as plan:` "
+            "around the forward, and torchmoments.mixed_loss(criterion, output, target, plan)."
         )
     return None
 

@@ -74,7 +74,8 @@ class Site:
 
         Returns:
             A module (output, target). The plan is found by the output: a tensor that the model gave, what was computed
-            of it, or a tuple, dict or object with such tensors. In eval mode it is the criterion itself.
+            of it, or a tuple, dict or object with such tensors, its samples in the order of the batch. In eval mode it
+            is the criterion itself.
 
         Raises:
             ValueError: it mixes the labels of a site already.

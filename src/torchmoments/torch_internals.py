@@ -114,9 +114,18 @@ def run_outside_of_compiled_code(function: Callable[..., Result], *arguments: An
 
 
 def is_traced_for_good() -> bool:
-    """Whether what runs is recorded, to be run later as it was now: by `torch.jit.trace` or `torch.export`."""
+    """Whether what runs is recorded as it is now: by `torch.jit.trace`, `torch.fx.symbolic_trace` or `torch.export`."""
     is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
-    return torch._C._get_tracing_state() is not None or is_exporting()
+    fx = sys.modules.get("torch.fx._symbolic_trace")
+    by_fx: Callable[[], bool] = getattr(fx, "is_fx_symbolic_tracing", getattr(fx, "is_fx_tracing", bool))
+    is_traced_by_fx = not torch.compiler.is_compiling() and by_fx()
+    return torch._C._get_tracing_state() is not None or is_exporting() or is_traced_by_fx
+
+
+def outside_of_transforms() -> AbstractContextManager[Any]:
+    """In this block transforms of torch.func, such as vmap, are off: numbers are drawn once for all that they batch."""
+    disabled: Callable[[], AbstractContextManager[Any]] = getattr(torch._C, "_DisableFuncTorch", contextlib.nullcontext)
+    return disabled()
 
 
 def is_running_twice(module: nn.Module) -> bool:
