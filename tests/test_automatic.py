@@ -240,10 +240,14 @@ def test_the_criterion_is_itself_in_eval_and_takes_keywords():
 @pytest.mark.parametrize(
     ("output", "error", "sentence"),
     [
-        (lambda model: model(X).detach(), RuntimeError, r"has no gradient.*what the model returned, or call it in"),
+        (
+            lambda model: model(X).detach(),
+            RuntimeError,
+            r"has no gradient.*Give what the model returned, or call it in",
+        ),
         (lambda model: net()(X), RuntimeError, r"no training forward.*with site.mixing\(len\(x\)\)"),
         (lambda model: nn.Linear(4, 4)(model.requires_grad_(False)(X)), RuntimeError, r"without a trained parameter"),
-        (lambda model: "text", ValueError, r"needs a tensor.*got a str. Give the criterion what the model returned"),
+        (lambda model: "text", ValueError, r"needs a tensor.*got a str. Give what the model returned"),
     ],
 )
 def test_an_output_that_does_not_tell_its_plan_is_refused(output, error, sentence):
@@ -253,6 +257,11 @@ def test_an_output_that_does_not_tell_its_plan_is_refused(output, error, sentenc
         criterion(output(model), Y)
 
 
+def test_a_model_that_is_compiled_is_refused_whatever_the_name():
+    with pytest.raises(ValueError, match=r"this model is one. Attach first, then compile"):
+        tm.attach(torch.compile(net()), tm.MoEx(p=1), at="stem")
+
+
 def test_a_criterion_is_a_function_and_wrapped_once():
     site = tm.attach(net(), tm.MoEx(p=1), at="stem")
     for wrong in (nn.CrossEntropyLoss, 3):
@@ -260,6 +269,41 @@ def test_a_criterion_is_a_function_and_wrapped_once():
             site.criterion(wrong)
     with pytest.raises(ValueError, match=r"labels of a site already.*first.plan_of\(output\)"):
         site.criterion(site.criterion(nn.CrossEntropyLoss()))
+
+
+def test_a_wrapped_criterion_mixes_labels_once():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem")
+    criterion = site.criterion(nn.CrossEntropyLoss())
+    with site.mixing(8) as plan:
+        output = model(X)
+    with pytest.raises(ValueError, match=r"that of site.criterion, which mixes the labels already. Use criterion\("):
+        tm.mixed_loss(criterion, output, Y, plan)
+    criterion(output, Y)
+
+
+def test_after_detaching_the_criterion_is_plain_and_earlier_outputs_keep_their_labels():
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+    criterion = site.criterion(nn.CrossEntropyLoss())
+    mixed = model(X)
+    site.detach()
+    output = model(X)
+    assert torch.equal(criterion(output, Y), F.cross_entropy(output, Y))
+    close(gradients(model, criterion(mixed, Y)), by_hand())
+
+
+def test_the_same_place_twice_is_warned_about():
+    model = net()
+    first = tm.attach(model, tm.MoEx(p=1), at="stem")
+    with pytest.warns(UserWarning, match=r"'stem' has the mixer of another site.*detach\(\)") as warned:
+        second = tm.attach(model, tm.MoEx(p=1), at="stem")
+    assert warned[0].filename == __file__
+    first.detach()
+    second.detach()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tm.attach(model, tm.MoEx(p=1), at="stem")
 
 
 def test_two_sites_of_a_model_give_their_labels_in_the_order_of_mixing():
@@ -375,6 +419,22 @@ def test_a_model_without_tensors_is_refused():
     tm.attach(model, tm.MoEx(p=1), at="stem")
     with pytest.raises(RuntimeError, match=r"first tensor that the model takes; it takes none"):
         model(8)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("side", ["output", "input"])
+def test_a_number_of_samples_that_the_first_tensor_does_not_have_is_refused(number, side):
+    class Listed(Net):
+        def forward(self, images: list[Tensor]) -> Tensor:
+            return super().forward(torch.stack(images).expand(-1, 3, -1, -1))
+
+    model = Listed()
+    tm.attach(model, tm.MoEx(p=1), at="stem", side=side)
+    sentence = (
+        rf"for {number} samples, which was read from the first tensor.*'stem' have 8.*with site.mixing\(batch_size\)"
+    )
+    with pytest.raises(ValueError, match=sentence):
+        model(list(torch.randn(8, number, 6, 6)))
 
 
 def test_a_reentrant_checkpoint_around_the_model_is_refused_and_the_other_is_right():

@@ -446,6 +446,7 @@ class Frozen(Wraps):
         (Wraps, lambda: [moments(at="stem")], "no module 'stem' in Wraps.*Nearest: 'model.stem'"),
         (Wraps, lambda: [moments(model="modle")], "no module 'modle' in Wraps.*Nearest: 'model'"),
         (Wraps, lambda: [moments(model="model.body")], r"inside model='model.body'; 'model.stem' is not"),
+        (Wraps, lambda: [moments(criterion=None)], r"criterion needs the name of a module.*got a NoneType"),
         (CallsParts, lambda: [moments()], r"'stem' ran in training without a call of the model"),
         (CallsParts, lambda: [moments(moex(lam=1.0))], r"'stem' ran in training without a call of the model"),
         (CallsChild, lambda: [moments(model="")], r"'model.stem' ran in training without a call of the model"),

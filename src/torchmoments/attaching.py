@@ -17,6 +17,7 @@ from torchmoments.planner import Planner
 from torchmoments.schedules import Schedule
 from torchmoments.site import Site
 from torchmoments.torch_internals import is_compiled
+from torchmoments.warn import warn
 
 
 def attach(
@@ -63,6 +64,7 @@ def attach(
         ValueError: no module has such a name, the model is compiled already, or an argument is outside its range.
     """
     _check_arguments(mixer, side, channel_dim, prefix_tokens, calls, schedule, seed, automatic, mask)
+    _check_not_compiled(model, [""])
     modules = find_modules(model, at)
     _check_not_compiled(model, list(modules))
     _check_not_scripted(modules)
@@ -74,7 +76,11 @@ def attach(
     # Nothing is refused from here on, so that a refusal leaves the model as it was.
     handles = []
     for name, module in modules.items():
-        mark(module)
+        if mark(module) > 1:
+            warn(
+                f"{name!r} has the mixer of another site already, and both mix there. Call detach() of the other site "
+                "first, if this line ran twice."
+            )
         if side == "output":
             handles.append(module.register_forward_hook(hooks[name].on_output))
         else:
@@ -137,9 +143,10 @@ def _check_not_scripted(modules: dict[str, nn.Module]) -> None:
 
 def _check_not_compiled(model: nn.Module, names: list[str]) -> None:
     for name in names:
-        path = name.split(".")
+        path = name.split(".") if name else []
         if any(is_compiled(model.get_submodule(".".join(path[:depth]))) for depth in range(len(path) + 1)):
+            place = f"{name!r} is inside one" if name else "this model is one"
             raise ValueError(
-                f"a compiled model ignores what is attached later, and {name!r} is inside one. "
+                f"a compiled model ignores what is attached later, and {place}. "
                 "Attach first, then compile: site = attach(model, ...); model = torch.compile(model)."
             )

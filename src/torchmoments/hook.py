@@ -50,20 +50,17 @@ class PlaceHook:
         self.effect = EffectCheck(place)
 
     def on_output(self, module: nn.Module, arguments: Any, output: Any) -> Any:
-        orders = self._orders(module)
-        if orders is None:
-            return None
-        return replace_features(output, self.output, self.place, lambda x: self._mix(x, orders))
+        change = self._change(self._orders(module))
+        return None if change is None else replace_features(output, self.output, self.place, change)
 
     def on_input(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-        orders = self._orders(module)
-        if orders is None:
+        change = self._change(self._orders(module))
+        if change is None:
             return None
         if isinstance(self.output, str):
-            changed = replace_features(keywords, self.output, self.place, lambda x: self._mix(x, orders))
-            return arguments, changed
+            return arguments, replace_features(keywords, self.output, self.place, change)
         key = 0 if self.output is None else self.output
-        return replace_features(arguments, key, self.place, lambda x: self._mix(x, orders)), keywords
+        return replace_features(arguments, key, self.place, change), keywords
 
     def _orders(self, module: nn.Module) -> Orders | None:
         orders = self.active.orders(self.here.record, self.calls)
@@ -87,14 +84,30 @@ class PlaceHook:
                 "around the call, `with site.using(None):` for a plain one."
             )
 
-    def _mix(self, x: Tensor, orders: Orders) -> Tensor:
-        draw, mask = orders
-        if x.shape[0] != draw.batch_size:
+    def _change(self, orders: Orders | None) -> Callable[[Tensor], Tensor] | None:
+        """What is done to the features; None: nothing, whatever they are."""
+        if orders is not None:
+            return lambda x: self._mix(x, orders)
+        here = self.active.here
+        if not torch.compiler.is_compiling() and here.automatic is not None and here.automatic_size < 2:
+            # One sample is never mixed, so nothing else would tell that a batch was taken for it.
+            return lambda x: self._check_number_of_samples(x, here.automatic_size)
+        return None
+
+    def _check_number_of_samples(self, x: Tensor, expected: int) -> Tensor:
+        if x.shape[0] != expected:
+            is_automatic = self.active.here.automatic is not None
+            how = ", which was read from the first tensor that the model takes" if is_automatic else ""
             raise ValueError(
-                f"the plan is for {draw.batch_size} samples; the features at {self.place!r} have {x.shape[0]}, shape "
+                f"the plan is for {expected} samples{how}; the features at {self.place!r} have {x.shape[0]}, shape "
                 f"{list(x.shape)}. Use `with site.mixing(batch_size):` around the forward with the batch that goes "
                 "through the model, and a place whose features have the batch first."
             )
+        return x
+
+    def _mix(self, x: Tensor, orders: Orders) -> Tensor:
+        draw, mask = orders
+        self._check_number_of_samples(x, draw.batch_size)
         if draw.partner.device != x.device:
             draw = draw.to(x.device)
         if mask is not None:
@@ -187,7 +200,7 @@ class ModelHook:
             plan = planner.plan(batch_size, None, device_of(module))
         block = Using(self.active, module, plan, self._find_mask(module, arguments, keywords))
         block.__enter__()
-        here.automatic = block
+        here.automatic, here.automatic_size = block, batch_size
 
     def _find_mask(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Masks | None:
         if self.mask is None:

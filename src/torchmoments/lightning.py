@@ -62,6 +62,11 @@ class Moments(*_CALLBACKS):  # type: ignore[misc]
     ) -> None:
         if "automatic" in options:
             raise ValueError("Moments draws at each training forward; use attach(..., automatic=False) without it.")
+        if not isinstance(criterion, str):
+            raise ValueError(
+                f"criterion needs the name of a module inside the LightningModule; got a {type(criterion).__name__}. "
+                'Use Moments(..., criterion="criterion").'
+            )
         inspect.signature(attach).bind(None, mixer, at, **options)  # an unknown option is told here
         self.mixer = mixer
         self.at = at

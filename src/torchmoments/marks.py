@@ -42,14 +42,16 @@ class NotScriptable:
         )
 
 
-def mark(module: nn.Module) -> None:
-    """Mark a module for one more site."""
+def mark(module: nn.Module) -> int:
+    """Mark a module for one more site; returns how many sites it has now."""
     found = vars(module).setdefault("__prepare_scriptable__", NotScriptable())
-    if isinstance(found, NotScriptable):
-        found.sites += 1
     if "forward" not in vars(module):
         own = OwnForward(module)
         module.forward = own.forward if methods_of_any_object_are_traced() else own
+    if not isinstance(found, NotScriptable):
+        return 1
+    found.sites += 1
+    return found.sites
 
 
 def unmark(module: nn.Module) -> None:

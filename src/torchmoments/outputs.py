@@ -54,11 +54,11 @@ def note_plan(output: Any, name: str, plan: Plan | None) -> None:
             tensor.grad_fn.metadata.setdefault(_KEY, {})[name] = plan  # type: ignore[attr-defined]
 
 
-def noted_plan(output: Any, name: str, training: bool) -> Plan | None:
+def noted_plan(output: Any, name: str, may_mix: bool) -> Plan | None:
     """The plan that an output was made with, found from it or from what was computed of it; None: with none.
 
     Args:
-        training: whether the model trains now. What nobody noted is then not known to be plain.
+        may_mix: whether the model is attached and trains now: what nobody noted is then not known to be plain.
 
     Raises:
         ValueError: there is no tensor.
@@ -68,7 +68,7 @@ def noted_plan(output: Any, name: str, training: bool) -> Plan | None:
     if not tensors:
         raise ValueError(
             f"an output needs a tensor, which tells the plan that it was made with; got a {type(output).__name__}. "
-            "Give the criterion what the model returned."
+            "Give what the model returned."
         )
     nodes = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
     found = _nearest([*nodes], name)
@@ -79,17 +79,18 @@ def noted_plan(output: Any, name: str, training: bool) -> Plan | None:
         )
     if found:
         return found[0]
-    if training and torch.is_grad_enabled():
+    if may_mix and torch.is_grad_enabled():
         if not nodes:
             raise RuntimeError(
                 "this output has no gradient, so it cannot be told whether its labels are mixed: it was detached, or "
-                "nothing that made it is trained. Give the criterion what the model returned, or call it in "
-                "`with torch.no_grad():` for the plain loss."
+                "nothing that made it is trained. Give what the model returned, or call it in `with torch.no_grad():` "
+                "for plain labels."
             )
         raise RuntimeError(
-            "no training forward of the attached model made this output, or one in code that was compiled as a whole, "
-            "or without a trained parameter, so its labels cannot be told. Use `with site.mixing(len(x)) as plan:` "
-            "around the forward, and torchmoments.mixed_loss(criterion, output, target, plan)."
+            "no training forward of the attached model made this output (a copy is another model), or one in code that "
+            "was compiled as a whole, or without a trained parameter, so its labels cannot be told. Use "
+            "`with site.mixing(len(x)) as plan:` around the forward, and torchmoments.mixed_loss(criterion, output, "
+            "target, plan)."
         )
     return None
 

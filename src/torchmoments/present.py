@@ -35,6 +35,7 @@ class Present:
         self.in_forward = False
         self.plain: Block | None = None  # the forward in no block
         self.automatic: AbstractContextManager[Plan | None] | None = None  # the block that is one forward
+        self.automatic_size = 0  # the number of samples that it was drawn for
         self.last: Plan | None = None  # of the last forward with gradients
         self.records = {place: Record(place) for place in places}
 

@@ -93,7 +93,8 @@ class Site:
             ValueError: the output has no tensor.
             RuntimeError: no forward of this model made it, or several with different plans.
         """
-        return run_outside_of_compiled_code(noted_plan, output, self._active.name, self.model.training)
+        mixes = self.model.training and bool(self._handles)
+        return run_outside_of_compiled_code(noted_plan, output, self._active.name, mixes)
 
     def draw(self, batch_size: int, *, groups: Groups | None = None) -> Plan | None:
         """Decide by chance what happens to one batch.

@@ -36,6 +36,11 @@ def mixed_loss(criterion: Criterion, output: Any, target: Any, *plans: Plan | Dr
             the criterion reduces, or the plans have different batch sizes.
         RuntimeError: the plan met the model in eval mode, so its features were not mixed.
     """
+    if hasattr(criterion, "plan_of"):
+        raise ValueError(
+            "mixed_loss needs the criterion itself; got that of site.criterion, which mixes the labels already. Use "
+            "criterion(output, target), or mixed_loss with what was given to site.criterion."
+        )
     terms = _terms(plans)
     _check_batch_size(target, terms)
     total: Tensor | None = None

@@ -51,7 +51,7 @@ class Using:
     def _check_that_places_ran(self, missing: set[str]) -> None:
         if missing:
             raise RuntimeError(
-                f"the plan mixes at {', '.join(map(repr, sorted(missing)))}, which did not run in this block. Likely "
+                f"the plan mixes at {', '.join(map(repr, sorted(missing)))}, which did not run. Likely "
                 "causes: the model was compiled before attaching (attach first); a copy of the model was called; its "
                 "forward does not reach this module, or not for the call that calls= says (torchmoments.places(model, "
                 "x) lists those that run, and how often); no forward ran."
