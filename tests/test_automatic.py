@@ -1,5 +1,6 @@
 """A site that draws by itself: the training program stays as it is, and its gradients are those of a step by hand."""
 
+import contextlib
 import copy
 import gc
 import pickle
@@ -200,6 +201,16 @@ class Output:
     name: str = "x"
 
 
+@dataclass(slots=True)
+class Slotted:
+    logits: Tensor
+
+
+def cyclic(output: dict) -> dict:
+    output["self"] = output
+    return output
+
+
 @pytest.mark.parametrize(
     ("wrap", "logits"),
     [
@@ -208,8 +219,12 @@ class Output:
         (Output, lambda output: output.logits),
         (lambda y: y.double() * 1.0, lambda output: output),
         (lambda y: y.relu_(), lambda output: output),
+        (lambda y: y[:, :3].relu_(), lambda output: F.pad(output, (0, 1))),
+        (Slotted, lambda output: output.logits),
+        (lambda y: Output(Output(y)), lambda output: output.logits.logits),
+        (lambda y: cyclic({"logits": y}), lambda output: output["logits"]),
     ],
-    ids=["tuple", "dict", "object", "computed", "in place"],
+    ids=["tuple", "dict", "object", "computed", "in place", "view in place", "slots", "nested", "cyclic"],
 )
 def test_the_plan_is_found_by_what_holds_the_output(wrap, logits):
     model = net()
@@ -223,11 +238,41 @@ def test_the_plan_is_found_by_what_holds_the_output(wrap, logits):
     assert torch.equal(site.accuracy(logits(output), Y), tm.mixed_accuracy(logits(output), Y, plan))
 
 
+def test_an_output_that_only_passes_through_keeps_the_plan_of_its_forward():
+    class Passing(Net):
+        def forward(self, x: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+            return super().forward(x), before
+
+    model = Passing()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem")
+    first, _ = model(X)
+    plan = site.plan
+    for _ in range(3):
+        _, passed = model(X, first)
+    assert site.plan_of(first) is site.plan_of(passed) is plan
+    assert len(first.grad_fn.metadata["torchmoments"]) == 1
+
+
+def test_a_view_that_is_written_to_is_recomputed_with_its_plan():
+    class Viewed(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return checkpoint(super().forward, x, use_reentrant=False).view(8, 2, 2)
+
+    model, reference = Viewed(), Net()
+    reference.load_state_dict(model.state_dict())
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
+    output = model(X).relu_()
+    assert site.plan_of(output) is site.plan
+    with tm.attach(reference, tm.MoEx(p=1), at="stem", automatic=False).using(site.plan):
+        expected = reference(X).view(8, 2, 2).relu()
+    close(gradients(model, output.square().sum()), gradients(reference, expected.square().sum()))
+
+
 def test_the_criterion_is_itself_in_eval_and_takes_keywords():
     model = net()
     site = tm.attach(model, tm.MoEx(p=1), at="stem", seed=0)
     criterion = site.criterion(F.cross_entropy)
-    smooth = criterion(model(X), Y, label_smoothing=0.1)
+    smooth = criterion(input=model(X), target=Y, label_smoothing=0.1)
     model.eval()
     for context in (torch.no_grad(), torch.enable_grad()):
         with context:
@@ -370,6 +415,33 @@ def test_a_forward_that_was_broken_off_leaves_nothing_in_use(error):
         model(X)
     model.fc._forward_pre_hooks.clear()
     assert plain(model.eval())
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_after_ctrl_c_blocks_and_parts_of_the_model_are_as_before(automatic):
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1, lam=1.0), at="stem", seed=0, automatic=automatic)
+    handle = model.fc.register_forward_pre_hook(interrupting(KeyboardInterrupt()))
+
+    def broken_off() -> None:
+        with pytest.raises(KeyboardInterrupt), contextlib.nullcontext() if automatic else site.mixing(8):
+            model(X)
+
+    reference = net()
+    broken_off()
+    with torch.no_grad():
+        torch.testing.assert_close(model.stem(X), reference.stem(X))
+    broken_off()
+    if automatic:
+        with pytest.raises(RuntimeError, match="'stem' ran in training without a call of the model"):
+            model.stem(X)
+        broken_off()
+    handle.remove()
+    with site.using(None):
+        assert model.stem(X).shape == (8, 8, 4, 4)
+        assert plain(model)
+    with site.mixing(8):
+        assert not plain(model)
 
 
 def test_a_place_that_does_not_run_is_an_error():
@@ -565,9 +637,39 @@ def test_a_compiled_training_step_finds_its_labels():
     torch.compiler.reset()
 
 
+def test_a_compiled_step_is_for_any_batch_size():
+    torch.compiler.reset()
+    counter = CompileCounter()
+    model = net()
+    site = tm.attach(model, tm.MoEx(p=1), at="stem", automatic=False)
+
+    @torch.compile(backend=counter, fullgraph=True)
+    def loss_of(x: Tensor, y: Tensor, plan: tm.Plan) -> Tensor:
+        with site.using(plan):
+            return tm.mixed_loss(F.cross_entropy, model(x), y, plan)
+
+    for number in range(3, 12):
+        x, y = torch.randn(number, 3, 6, 6), torch.arange(number) % 4
+        loss_of(x, y, site.draw(number)).backward()
+    assert counter.frame_count <= 3
+    torch.compiler.reset()
+
+
+def test_compiled_blocks_inside_a_checkpoint_are_refused():
+    torch.compiler.reset()
+    model = net("reentrant")
+    tm.attach(model, tm.MoEx(p=1), at="stem")
+    model.stem.compile(backend="aot_eager")
+    with pytest.raises(
+        Exception, match=r"'stem' runs in an activation checkpoint that is not compiled.*attach to another"
+    ):
+        model(X.clone().requires_grad_())
+    torch.compiler.reset()
+
+
 def test_export_and_tracing_in_train_mode_record_the_plain_model():
     model = net()
-    tm.attach(model, tm.MoEx(p=1), at="stem")
+    site = tm.attach(model, tm.MoEx(p=1), at="stem")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(model, (X,), check_trace=False)
@@ -575,6 +677,10 @@ def test_export_and_tracing_in_train_mode_record_the_plain_model():
     assert [node.target for node in torch.fx.symbolic_trace(model).graph.nodes] == [
         node.target for node in torch.fx.symbolic_trace(net()).graph.nodes
     ]
+    if torch.__version__ >= "2.11":
+        for strict in (True, False):
+            recorded = torch.export.export(copy.deepcopy((model, site))[0], (X,), strict=strict).module()
+            torch.testing.assert_close(recorded(X), net()(X))
     model.eval()
     with torch.no_grad():
         exported = torch.export.export(model, (X,)).module()

@@ -662,8 +662,11 @@ def test_using_needs_a_plan_and_loading_a_state():
     site = tm.attach(net(), tm.MoEx(p=1), at="stem")
     with pytest.raises(ValueError, match=r"plan of site.draw, or None; got a Draw"):
         site.using(tm.Draw(torch.arange(8)))
-    with pytest.raises(ValueError, match="site's state has a 'seed' and a 'counter'"):
+    with pytest.raises(ValueError, match="site's state has a whole number 'seed' and a 'counter'"):
         site.load_state_dict({})
+    for wrong in ({"seed": None, "counter": 0}, {"seed": 1.7, "counter": 0}, None):
+        with pytest.raises(ValueError, match="site's state has a whole number 'seed' and a 'counter'"):
+            site.load_state_dict(wrong)
     with pytest.raises(ValueError, match=r"got a tensor \[8, 1, 6, 6\]. Use len\(x\)"):
         site.draw(X)
 

@@ -68,7 +68,7 @@ def test_a_mapping_of_targets_stays_of_its_kind(target):
 
 
 def test_plans_of_one_step_have_one_batch_size():
-    with pytest.raises(ValueError, match=r"the same batch size; got 3 and 4. Draw each with"):
+    with pytest.raises(ValueError, match=r"the same batch size; got 4 and 3. Draw each with"):
         tm.mixed_loss(F.cross_entropy, OUTPUT, CLASSES, draw(), tm.Draw(torch.arange(3), label_weight=0.5))
 
 

@@ -2,8 +2,8 @@
 
 import threading
 import uuid
-import warnings
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, Literal
 
 import torch
@@ -21,8 +21,10 @@ from torchmoments.torch_internals import (
     is_in_checkpoint,
     is_in_traced_checkpoint,
     lacks,
+    next_node_number,
     recomputations_can_be_told,
 )
+from torchmoments.warn import warn
 
 Calls = Literal["first", "all"] | int
 
@@ -70,8 +72,10 @@ class ActivePlan:
     def enter(self, plan: Plan | None, mask: Masks | None, model: nn.Module) -> tuple[tuple[Any, ...], Block | None]:
         """Put a plan in use in this thread; returns what was in use, and the block that begins, for `leave`."""
         here = self.here
+        if not torch.compiler.is_compiling():
+            here.end_what_was_broken_off()
         records = [(record.orders, record.ran) for record in here.records.values()]
-        before = (here.plan, here.model, here.block, here.backward, records)
+        before = (here.plan, here.model, here.block, here.backward, here.in_forward, records)
         here.plan, here.model = plan, model
         for place, record in here.records.items():
             record.orders, record.ran = None if plan is None else orders_of(plan.draws, mask, place), False
@@ -98,14 +102,20 @@ class ActivePlan:
                 )
             if here.block is not None:
                 here.block.close()
-        here.plan, here.model, here.block, here.backward, records = before
+        here.plan, here.model, here.block, here.backward, here.in_forward, records = before
         for record, (orders, had_run) in zip(here.records.values(), records, strict=True):
             record.orders, record.ran = orders, had_run
         return ran
 
-    def begin_forward(self) -> None:
-        """The whole model runs: calls of places are counted from 0."""
+    def begin_forward(self, frame: FrameType | None = None) -> None:
+        """The whole model runs: calls of places are counted from 0.
+
+        Args:
+            frame: that calls it; None if it is compiled.
+        """
         self._count_calls(in_forward=True)
+        if not torch.compiler.is_compiling():
+            self.here.frame, self.here.start = frame, next_node_number()
         if torch.compiler.is_compiling() or not torch.is_grad_enabled() or self.recomputes():
             return
         self.here.last = self.here.plan
@@ -115,13 +125,14 @@ class ActivePlan:
     def end_forward(self, output: Any) -> None:
         self._count_calls(in_forward=False)
         if not torch.compiler.is_compiling():
+            self.here.frame = None
             if self.here.plain is not None:
                 self.here.plain.hold_by(tensors_in(output))
                 self.here.plain.close()
                 self.here.plain = None
             self._hold(output)
             if not self.recomputes():
-                note_plan(output, self.name, self.here.plan)
+                note_plan(output, self.name, self.here.plan, self.here.start)
 
     def mixed_outside_of_forward(self, output: Tensor) -> None:
         """A place ran that the caller reached by itself."""
@@ -159,6 +170,7 @@ class ActivePlan:
         if torch.compiler.is_compiling():
             return self._orders_in_compiled_code(record, calls)
         here = self.here
+        here.end_what_was_broken_off()
         if self.recomputes():
             return self._orders_of_recomputation(record, calls)
         if here.plan is None or here.model is None:
@@ -182,7 +194,7 @@ class ActivePlan:
             self._note(record.place, self.name)
             _check_calls_need_no_count(record, calls)
         else:
-            _warn_of_eager_checkpoint()
+            _check_not_in_eager_checkpoint(record.place, here.automatic is not None)
             takes_part = self._takes_part(record, calls, takes_part)
         # It must not look at `idle`: it would need a graph for each place.
         return record.orders if takes_part else None
@@ -249,14 +261,16 @@ def _check_calls_need_no_count(record: Record, calls: Calls | None) -> None:
 
 
 @at_trace_time
-def _warn_of_eager_checkpoint() -> None:
+def _check_not_in_eager_checkpoint(place: str, is_automatic: bool) -> bool:
     if is_in_checkpoint():
-        warnings.warn(
-            "compiled code with an attached place runs in an activation checkpoint that is not compiled: its "
-            "recomputation takes the plan in use at the backward. Call backward inside the block, or compile what "
-            "calls checkpoint.",
-            stacklevel=2,
+        what = (
+            f"compiled code with {place!r} runs in an activation checkpoint that is not compiled: its recomputation "
+            "takes the plan in use at the backward"
         )
+        if is_automatic:
+            raise RuntimeError(f"{what}, and none is. Compile what calls checkpoint, or attach to another place.")
+        warn(f"{what}. Call backward inside the block, or compile what calls checkpoint.")
+    return True
 
 
 def _noting_in(places: set[str]) -> Callable[[str, str], bool]:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from torchmoments.draw import Draw, Plan
-from torchmoments.torch_internals import next_node_number, recomputing_node_number
+from torchmoments.torch_internals import next_node_number, nodes_made_since, recomputing_node_number
 
 REMEMBERED = 256
 
@@ -67,9 +67,9 @@ class Block:
 
     def hold_by(self, tensors: Iterable[Tensor]) -> bool:
         """Have the graph of these tensors hold what is kept; returns whether there is one."""
-        nodes = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+        nodes = [node for tensor in tensors for node in nodes_made_since(self.start, tensor)]
         for node in nodes:
-            node.metadata.setdefault(_KEY, []).append(self.kept)  # type: ignore[attr-defined]
+            node.metadata.setdefault(_KEY, []).append(self.kept)
         self._is_held |= bool(nodes)
         return bool(nodes)
 

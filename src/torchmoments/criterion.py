@@ -28,11 +28,12 @@ class MixedCriterion(nn.Module):
         self.criterion = criterion
         self.plan_of = plan_of
 
-    def forward(self, output: Any, target: Any, **keywords: Any) -> Tensor:
+    # Named as the losses of PyTorch name them, which may be called by these names.
+    def forward(self, input: Any, target: Any, **keywords: Any) -> Tensor:
         """The loss of `criterion`; keywords go to it as they are, so what belongs to samples goes into the target.
 
         Raises:
             ValueError: the output has no tensor; the target has another batch size than the plan.
             RuntimeError: it cannot be told which forward made the output.
         """
-        return mixed_loss(partial(self.criterion, **keywords), output, target, self.plan_of(output))
+        return mixed_loss(partial(self.criterion, **keywords), input, target, self.plan_of(input))

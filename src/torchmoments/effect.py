@@ -77,8 +77,10 @@ def change(mixer: Mixer, x: Tensor, mixed: Tensor, draw: Draw, mask: Tensor | No
         if draw.mixed is not None:
             share = share * draw.mixed
         possible = (for_samples(share, own) * (others - own)).norm()
-        least = possible * max(_LEAST, torch.finfo(x.dtype).eps / 2)
-        return torch.where(possible > 0, (new - own).norm() / least, torch.nan)
+        eps = torch.finfo(x.dtype).eps
+        least = possible * max(_LEAST, eps / 2)
+        # Less than the features' rounding is nothing that could be seen.
+        return torch.where(possible > eps * own.norm(), (new - own).norm() / least, torch.nan)
 
 
 class _Arriving:

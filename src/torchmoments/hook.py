@@ -1,7 +1,9 @@
 """What runs at an attached place, and at the model as a whole."""
 
 import inspect
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import torch
@@ -17,7 +19,6 @@ from torchmoments.outputs import batch_size_of
 from torchmoments.torch_internals import (
     is_in_checkpoint,
     is_replica,
-    is_running_twice,
     is_traced_for_good,
     leave_to_python,
     outside_of_transforms,
@@ -145,11 +146,12 @@ class ModelHook:
             )
         if torch.compiler.is_compiling():
             here = self.active.here
-            if here.automatic is not None or (here.model is None and module.training and self.active.planner):
+            draws = here.model is None and module.training and self.active.planner and not is_traced_for_good()
+            if here.automatic is not None or draws:
                 run_outside_of_compiled_code(self._begin_block, module, arguments, keywords)
             self.active.begin_forward()
         else:
-            run_outside_of_compiled_code(self._begin, module, arguments, keywords)
+            run_outside_of_compiled_code(self._begin, module, arguments, keywords, sys._getframe(1))
 
     def after(self, module: nn.Module, arguments: Any, output: Any) -> None:
         if torch.compiler.is_compiling() and self.active.here.automatic is None:
@@ -157,9 +159,10 @@ class ModelHook:
         else:
             run_outside_of_compiled_code(self._end, output)
 
-    def _begin(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+    def _begin(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], frame: FrameType) -> None:
+        self.active.here.end_what_was_broken_off()
         self._begin_block(module, arguments, keywords)
-        self.active.begin_forward()
+        self.active.begin_forward(frame)
 
     def _end(self, output: Any) -> None:
         self.active.end_forward(output)
@@ -171,13 +174,10 @@ class ModelHook:
     def _begin_block(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         here, planner = self.active.here, self.active.planner
         if here.automatic is not None:
-            if is_running_twice(module):
-                raise RuntimeError(
-                    "the automatic form has one plan for a forward of the model, and this model calls itself. Use "
-                    "attach(..., automatic=False), and `with site.mixing(len(x)) as plan:`."
-                )
-            # What ended the last forward was no Exception, such as Ctrl-C, after which PyTorch calls no hook.
-            self._end(None)
+            raise RuntimeError(
+                "the automatic form has one plan for a forward of the model, and this model calls itself. Use "
+                "attach(..., automatic=False), and `with site.mixing(len(x)) as plan:`."
+            )
         if (
             here.model is not None
             or planner is None

@@ -4,32 +4,46 @@ The plan is written to the nodes of the autograd graph that the output ends in, 
 computed of the output: by a wrapper such as DistributedDataParallel, a cast, a head.
 """
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchmoments.draw import Plan
+from torchmoments.torch_internals import nodes_made_since
 
 _KEY = "torchmoments.plan"  # in the metadata of a node
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """All tensors in a tensor, tuple, list, dict or object of them."""
+    """All tensors in a tensor, or in what holds tensors: tuples, lists, mappings, objects with attributes."""
+    yield from _tensors_in(value, set())
+
+
+def _tensors_in(value: Any, seen: set[int]) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from tensors_in(part)
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from tensors_in(part)
-    elif dataclasses.is_dataclass(value) or hasattr(value, "__dict__"):
-        for part in vars(value).values():
-            if isinstance(part, Tensor | Mapping | tuple | list):
-                yield from tensors_in(part)
+    elif id(value) not in seen:
+        seen.add(id(value))
+        for part in _parts(value):
+            yield from _tensors_in(part, seen)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    if isinstance(value, tuple | list):
+        return value
+    # Modules and functions make outputs, and are none.
+    if isinstance(value, nn.Module | type) or callable(value):
+        return ()
+    slots = [name for kind in type(value).__mro__ for name in _names(vars(kind).get("__slots__", ()))]
+    return [*getattr(value, "__dict__", {}).values(), *(getattr(value, name, None) for name in slots)]
+
+
+def _names(slots: Any) -> Iterable[str]:
+    return (slots,) if isinstance(slots, str) else slots
 
 
 def batch_size_of(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:
@@ -47,11 +61,15 @@ def batch_size_of(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:
     )
 
 
-def note_plan(output: Any, name: str, plan: Plan | None) -> None:
-    """Note on an output which plan of the site of this name it was made with; None: with none."""
+def note_plan(output: Any, name: str, plan: Plan | None, since: int) -> None:
+    """Note on an output which plan of the site of this name it was made with; None: with none.
+
+    Args:
+        since: the number of the first node of the forward. What it only passes on was made by another.
+    """
     for tensor in tensors_in(output):
-        if tensor.grad_fn is not None:
-            tensor.grad_fn.metadata.setdefault(_KEY, {})[name] = plan  # type: ignore[attr-defined]
+        for node in nodes_made_since(since, tensor):
+            node.metadata.setdefault(_KEY, {})[name] = plan
 
 
 def noted_plan(output: Any, name: str, may_mix: bool) -> Plan | None:

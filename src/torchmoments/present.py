@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from types import FrameType
 
 from torch import nn
 
@@ -33,11 +34,34 @@ class Present:
         self.block: Block | None = None
         self.backward = NO_BACKWARD
         self.in_forward = False
+        self.frame: FrameType | None = None  # that calls the forward, if it is not compiled
+        self.start = 0  # number of the first node of the forward
         self.plain: Block | None = None  # the forward in no block
         self.automatic: AbstractContextManager[Plan | None] | None = None  # the block that is one forward
         self.automatic_size = 0  # the number of samples that it was drawn for
         self.last: Plan | None = None  # of the last forward with gradients
         self.records = {place: Record(place) for place in places}
+
+    def end_what_was_broken_off(self) -> None:
+        """PyTorch calls no hook after what is no Exception, such as Ctrl-C: then a forward is over without its end."""
+        if self.frame is None or is_executing(self.frame):
+            return
+        self.frame, self.in_forward = None, False
+        if self.plain is not None:
+            self.plain.close()
+            self.plain = None
+        block, self.automatic = self.automatic, None
+        if block is not None:
+            block.__exit__(KeyboardInterrupt, None, None)
+
+
+def is_executing(frame: FrameType) -> bool:
+    """Whether a frame has not returned; if it has, what it held is let go."""
+    try:
+        frame.clear()
+    except RuntimeError:
+        return True
+    return False
 
 
 class PresentOfThread(threading.local):

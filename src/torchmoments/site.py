@@ -20,6 +20,8 @@ from torchmoments.targets import IGNORE_INDEX, Criterion, mixed_accuracy
 from torchmoments.torch_internals import run_outside_of_compiled_code
 from torchmoments.using import Using
 
+_STATE = {"seed": int, "counter": int}
+
 
 class Site:
     """A mixer attached to a model; made by `attach`."""
@@ -162,8 +164,9 @@ class Site:
         Raises:
             ValueError: it is not the state of a site.
         """
-        if set(state) != {"seed", "counter"}:
+        if not isinstance(state, Mapping) or {name: type(number) for name, number in state.items()} != _STATE:
             raise ValueError(
-                f"a site's state has a 'seed' and a 'counter'; got {sorted(state)}. Use what site.state_dict() gave."
+                f"a site's state has a whole number 'seed' and a 'counter'; got {state!r:.80}. Use what "
+                "site.state_dict() gave."
             )
-        self._planner.seed, self._planner.counter = int(state["seed"]), int(state["counter"])
+        self._planner.seed, self._planner.counter = state["seed"], state["counter"]

@@ -23,7 +23,7 @@ def rank_of_this_process() -> int:
     """Asked at each draw: a process group may be made after a site."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank()
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ.get("RANK") or 0)
 
 
 def _scramble(number: int) -> int:

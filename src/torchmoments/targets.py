@@ -158,16 +158,14 @@ def _one_hot(classes: Tensor, num_classes: int, ignore_index: int) -> Tensor:
 def _terms(plans: tuple[Plan | Draw | None, ...], only_look: bool = False) -> list[Term]:
     """The labels by all the plans; `only_look`: this does not mix those of the step."""
     terms: list[Term] = [(None, 1.0)]
-    sizes: set[int] = set()
-    for plan in plans:
-        if plan is None:
-            continue
+    given = [plan for plan in plans if plan is not None]
+    for plan in given:
         if not isinstance(plan, (Plan, Draw)):
             raise ValueError(f"labels follow plans of site.draw, or draws; got a {type(plan).__name__}.")
-        sizes.add(plan.batch_size)
-        if len(sizes) > 1:
+        # Not asked of one plan: compiled code would be for its batch size alone.
+        if len(given) > 1 and plan.batch_size != given[0].batch_size:
             raise ValueError(
-                f"the plans of one step need the same batch size; got {' and '.join(map(str, sorted(sizes)))}. "
+                f"the plans of one step need the same batch size; got {given[0].batch_size} and {plan.batch_size}. "
                 "Draw each with site.draw(len(x))."
             )
         if isinstance(plan, Plan):

@@ -32,6 +32,16 @@ def next_node_number() -> int:
     return number
 
 
+def nodes_made_since(number: int, tensor: Tensor) -> list[Any]:
+    """The nodes of the autograd graph that a tensor ends in, if they are not older than this sequence number.
+
+    A view that is written to gets another node, above which that of its base stays.
+    """
+    base: Tensor | None = getattr(tensor, "_base", None)
+    nodes = [each.grad_fn for each in (tensor, base) if each is not None and each.grad_fn is not None]
+    return [node for node in nodes if not hasattr(node, "_sequence_nr") or node._sequence_nr() >= number]
+
+
 def recomputing_node_number() -> int:
     """The sequence number of the node of the original forward whose backward recomputes.
 
@@ -113,6 +123,7 @@ def run_outside_of_compiled_code(function: Callable[..., Result], *arguments: An
     return function(*arguments)
 
 
+@at_trace_time
 def is_traced_for_good() -> bool:
     """Whether what runs is recorded as it is now: by `torch.jit.trace`, `torch.fx.symbolic_trace` or `torch.export`."""
     is_exporting: Callable[[], bool] = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
@@ -126,14 +137,6 @@ def outside_of_transforms() -> AbstractContextManager[Any]:
     """In this block transforms of torch.func, such as vmap, are off: numbers are drawn once for all that they batch."""
     disabled: Callable[[], AbstractContextManager[Any]] = getattr(torch._C, "_DisableFuncTorch", contextlib.nullcontext)
     return disabled()
-
-
-def is_running_twice(module: nn.Module) -> bool:
-    """Whether a call of the module is inside another one, as far as the calls are not compiled."""
-    calls = [
-        frame for frame in _stack() if frame.f_code.co_name == "_call_impl" and frame.f_locals.get("self") is module
-    ]
-    return len(calls) > 1
 
 
 def methods_of_any_object_are_traced() -> bool:
