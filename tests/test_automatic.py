@@ -559,6 +559,24 @@ def test_transforms_of_torch_func_draw_once_for_all_that_they_batch():
         close([of_samples[name].mean(0) for name in weights], gradients(model, F.cross_entropy(model(X), Y)))
 
 
+def test_positions_that_may_be_taken_for_samples_are_refused():
+    class Sequences(nn.Module):
+        def __init__(self, batch_first: bool) -> None:
+            super().__init__()
+            self.block = nn.TransformerEncoderLayer(8, 2, 16, norm_first=True, batch_first=batch_first)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.block(x)
+
+    model = Sequences(batch_first=False)
+    tm.attach(model, tm.MixStyle(p=1), at="block")
+    with pytest.raises(ValueError, match=r"batch_first=False, so the 5 may be positions. Use batch_first=True; or"):
+        model(torch.randn(5, 4, 8))
+    model = Sequences(batch_first=True)
+    tm.attach(model, tm.MixStyle(p=1), at="block")
+    model(torch.randn(5, 4, 8))
+
+
 def test_a_mask_is_found_by_name_or_function():
     class Masked(nn.Module):
         def __init__(self) -> None:

@@ -46,6 +46,19 @@ class Layout:
         mixed = mix(x[:, prefix:].movedim(2, 1), mask).movedim(1, 2)
         return torch.cat([x[:, :prefix], mixed], 1)
 
+    def check_batch_is_first(self, x: Tensor) -> None:
+        """For a number of samples that was read, which may be that of positions: nothing else would tell.
+
+        Raises:
+            ValueError: modules around the place have the batch second.
+        """
+        if self.clues.sequence_first and x.ndim == 3 and self.channel_axis(x) == 2:
+            raise ValueError(
+                f"the features at {self.place!r} are {list(x.shape)}, and modules around it have batch_first=False, so "
+                f"the {x.shape[0]} may be positions. Use batch_first=True; or `with site.mixing(batch_size):` around "
+                "the forward if the batch is first at this place."
+            )
+
     def channel_axis(self, x: Tensor) -> int:
         """The axis of x that holds the channels, counted from the front.
 

@@ -109,6 +109,8 @@ class PlaceHook:
     def _mix(self, x: Tensor, orders: Orders) -> Tensor:
         draw, mask = orders
         self._check_number_of_samples(x, draw.batch_size)
+        if self.active.here.automatic is not None:
+            self.layout.check_batch_is_first(x)
         if draw.partner.device != x.device:
             draw = draw.to(x.device)
         if mask is not None:
