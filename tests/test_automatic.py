@@ -678,9 +678,7 @@ def test_compiled_blocks_inside_a_checkpoint_are_refused():
     model = net("reentrant")
     tm.attach(model, tm.MoEx(p=1), at="stem")
     model.stem.compile(backend="aot_eager")
-    with pytest.raises(
-        Exception, match=r"'stem' runs in an activation checkpoint that is not compiled.*attach to another"
-    ):
+    with pytest.raises(Exception, match=r"runs in an activation checkpoint that is not compiled.*attach to another"):
         model(X.clone().requires_grad_())
     torch.compiler.reset()
 

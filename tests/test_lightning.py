@@ -1,6 +1,7 @@
 """Programs of Lightning arrive at the weights of a loop whose features are exchanged by hand, in the forward itself."""
 
 import copy
+import os
 import re
 import subprocess
 import sys
@@ -27,7 +28,8 @@ from torchmoments.lightning import Moments  # noqa: E402
 X = torch.randn(24, 3, 6, 6, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(24) % 4
 EPOCHS, STEPS = 2, 6
-DOCUMENT = (Path(__file__).parent.parent / "docs" / "lightning.md").read_text()
+ROOT = Path(__file__).parent.parent
+DOCUMENT = (ROOT / "docs" / "lightning.md").read_text()
 TRAINER_BLOCK, FABRIC_BLOCK = re.findall(r"^```python\n(.*?)^```", DOCUMENT, re.DOTALL | re.MULTILINE)
 
 
@@ -306,9 +308,27 @@ class EverySecond(Sampler[int]):
 
 
 @pytest.mark.parametrize(
-    ("program", "options"), [(Wraps, {}), (IsTheNetwork, {"at": "stem"}), (SeedsApart, {"seed": None})]
+    "call",
+    ["Wraps, {}", "IsTheNetwork, {'at': 'stem'}", "SeedsApart, {'seed': None}"],
+    ids=lambda call: call.split(",")[0],
 )
-def test_two_processes_are_two_ranks_by_hand_and_resume_from_one_checkpoint(program, options, tmp_path):
+def test_two_processes_are_two_ranks_by_hand_and_resume_from_one_checkpoint(call, tmp_path):
+    # In a process of its own: Lightning forks it, and a fork of one whose threads have run may wait for them for ever.
+    code = f"from tests.test_lightning import *; compare_two_processes({call}, Path({str(tmp_path)!r}))"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def compare_two_processes(program: type, options: dict[str, object], tmp_path: Path) -> None:
     # Without a seed, that of rank 0 counts.
     expected = by_hand(ranks=2, batch_size=4, seed=0 if "seed" not in options else zlib.crc32(b"stem"))
     whole, first, resumed = (lit(program) for _ in range(3))

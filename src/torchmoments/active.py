@@ -194,7 +194,7 @@ class ActivePlan:
             self._note(record.place, self.name)
             _check_calls_need_no_count(record, calls)
         else:
-            _check_not_in_eager_checkpoint(record.place, here.automatic is not None)
+            _check_not_in_eager_checkpoint(here.automatic is not None)
             takes_part = self._takes_part(record, calls, takes_part)
         # It must not look at `idle`: it would need a graph for each place.
         return record.orders if takes_part else None
@@ -261,11 +261,11 @@ def _check_calls_need_no_count(record: Record, calls: Calls | None) -> None:
 
 
 @at_trace_time
-def _check_not_in_eager_checkpoint(place: str, is_automatic: bool) -> bool:
+def _check_not_in_eager_checkpoint(is_automatic: bool) -> bool:
     if is_in_checkpoint():
         what = (
-            f"compiled code with {place!r} runs in an activation checkpoint that is not compiled: its recomputation "
-            "takes the plan in use at the backward"
+            "compiled code with an attached place runs in an activation checkpoint that is not compiled: its "
+            "recomputation takes the plan in use at the backward"
         )
         if is_automatic:
             raise RuntimeError(f"{what}, and none is. Compile what calls checkpoint, or attach to another place.")
