@@ -3,7 +3,10 @@
 import contextlib
 import copy
 import gc
+import importlib
 import pickle
+import subprocess
+import sys
 import warnings
 import weakref
 from collections.abc import Callable
@@ -638,6 +641,32 @@ def test_a_compiled_model_has_three_graphs_at_most_and_the_same_gradients(fullgr
         torch.testing.assert_close(compiled(X), model(X))
     assert counter.frame_count <= 3
     torch.compiler.reset()
+
+
+def test_what_another_process_reads_is_compiled_as_what_was_attached_there(tmp_path, monkeypatch):
+    if torch.__version__ < "2.11":
+        pytest.skip("needs `with site.mixing(len(x))` there")
+    (tmp_path / "network_of_another_file.py").write_text(
+        "from torch import nn\n"
+        "class Network(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.stem = nn.Conv2d(3, 8, 3)\n"
+        "    def forward(self, x):\n"
+        "        return self.stem(x).relu().mean((2, 3))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    attached = importlib.import_module("network_of_another_file").Network()
+    torch.save((attached, tm.attach(attached, tm.MoEx(p=1, lam=1.0), at="stem")), tmp_path / "both.pt")
+    program = """
+import torch
+model, site = torch.load("both.pt", weights_only=False)
+output = torch.compile(model, backend="eager", fullgraph=True)(torch.randn(8, 3, 6, 6))
+assert site.plan_of(output) is site.plan is not None
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_compiled_training_step_finds_its_labels():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torchmoments.blocks import Block, Blocks, Masks, Orders, orders_of
 from torchmoments.draw import Plan
-from torchmoments.outputs import note_plan, tensors_in
+from torchmoments.outputs import nodes_made_since, note_plan
 from torchmoments.planner import Planner
 from torchmoments.present import Present, PresentOfThread, Record
 from torchmoments.torch_internals import (
@@ -20,6 +20,7 @@ from torchmoments.torch_internals import (
     backward_id,
     is_in_checkpoint,
     is_in_traced_checkpoint,
+    is_traced_for_good,
     lacks,
     next_node_number,
     recomputations_can_be_told,
@@ -64,6 +65,10 @@ class ActivePlan:
     @property
     def here(self) -> Present:
         return self._threads.present
+
+    def draws_for(self, module: nn.Module) -> bool:
+        """Whether a forward with gradients draws by itself, where a module says that it is one in training."""
+        return self.planner is not None and self.here.model is None and module.training and not is_traced_for_good()
 
     def forget(self) -> None:
         """Nothing will run again: plans and masks of earlier forwards are let go."""
@@ -124,27 +129,29 @@ class ActivePlan:
 
     def end_forward(self, output: Any) -> None:
         self._count_calls(in_forward=False)
-        if not torch.compiler.is_compiling():
-            self.here.frame = None
-            if self.here.plain is not None:
-                self.here.plain.hold_by(tensors_in(output))
-                self.here.plain.close()
-                self.here.plain = None
-            self._hold(output)
-            if not self.recomputes():
-                note_plan(output, self.name, self.here.plan, self.here.start)
+        if torch.compiler.is_compiling():
+            return
+        here = self.here
+        here.frame = None
+        nodes = nodes_made_since(here.start, output)
+        here.end_plain(nodes)
+        self._hold(nodes)
+        if nodes and not self.recomputes():
+            note_plan(nodes, self.name, here.plan)
 
     def mixed_outside_of_forward(self, output: Tensor) -> None:
         """A place ran that the caller reached by itself."""
-        if not torch.compiler.is_compiling() and not self.here.in_forward:
-            self._hold(output)
+        here = self.here
+        if not torch.compiler.is_compiling() and not here.in_forward and here.block is not None:
+            self._hold(nodes_made_since(here.block.start, output))
 
-    def _hold(self, output: Any) -> None:
+    def _hold(self, nodes: list[Any]) -> None:
         """Have the graph of what ran keep the present block."""
         here = self.here
         if here.block is None or here.model is None or self.recomputes():
             return
-        if not here.block.hold_by(tensors_in(output)) and here.model.training:
+        here.block.hold_by(nodes)
+        if not nodes and here.model.training:
             # A checkpoint may run it without a graph, and again with one.
             here.block.must_last = True
 

@@ -64,13 +64,13 @@ def attach(
         ValueError: no module has such a name, the model is compiled already, or an argument is outside its range.
     """
     _check_arguments(mixer, side, channel_dim, prefix_tokens, calls, schedule, seed, automatic, mask)
-    _check_not_compiled(model, [""])
+    _check_not_compiled(model, "")
     modules = find_modules(model, at)
-    _check_not_compiled(model, list(modules))
-    _check_not_scripted(modules)
     active = ActivePlan(tuple(modules))
     hooks = {}
-    for name in modules:
+    for name, module in modules.items():
+        _check_not_compiled(model, name)
+        _check_not_scripted(name, module)
         layout = layout_of(model, name, side, channel_dim=channel_dim, prefix_tokens=prefix_tokens)
         hooks[name] = PlaceHook(name, mixer, layout, output, calls, active)
     # Nothing is refused from here on, so that a refusal leaves the model as it was.
@@ -132,21 +132,20 @@ def _check_arguments(
         raise ValueError("mask= is for the automatic form; without it use site.using(plan, mask=...).")
 
 
-def _check_not_scripted(modules: dict[str, nn.Module]) -> None:
-    for name, module in modules.items():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise ValueError(
-                f"{name!r} is compiled by torch.jit, where nothing can be attached. Attach to the model that was given "
-                "to torch.jit.script or torch.jit.trace."
-            )
+def _check_not_scripted(name: str, module: nn.Module) -> None:
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError(
+            f"{name!r} is compiled by torch.jit, where nothing can be attached. Attach to the model that was given to "
+            "torch.jit.script or torch.jit.trace."
+        )
 
 
-def _check_not_compiled(model: nn.Module, names: list[str]) -> None:
-    for name in names:
-        path = name.split(".") if name else []
-        if any(is_compiled(model.get_submodule(".".join(path[:depth]))) for depth in range(len(path) + 1)):
-            place = f"{name!r} is inside one" if name else "this model is one"
-            raise ValueError(
-                f"a compiled model ignores what is attached later, and {place}. "
-                "Attach first, then compile: site = attach(model, ...); model = torch.compile(model)."
-            )
+def _check_not_compiled(model: nn.Module, name: str) -> None:
+    """Of a module of the model, and all that it is inside of."""
+    path = name.split(".") if name else []
+    if any(is_compiled(model.get_submodule(".".join(path[:depth]))) for depth in range(len(path) + 1)):
+        place = f"{name!r} is inside one" if name else "this model is one"
+        raise ValueError(
+            f"a compiled model ignores what is attached later, and {place}. "
+            "Attach first, then compile: site = attach(model, ...); model = torch.compile(model)."
+        )

@@ -11,12 +11,12 @@ import collections
 import threading
 import weakref
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from torchmoments.draw import Draw, Plan
-from torchmoments.torch_internals import next_node_number, nodes_made_since, recomputing_node_number
+from torchmoments.torch_internals import next_node_number, recomputing_node_number
 
 REMEMBERED = 256
 
@@ -65,13 +65,11 @@ class Block:
         """None if the graph of its forwards is gone, so that nothing of it can be recomputed."""
         return self._kept_by_graph()
 
-    def hold_by(self, tensors: Iterable[Tensor]) -> bool:
-        """Have the graph of these tensors hold what is kept; returns whether there is one."""
-        nodes = [node for tensor in tensors for node in nodes_made_since(self.start, tensor)]
+    def hold_by(self, nodes: Iterable[Any]) -> None:
+        """Have these nodes of the graph hold what is kept."""
         for node in nodes:
             node.metadata.setdefault(_KEY, []).append(self.kept)
-        self._is_held |= bool(nodes)
-        return bool(nodes)
+            self._is_held = True
 
     def close(self) -> None:
         self.end = next_node_number()

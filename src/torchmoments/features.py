@@ -23,8 +23,11 @@ class Layout:
     tokens: Tokens
     clues: Clues
 
-    def apply(self, mix: Mix, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def apply(self, mix: Mix, x: Tensor, mask: Tensor | None = None, *, number_was_read: bool = False) -> Tensor:
         """Mix features, and a mask of their positions, through a channel-first view without prefix tokens.
+
+        Args:
+            number_was_read: that of the samples, from what the model takes: it may be that of positions.
 
         Raises:
             ValueError: the layout cannot be told, or does not fit the features.
@@ -32,12 +35,8 @@ class Layout:
         dim = self.channel_axis(x)
         if dim != 2 or x.ndim != 3:
             return mix(x.movedim(dim, 1), mask).movedim(1, dim)
-        if self.clues.sequence_first and x.shape[0] == x.shape[1]:
-            raise ValueError(
-                f"the features at {self.place!r} are {list(x.shape)}, and modules around it have batch_first=False, so "
-                "samples and positions cannot be told apart. Use batch_first=True, or another batch size; or "
-                "channel_dim=1 if they are [B, C, T]."
-            )
+        if self.clues.sequence_first:
+            self._check_batch_is_first(x, number_was_read)
         prefix = self.tokens.before_image(self.place, x.shape[1])
         if prefix == 0:
             return mix(x.movedim(2, 1), mask).movedim(1, 2)
@@ -46,17 +45,20 @@ class Layout:
         mixed = mix(x[:, prefix:].movedim(2, 1), mask).movedim(1, 2)
         return torch.cat([x[:, :prefix], mixed], 1)
 
-    def check_batch_is_first(self, x: Tensor) -> None:
-        """For a number of samples that was read, which may be that of positions: nothing else would tell.
-
-        Raises:
-            ValueError: modules around the place have the batch second.
-        """
-        if self.clues.sequence_first and x.ndim == 3 and self.channel_axis(x) == 2:
+    def _check_batch_is_first(self, x: Tensor, number_was_read: bool) -> None:
+        """Where modules around the place have the batch second, and nothing else tells where it is."""
+        around = (
+            f"the features at {self.place!r} are {list(x.shape)}, and modules around it have batch_first=False, so "
+        )
+        if x.shape[0] == x.shape[1]:
             raise ValueError(
-                f"the features at {self.place!r} are {list(x.shape)}, and modules around it have batch_first=False, so "
-                f"the {x.shape[0]} may be positions. Use batch_first=True; or `with site.mixing(batch_size):` around "
-                "the forward if the batch is first at this place."
+                f"{around}samples and positions cannot be told apart. Use batch_first=True, or another batch size; or "
+                "channel_dim=1 if they are [B, C, T]."
+            )
+        if number_was_read:
+            raise ValueError(
+                f"{around}the {x.shape[0]} may be positions. Use batch_first=True; or `with site.mixing(batch_size):` "
+                "around the forward if the batch is first at this place."
             )
 
     def channel_axis(self, x: Tensor) -> int:

@@ -19,7 +19,6 @@ from torchmoments.outputs import batch_size_of
 from torchmoments.torch_internals import (
     is_in_checkpoint,
     is_replica,
-    is_traced_for_good,
     leave_to_python,
     outside_of_transforms,
     run_outside_of_compiled_code,
@@ -65,18 +64,15 @@ class PlaceHook:
 
     def _orders(self, module: nn.Module) -> Orders | None:
         orders = self.active.orders(self.here.record, self.calls)
-        if orders is None and not torch.compiler.is_compiling() and module.training:
-            self._check_that_the_model_runs()
+        if orders is None and not torch.compiler.is_compiling():
+            self._check_that_the_model_runs(module)
         return orders if self.mixer.changes_features else None
 
-    def _check_that_the_model_runs(self) -> None:
-        here = self.active.here
+    def _check_that_the_model_runs(self, module: nn.Module) -> None:
         if (
-            self.active.planner is not None
-            and here.model is None
-            and not here.in_forward
+            self.active.draws_for(module)
+            and not self.active.here.in_forward
             and torch.is_grad_enabled()
-            and not is_traced_for_good()
             and not self.active.recomputes()
         ):
             raise RuntimeError(
@@ -109,13 +105,12 @@ class PlaceHook:
     def _mix(self, x: Tensor, orders: Orders) -> Tensor:
         draw, mask = orders
         self._check_number_of_samples(x, draw.batch_size)
-        if self.active.here.automatic is not None:
-            self.layout.check_batch_is_first(x)
         if draw.partner.device != x.device:
             draw = draw.to(x.device)
         if mask is not None:
             mask = mask.to(x.device)
-        mixed = self.layout.apply(lambda view, mask: self._mixed(view, draw, mask), x, mask)
+        was_read = self.active.here.automatic is not None
+        mixed = self.layout.apply(lambda view, mask: self._mixed(view, draw, mask), x, mask, number_was_read=was_read)
         self.active.mixed_outside_of_forward(mixed)
         return mixed
 
@@ -137,8 +132,16 @@ class ModelHook:
     def __init__(self, active: ActivePlan, mask: MaskOf | None) -> None:
         self.active = active
         self.mask = mask
-        for function in (ModelHook.before, ModelHook.after, run_outside_of_compiled_code):
-            leave_to_python(function)
+        self._leave_to_python()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._leave_to_python()
+
+    def _leave_to_python(self) -> None:
+        hooks = (ModelHook.before, ModelHook.after, ModelHook._in_python, run_outside_of_compiled_code)
+        with_what_they_call = [leave_to_python(function) for function in hooks]
+        self._is_left_alone = all(with_what_they_call)
 
     def before(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         if is_replica(module):
@@ -147,19 +150,23 @@ class ModelHook:
                 "DistributedDataParallel, or call site.detach() first."
             )
         if torch.compiler.is_compiling():
-            here = self.active.here
-            draws = here.model is None and module.training and self.active.planner and not is_traced_for_good()
-            if here.automatic is not None or draws:
+            if self.active.here.automatic is not None or self.active.draws_for(module):
                 run_outside_of_compiled_code(self._begin_block, module, arguments, keywords)
             self.active.begin_forward()
         else:
-            run_outside_of_compiled_code(self._begin, module, arguments, keywords, sys._getframe(1))
+            self._in_python(self._begin, module, arguments, keywords, sys._getframe(1))
 
     def after(self, module: nn.Module, arguments: Any, output: Any) -> None:
         if torch.compiler.is_compiling() and self.active.here.automatic is None:
             self.active.end_forward(output)
         else:
-            run_outside_of_compiled_code(self._end, output)
+            self._in_python(self._end, output)
+
+    def _in_python(self, function: Callable[..., None], *arguments: Any) -> None:
+        if self._is_left_alone and not torch.compiler.is_compiling():
+            function(*arguments)
+        else:
+            run_outside_of_compiled_code(function, *arguments)
 
     def _begin(self, module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], frame: FrameType) -> None:
         self.active.here.end_what_was_broken_off()
@@ -180,13 +187,7 @@ class ModelHook:
                 "the automatic form has one plan for a forward of the model, and this model calls itself. Use "
                 "attach(..., automatic=False), and `with site.mixing(len(x)) as plan:`."
             )
-        if (
-            here.model is not None
-            or planner is None
-            or not module.training
-            or is_traced_for_good()
-            or self.active.recomputes()
-        ):
+        if planner is None or not self.active.draws_for(module) or self.active.recomputes():
             return
         if not torch.is_grad_enabled():
             if is_in_checkpoint():

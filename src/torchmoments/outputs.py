@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torchmoments.draw import Plan
-from torchmoments.torch_internals import nodes_made_since
+from torchmoments.torch_internals import is_since, nodes_of
 
 _KEY = "torchmoments.plan"  # in the metadata of a node
 
@@ -61,15 +61,16 @@ def batch_size_of(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:
     )
 
 
-def note_plan(output: Any, name: str, plan: Plan | None, since: int) -> None:
-    """Note on an output which plan of the site of this name it was made with; None: with none.
+def nodes_made_since(number: int, output: Any) -> list[Any]:
+    """The nodes that an output ends in, of the autograd graph from this sequence number on: what it only passes on was
+    made by another forward."""
+    return [node for tensor in tensors_in(output) for node in nodes_of(tensor) if is_since(number, node)]
 
-    Args:
-        since: the number of the first node of the forward. What it only passes on was made by another.
-    """
-    for tensor in tensors_in(output):
-        for node in nodes_made_since(since, tensor):
-            node.metadata.setdefault(_KEY, {})[name] = plan
+
+def note_plan(nodes: list[Any], name: str, plan: Plan | None) -> None:
+    """Note where an output ends which plan of the site of this name it was made with; None: with none."""
+    for node in nodes:
+        node.metadata.setdefault(_KEY, {})[name] = plan
 
 
 def noted_plan(output: Any, name: str, may_mix: bool) -> Plan | None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import FrameType
+from typing import Any
 
 from torch import nn
 
@@ -47,12 +48,17 @@ class Present:
         if self.frame is None or is_executing(self.frame):
             return
         self.frame, self.in_forward = None, False
-        if self.plain is not None:
-            self.plain.close()
-            self.plain = None
+        self.end_plain([])
         block, self.automatic = self.automatic, None
         if block is not None:
             block.__exit__(KeyboardInterrupt, None, None)
+
+    def end_plain(self, nodes: list[Any]) -> None:
+        """The forward in no block is over, if there is one; `nodes`: what it ended in."""
+        if self.plain is not None:
+            self.plain.hold_by(nodes)
+            self.plain.close()
+            self.plain = None
 
 
 def is_executing(frame: FrameType) -> bool:

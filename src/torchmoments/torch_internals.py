@@ -32,14 +32,18 @@ def next_node_number() -> int:
     return number
 
 
-def nodes_made_since(number: int, tensor: Tensor) -> list[Any]:
-    """The nodes of the autograd graph that a tensor ends in, if they are not older than this sequence number.
+def nodes_of(tensor: Tensor) -> list[Any]:
+    """The nodes of the autograd graph that a tensor ends in.
 
     A view that is written to gets another node, above which that of its base stays.
     """
     base: Tensor | None = getattr(tensor, "_base", None)
-    nodes = [each.grad_fn for each in (tensor, base) if each is not None and each.grad_fn is not None]
-    return [node for node in nodes if not hasattr(node, "_sequence_nr") or node._sequence_nr() >= number]
+    return [each.grad_fn for each in (tensor, base) if each is not None and each.grad_fn is not None]
+
+
+def is_since(number: int, node: Any) -> bool:
+    """Whether a node is not older than this sequence number; True if this version of PyTorch cannot tell."""
+    return not hasattr(node, "_sequence_nr") or node._sequence_nr() >= number
 
 
 def recomputing_node_number() -> int:
@@ -100,18 +104,23 @@ def is_in_traced_checkpoint() -> bool:
         return True
 
 
-def leave_to_python(function: Callable[..., Any]) -> None:
+def leave_to_python(function: Callable[..., Any]) -> bool:
     """Have the compiler leave a hook alone that is called outside of the code that it compiles.
 
     So a model's own hooks cost no graph of theirs, of which there is one for each class of models. torch 2.6 cannot
     export a model either whose own hooks it would compile by themselves.
+
+    Returns:
+        Whether what the hook calls is left alone too.
     """
     frames: Any = getattr(getattr(torch._C, "_dynamo", None), "eval_frame", None)
     if hasattr(frames, "set_code_exec_strategy"):
         skip = frames._FrameExecStrategy(frames._FrameAction.SKIP, frames._FrameAction.SKIP)
         frames.set_code_exec_strategy(function.__code__, skip)
-    elif hasattr(frames, "skip_code"):
+        return True
+    if hasattr(frames, "skip_code"):
         frames.skip_code(function.__code__)
+    return False
 
 
 def run_outside_of_compiled_code(function: Callable[..., Result], *arguments: Any) -> Result:
