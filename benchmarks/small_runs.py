@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from torchmoments.lab.models.small import SmallResNet
+from torchmoments_lab.models.small import SmallResNet
 
 EPOCHS, IMAGES, BATCH = 80, 200, 50
 
@@ -97,7 +97,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             out = str(Path(folder) / "out")
             flags = ["--methods", "none", "moex", "--seeds", str(seeds), "--workers", "2", "--out", out]
-            show("compare", [sys.executable, "-m", "torchmoments.cli", "compare", *flags])
+            show("compare", [sys.executable, "-m", "torchmoments_lab", "compare", *flags])
         show("by hand", [*this, "0"], [*this, "1"])
         show("by hand, tuned", [*this, "0", "tuned"], [*this, "1", "tuned"])
 

@@ -156,7 +156,7 @@ def run(study: Study) -> int:
     # Relative: the report shows the command.
     words = [*shlex.split(study.command), *_data_folder(study.command), "--out", str(out.relative_to(ROOT))]
     print("torchmoments", shlex.join(words), flush=True)
-    code = subprocess.run([sys.executable, "-m", "torchmoments.cli", *words], check=False, cwd=ROOT).returncode
+    code = subprocess.run([sys.executable, "-m", "torchmoments_lab", *words], check=False, cwd=ROOT).returncode
     if code != 2:
         (RESULTS / study.name).mkdir(exist_ok=True)
         for name in KEPT:

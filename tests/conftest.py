@@ -14,7 +14,7 @@ def call(capsys):
     """Runs the command line; gives (exit code, stdout, stderr)."""
 
     def called(*words):
-        from torchmoments.cli import main
+        from torchmoments_lab.cli import main
 
         try:
             code = main(words)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from torchmoments.lab.process import accept_any_terminal
+from torchmoments_lab.process import accept_any_terminal
 
 TINY = ["compare", "--train-size", "50", "--epochs", "1", "--width", "4", "--seeds", "1", "--workers", "1"]
 
@@ -161,7 +161,7 @@ def test_ctrl_c_before_the_first_run_is_130(tmp_path, call, monkeypatch):
     def interrupt(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("torchmoments.lab.config.CompareConfig.check", interrupt)
+    monkeypatch.setattr("torchmoments_lab.config.CompareConfig.check", interrupt)
     code, _, complaint = call(*TINY, "--out", str(tmp_path / "out"))
     assert (code, complaint) == (130, "Stopped before the first run.\n")
 
@@ -169,7 +169,7 @@ def test_ctrl_c_before_the_first_run_is_130(tmp_path, call, monkeypatch):
 @pytest.mark.parametrize("missing", ["tyro", "rich", "joblib", "sklearn", "matplotlib", "jinja2"])
 def test_without_the_lab_the_command_says_how_to_install_it(tmp_path, call, monkeypatch, missing):
     for name in list(sys.modules):
-        if name.startswith("torchmoments.lab") or name.partition(".")[0] == missing:
+        if name.startswith("torchmoments_lab") or name.partition(".")[0] == missing:
             monkeypatch.delitem(sys.modules, name)
 
     class Missing:
@@ -212,7 +212,7 @@ def test_a_model_that_cannot_run_on_images_alone_is_refused_by_every_command(
 
 def test_help_does_not_import_torch():
     program = (
-        "import sys; from torchmoments.cli import main\n"
+        "import sys; from torchmoments_lab.cli import main\n"
         "try: main(['compare', '--help'])\n"
         "finally: print('torch' in sys.modules, file=sys.stderr)"
     )
@@ -225,7 +225,7 @@ def test_help_does_not_import_torch():
 def command(folder, *words, **environment):
     """A process of its own, whose streams and paths are bytes."""
     done = subprocess.run(
-        [sys.executable, "-m", "torchmoments.cli", *words],
+        [sys.executable, "-m", "torchmoments_lab", *words],
         capture_output=True,
         cwd=folder,
         env=os.environ | environment,

@@ -1,31 +1,56 @@
-"""Swap feature statistics between training samples: Moment Exchange (MoEx) and its relatives.
+"""Swap feature statistics between training samples: Moment Exchange (MoEx) and its relatives."""
 
-The public names are those of `torchmoments.public`. They are loaded at the first use of one of them,
-because PyTorch takes seconds to import and `torchmoments --help` does not need it.
-"""
+from torchmoments.attaching import attach
+from torchmoments.draw import Draw, Plan
+from torchmoments.effect import NoEffectWarning
+from torchmoments.features import Layout, layout_of
+from torchmoments.layers import PONO, AdaIN, MomentShortcut
+from torchmoments.mixers.crossnorm import CrossNorm
+from torchmoments.mixers.dsu import DSU
+from torchmoments.mixers.efdmix import EFDMix
+from torchmoments.mixers.mixer import Mixer
+from torchmoments.mixers.mixstyle import MixStyle
+from torchmoments.mixers.moex import LabelsOnly, MoEx
+from torchmoments.mixers.padain import PermutedAdaIN
+from torchmoments.mixers.randommoments import RandomMoments
+from torchmoments.modules import Place, find_modules, places
+from torchmoments.ops import denormalize, exchange, moments, normalize
+from torchmoments.ops.reference import Moments
+from torchmoments.schedules import OffAtEnd, WarmUp
+from torchmoments.site import Site
+from torchmoments.targets import mixed_accuracy, mixed_loss, mixed_targets
 
-import functools
-import importlib
-import importlib.util
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torchmoments.public import *  # noqa: F403
-
-
-# Kept, because a loop asks at every step, and looking for a module takes longer than mixing the labels.
-@functools.cache
-def __getattr__(name: str) -> object:
-    # A module of the package that is asked for first, before its import has made it an attribute.
-    if importlib.util.find_spec(f"{__name__}.{name}") is not None:
-        return importlib.import_module(f"{__name__}.{name}")
-    public = importlib.import_module("torchmoments.public")
-    if name == "__all__":
-        return public.__all__
-    if name not in public.__all__:
-        raise AttributeError(f"torchmoments has no {name!r}. It has: {', '.join(public.__all__)}.")
-    return getattr(public, name)
-
-
-def __dir__() -> list[str]:
-    return list(importlib.import_module("torchmoments.public").__all__)
+__all__ = [
+    "DSU",
+    "PONO",
+    "AdaIN",
+    "CrossNorm",
+    "Draw",
+    "EFDMix",
+    "LabelsOnly",
+    "Layout",
+    "MixStyle",
+    "Mixer",
+    "MoEx",
+    "MomentShortcut",
+    "Moments",
+    "NoEffectWarning",
+    "OffAtEnd",
+    "PermutedAdaIN",
+    "Place",
+    "Plan",
+    "RandomMoments",
+    "Site",
+    "WarmUp",
+    "attach",
+    "denormalize",
+    "exchange",
+    "find_modules",
+    "layout_of",
+    "mixed_accuracy",
+    "mixed_loss",
+    "mixed_targets",
+    "moments",
+    "normalize",
+    "places",
+]

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import torchmoments as tm
-from torchmoments.cli import main
-from torchmoments.lab.bench import clock, figure, op, rows, run, step
-from torchmoments.lab.bench.config import Op, Step
+from torchmoments_lab.bench import clock, figure, op, rows, run, step
+from torchmoments_lab.bench.config import Op, Step
+from torchmoments_lab.cli import main
 
 TINY_OP = {"shapes": ("4x6x5x5",), "contestants": ("published", "reference", "eager"), "repeats": 3}
 TINY_STEP = {"batch": 8, "repeats": 3, "others": ("timm-cutmix", "torchvision-mixup")}
@@ -205,7 +205,7 @@ def test_it_measures_with_torch_alone(tmp_path):
     program = f"""
 import sys
 sys.modules.update(dict.fromkeys({lab!r}))
-from torchmoments.lab.bench.__main__ import main
+from torchmoments_lab.bench.__main__ import main
 sys.exit(main(["step", "--batch", "4", "--repeats", "3", "--others", "--out", {str(tmp_path / "s.csv")!r}]))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

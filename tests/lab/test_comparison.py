@@ -9,11 +9,11 @@ import filelock
 import numpy as np
 import pytest
 
-from torchmoments.lab import runs as run_folders
-from torchmoments.lab.comparison import compare
-from torchmoments.lab.config import CompareConfig
-from torchmoments.lab.files import write_record
-from torchmoments.lab.report.reading import count_complete
+from torchmoments_lab import runs as run_folders
+from torchmoments_lab.comparison import compare
+from torchmoments_lab.config import CompareConfig
+from torchmoments_lab.files import write_record
+from torchmoments_lab.report.reading import count_complete
 
 RUN_FILES = {"config.json", "env.json", "metrics.csv", "predictions.npy", "summary.json"}
 

@@ -11,7 +11,7 @@ import timm
 import torch
 from PIL import Image
 
-from torchmoments.cli import main
+from torchmoments_lab.cli import main
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "compare.md").read_text()
 COMMANDS = [

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torchmoments.lab.inputs import InputMixing, LabelSmoothing, input_stream, partner_of_the_images
+from torchmoments_lab.inputs import InputMixing, LabelSmoothing, input_stream, partner_of_the_images
 
 pytest.importorskip("torchvision")
 

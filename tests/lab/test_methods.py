@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import torchmoments as tm
-from torchmoments.lab.inputs import InputMixing, partner_of_the_images
-from torchmoments.lab.methods import parse_method, parse_methods
+from torchmoments_lab.inputs import InputMixing, partner_of_the_images
+from torchmoments_lab.methods import parse_method, parse_methods
 
 
 def test_a_word_without_options_is_the_default_at_the_places_of_its_source():

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from torchmoments.lab.metrics import check_classes, of_images, score
+from torchmoments_lab.metrics import check_classes, of_images, score
 
 
 def rows(targets, scores):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from torchmoments.lab.pool import train_all
+from torchmoments_lab.pool import train_all
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from torchmoments.lab.process import Terminated, ending_in_order
+from torchmoments_lab.process import Terminated, ending_in_order
 
 PROGRAM = """
-from torchmoments.lab.process import keep_memory
+from torchmoments_lab.process import keep_memory
 keep_memory()
 import numpy as np
 

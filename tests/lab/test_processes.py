@@ -54,7 +54,7 @@ def start():
 
 
 def words(command, out, *flags):
-    return ["-m", "torchmoments.cli", command, *flags, *([] if out is None else ["--out", str(out)])]
+    return ["-m", "torchmoments_lab", command, *flags, *([] if out is None else ["--out", str(out)])]
 
 
 def children(pid):
@@ -190,8 +190,8 @@ def test_sigterm_ends_the_processes_that_read_images_too(tmp_path, start):
 
 SCRIPT = """
 import logging, sys, torch
-from torchmoments.lab import compare
-logging.getLogger("torchmoments.lab").setLevel(logging.ERROR)
+from torchmoments_lab import compare
+logging.getLogger("torchmoments_lab").setLevel(logging.ERROR)
 net = lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
 images, labels = torch.randn(30, 1, 8, 8), torch.arange(30) % 3
 compare(net, (images, labels), (images, labels), ["none"], out=sys.argv[1], epochs=100, seeds=500, workers=2)

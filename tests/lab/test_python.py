@@ -1,4 +1,4 @@
-"""`torchmoments.lab.compare`, with the user's own objects."""
+"""`torchmoments_lab.compare`, with the user's own objects."""
 
 import threading
 
@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
-from torchmoments.lab import compare, prepare
-from torchmoments.lab.data.own import from_objects
+from torchmoments_lab import compare, prepare
+from torchmoments_lab.data.own import from_objects
 
 FAST = {"epochs": 2, "batch_size": 8, "seeds": 2, "workers": 1}
 

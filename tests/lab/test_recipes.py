@@ -13,17 +13,17 @@ import tyro
 from PIL import Image
 from torch import nn
 
-from torchmoments.cli import main
-from torchmoments.lab.config import SingleConfig
-from torchmoments.lab.inputs import partner_of_the_images
-from torchmoments.lab.methods import parse_method
-from torchmoments.lab.recipes import RECIPES, pyramidnet200_a240, with_recipe
+from torchmoments_lab.cli import main
+from torchmoments_lab.config import SingleConfig
+from torchmoments_lab.inputs import partner_of_the_images
+from torchmoments_lab.methods import parse_method
+from torchmoments_lab.recipes import RECIPES, pyramidnet200_a240, with_recipe
 
 CIFAR = {
     "epochs": 300, "batch_size": 64, "lr": 0.25, "schedule": "step", "weight_decay": 1e-4, "augment": True,
     "warmup_epochs": 0, "devices": 1, "image_size": None, "pretrained": False, "compile": False,
     "schedule_every": "epoch", "nesterov": True, "precision": "32-true", "train_size": None,
-    "model": "torchmoments.lab.recipes:pyramidnet200_a240",
+    "model": "torchmoments_lab.recipes:pyramidnet200_a240",
 }  # fmt: skip
 IMAGENET = {
     "epochs": 300, "batch_size": 1792, "lr": 0.7, "schedule": "cosine", "weight_decay": 1e-4, "augment": True,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from torchmoments.lab.bench.config import Op, Step
-from torchmoments.lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
-from torchmoments.lab.inspect.config import InspectConfig
-from torchmoments.lab.probe.config import ProbeConfig
-from torchmoments.lab.sweep.config import SweepConfig
+from torchmoments_lab.bench.config import Op, Step
+from torchmoments_lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
+from torchmoments_lab.inspect.config import InspectConfig
+from torchmoments_lab.probe.config import ProbeConfig
+from torchmoments_lab.sweep.config import SweepConfig
 
 ALL = [CompareConfig, SweepConfig, ProbeConfig, SingleConfig, InspectConfig, PlacesConfig, ReportConfig, Op, Step]
 FIELDS = [pytest.param(kind, field, id=f"{kind.__name__}.{field.name}") for kind in ALL for field in fields(kind)]

@@ -12,14 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from torchmoments.lab import single
-from torchmoments.lab.comparison import compare
-from torchmoments.lab.config import CompareConfig, SingleConfig, TrainConfig
-from torchmoments.lab.methods import parse_method
-from torchmoments.lab.runs import Run
-from torchmoments.lab.single import train_once
-from torchmoments.lab.training import train as training
-from torchmoments.lab.training.task import Task
+from torchmoments_lab import single
+from torchmoments_lab.comparison import compare
+from torchmoments_lab.config import CompareConfig, SingleConfig, TrainConfig
+from torchmoments_lab.methods import parse_method
+from torchmoments_lab.runs import Run
+from torchmoments_lab.single import train_once
+from torchmoments_lab.training import train as training
+from torchmoments_lab.training.task import Task
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def command(folder, out, *more):
         [
             sys.executable,
             "-m",
-            "torchmoments.cli",
+            "torchmoments_lab",
             "train",
             "--model",
             "convolution:make_model",
@@ -211,7 +211,7 @@ def test_two_devices_mix_by_their_own_draws_and_go_on_after_a_stop(tmp_path):
         MODEL
         + """
 import os
-from torchmoments.lab.training import train
+from torchmoments_lab.training import train
 import torchmoments as tm
 step, keep, draw = train.step, train.Training.keep, tm.Site.draw
 def noted(site, *arguments, **options):

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from torchmoments.lab.statistics import estimate, holm, interval_with_images, ratio
+from torchmoments_lab.statistics import estimate, holm, interval_with_images, ratio
 
 # t(0.975, df), from a printed table.
 T_975 = {3: 3.182446, 4: 2.776445}

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import tyro
 
-from torchmoments.lab.config import CompareConfig
-from torchmoments.lab.methods import parse_method, parse_methods
-from torchmoments.lab.probe.config import ProbeConfig
-from torchmoments.lab.sweep.config import SweepConfig
-from torchmoments.lab.sweep.grid import cells, parse_grid
+from torchmoments_lab.config import CompareConfig
+from torchmoments_lab.methods import parse_method, parse_methods
+from torchmoments_lab.probe.config import ProbeConfig
+from torchmoments_lab.sweep.config import SweepConfig
+from torchmoments_lab.sweep.grid import cells, parse_grid
 
 PATH = Path(__file__).parent.parent.parent / "results" / "studies.py"
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchmoments.draw import Draw, OneDraw, check_batch_size, child_generators
 from torchmoments.mixers.options import Option, make_dataclass, run_after_init
 from torchmoments.ops.reference import for_samples
-from torchmoments.partners import Groups, Partner, check_partner, name_of, pair, third
+from torchmoments.partners import NEED_GROUPS, Groups, Partner, check_partner, name_of, pair, third
 from torchmoments.torch_internals import standard_gamma
 
 LabelFrom = Literal["donor", "other"]
@@ -70,6 +70,11 @@ class Mixer(ABC):
     def mixes_labels(self) -> bool:
         """Whether a mixed step mixes the labels too."""
         return self.lam < 1
+
+    @property
+    def needs_groups(self) -> bool:
+        """Whether partners depend on the class or the domain of each sample, which `draw` is given as `groups`."""
+        return self.partner in NEED_GROUPS
 
     def draw(
         self,

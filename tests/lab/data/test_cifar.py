@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data import load
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.data import load
 
 
 class Evil:

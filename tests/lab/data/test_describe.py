@@ -5,12 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data import load
-from torchmoments.lab.data.describe import copies, facts, sentences
-from torchmoments.lab.data.own import from_objects
-from torchmoments.lab.data.seen import RECORD
-from torchmoments.lab.data.split import Data, Split
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.data import load
+from torchmoments_lab.data.describe import copies, facts, sentences
+from torchmoments_lab.data.own import from_objects
+from torchmoments_lab.data.seen import RECORD
+from torchmoments_lab.data.split import Data, Split
 
 
 def data(train, test, classes=("cat", "dog")):

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data import load
-from torchmoments.lab.data.split import stratified
-from torchmoments.lab.models import Input
-from torchmoments.lab.training.feed import Feed
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.data import load
+from torchmoments_lab.data.split import stratified
+from torchmoments_lab.models import Input
+from torchmoments_lab.training.feed import Feed
 
 
 @pytest.fixture(scope="module")

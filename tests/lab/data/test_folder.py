@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image, features
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data import folder as folder_module
-from torchmoments.lab.data import load
-from torchmoments.lab.models import Input
-from torchmoments.lab.training.feed import Feed
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.data import folder as folder_module
+from torchmoments_lab.data import load
+from torchmoments_lab.models import Input
+from torchmoments_lab.training.feed import Feed
 
 
 def fill(folder, number, shade=128, ending="png"):

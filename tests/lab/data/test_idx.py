@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data import load
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.data import load
 
 IMAGES = {"train": 40, "t10k": 20}
 

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset, random_split
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data import load
-from torchmoments.lab.data.describe import facts
-from torchmoments.lab.data.made import make_once
-from torchmoments.lab.data.own import from_objects
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.data import load
+from torchmoments_lab.data.describe import facts
+from torchmoments_lab.data.made import make_once
+from torchmoments_lab.data.own import from_objects
 
 
 def tensors(number=12, classes=3):

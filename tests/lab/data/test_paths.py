@@ -7,12 +7,12 @@ from PIL import Image
 from torch.utils.data import Dataset, Subset, TensorDataset
 from torchvision.datasets import ImageFolder
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data import load
-from torchmoments.lab.data.describe import facts, sentences
-from torchmoments.lab.data.own import from_objects
-from torchmoments.lab.models import Input
-from torchmoments.lab.training.feed import Feed
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.data import load
+from torchmoments_lab.data.describe import facts, sentences
+from torchmoments_lab.data.own import from_objects
+from torchmoments_lab.models import Input
+from torchmoments_lab.training.feed import Feed
 
 CPU = torch.device("cpu")
 CONTENTS = {

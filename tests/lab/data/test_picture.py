@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from torchmoments.lab.data.picture import decoded, looks_channels_last, scaled
-from torchmoments.lab.data.seen import RECORD, levels, see_picture
+from torchmoments_lab.data.picture import decoded, looks_channels_last, scaled
+from torchmoments_lab.data.seen import RECORD, levels, see_picture
 
 
 def saved(image, kind, **options):

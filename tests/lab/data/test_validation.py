@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data.split import Data, Split
-from torchmoments.lab.training.task import Task
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.data.split import Data, Split
+from torchmoments_lab.training.task import Task
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import torchmoments as tm
-from torchmoments.lab.inspect.maps import as_colors, channel_first, images_of, layers, layers_to_draw
-from torchmoments.lab.models.small import SmallResNet
+from torchmoments_lab.inspect.maps import as_colors, channel_first, images_of, layers, layers_to_draw
+from torchmoments_lab.models.small import SmallResNet
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_an_image_is_found_from_its_features():
 
 
 def test_the_exchange_that_is_drawn_is_that_of_the_library(x):
-    from torchmoments.lab.inspect.inspect import _worn
+    from torchmoments_lab.inspect.inspect import _worn
 
     own, other, normalized, pono, style = _worn(x)
     assert torch.equal(own, x[0])

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from torchmoments.lab.config import SubjectConfig, TrainConfig
-from torchmoments.lab.models import build
-from torchmoments.lab.training.task import Task
-from torchmoments.lab.training.train import check
+from torchmoments_lab.config import SubjectConfig, TrainConfig
+from torchmoments_lab.models import build
+from torchmoments_lab.training.task import Task
+from torchmoments_lab.training.train import check
 
 
 def made(classes=7, make_model=None, **settings):

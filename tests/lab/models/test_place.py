@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import nn
 
 import torchmoments as tm
-from torchmoments.lab.config import SubjectConfig
-from torchmoments.lab.methods import parse_method
-from torchmoments.lab.models import build
-from torchmoments.lab.models.attach import attach
-from torchmoments.lab.models.place import default_place
+from torchmoments_lab.config import SubjectConfig
+from torchmoments_lab.methods import parse_method
+from torchmoments_lab.models import build
+from torchmoments_lab.models.attach import attach
+from torchmoments_lab.models.place import default_place
 
 PLACES = {
     "small": "stem",

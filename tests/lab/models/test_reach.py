@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 import torchmoments as tm
-from torchmoments.lab.methods import parse_method
-from torchmoments.lab.models.attach import attach, check_effect
-from torchmoments.lab.models.reach import changes_after
+from torchmoments_lab.methods import parse_method
+from torchmoments_lab.models.attach import attach, check_effect
+from torchmoments_lab.models.reach import changes_after
 
 X = (
     torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))

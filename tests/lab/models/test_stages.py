@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 import torchmoments as tm
-from torchmoments.lab.methods import parse_method
-from torchmoments.lab.models.attach import attach
-from torchmoments.lab.models.small import SmallResNet
-from torchmoments.lab.models.stages import stages, usual_places
+from torchmoments_lab.methods import parse_method
+from torchmoments_lab.models.attach import attach
+from torchmoments_lab.models.small import SmallResNet
+from torchmoments_lab.models.stages import stages, usual_places
 
 models = pytest.importorskip("torchvision.models")
 timm = pytest.importorskip("timm")

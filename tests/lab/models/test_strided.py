@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torchmoments.lab.config import SubjectConfig
-from torchmoments.lab.models import build
-from torchmoments.lab.models.strided import SlicedConv2d, make_safe
+from torchmoments_lab.config import SubjectConfig
+from torchmoments_lab.models import build
+from torchmoments_lab.models.strided import SlicedConv2d, make_safe
 
 # Memory that is written past its end is noticed when it is freed, at the latest.
 STEPS = """
 import sys, torch
-from torchmoments.lab.config import SubjectConfig
-from torchmoments.lab.models import build
+from torchmoments_lab.config import SubjectConfig
+from torchmoments_lab.models import build
 torch.set_num_threads(1)
 name, width, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 network = build(SubjectConfig(model=name, width=width), 10, 3, None).module

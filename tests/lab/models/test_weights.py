@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from torchmoments.lab.models.small import SmallResNet
-from torchmoments.lab.models.weights import load_file
+from torchmoments_lab.models.small import SmallResNet
+from torchmoments_lab.models.weights import load_file
 
 
 def network(classes=4):

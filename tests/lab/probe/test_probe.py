@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from torchmoments.lab.probe import runs
-from torchmoments.lab.probe.config import ProbeConfig
-from torchmoments.lab.probe.probe import probe
-from torchmoments.lab.probe.report import sentences
+from torchmoments_lab.probe import runs
+from torchmoments_lab.probe.config import ProbeConfig
+from torchmoments_lab.probe.probe import probe
+from torchmoments_lab.probe.report import sentences
 
 PARTS = ("moments", "normalized", "features")
 

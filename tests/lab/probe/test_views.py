@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import torchmoments as tm
-from torchmoments.lab.probe.head import fit_head, pooled
-from torchmoments.lab.probe.views import FromPlace, Source, check_all_goes_through, pattern, view
+from torchmoments_lab.probe.head import fit_head, pooled
+from torchmoments_lab.probe.views import FromPlace, Source, check_all_goes_through, pattern, view
 
 NORMS = ["pono", "in", "ln", "gn2", "gpono2"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from torchmoments.lab.report.conclusion import headline, sentences
+from torchmoments_lab.report.conclusion import headline, sentences
 
 
 def entry(mean, half, p_holm, **more):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from torchmoments.lab.report.curve_figure import Curves, curves
-from torchmoments.lab.report.figures import NARROW, WIDE, draw, wrapped
-from torchmoments.lab.report.seed_figure import Row, differences
-from torchmoments.lab.statistics import pointwise
+from torchmoments_lab.report.curve_figure import Curves, curves
+from torchmoments_lab.report.figures import NARROW, WIDE, draw, wrapped
+from torchmoments_lab.report.seed_figure import Row, differences
+from torchmoments_lab.statistics import pointwise
 
 LONG = "moex:norm=in,lam=0.9,p=0.5,at=layer1/layer2"
 

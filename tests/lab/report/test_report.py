@@ -17,14 +17,14 @@ import pytest
 from markdown_it import MarkdownIt
 from scipy import stats
 
-from torchmoments.cli import main
-from torchmoments.lab.command import arguments
-from torchmoments.lab.comparison import compare
-from torchmoments.lab.config import CompareConfig
-from torchmoments.lab.report import contents, report
-from torchmoments.lab.report.reading import read_comparison
-from torchmoments.lab.report.summary import summarize
-from torchmoments.lab.report.wording import NONE
+from torchmoments_lab.cli import main
+from torchmoments_lab.command import arguments
+from torchmoments_lab.comparison import compare
+from torchmoments_lab.config import CompareConfig
+from torchmoments_lab.report import contents, report
+from torchmoments_lab.report.reading import read_comparison
+from torchmoments_lab.report.summary import summarize
+from torchmoments_lab.report.wording import NONE
 
 WRITTEN = ["curves.png", "curves.svg", "differences.png", "differences.svg", "report.html", "report.md", "summary.json"]
 NASTY = """<script>alert("1")</script> | a `b` *c* _d_ $x^2$ [l](http://e) & 'q' \\ # <!-- ~~s~~ <http://x> </svg>"""
@@ -243,7 +243,7 @@ def test_the_commands_of_a_report_ask_for_the_same_again(tmp_path, monkeypatch):
     first = CompareConfig(train_size=50, epochs=1, width=4, lr=1e-3, methods=methods, seeds=1, workers=1, out=out)
     compare(first)
     compare(replace(first, methods=("none",), seeds=2))
-    monkeypatch.setattr("torchmoments.cli._compare", lambda config: asked.append(config) or 0)
+    monkeypatch.setattr("torchmoments_lab.cli._compare", lambda config: asked.append(config) or 0)
     commands = [words for words in html_of(out).blocks if words.startswith("torchmoments")]
     for command in commands:
         assert main(shlex.split(command.replace("\\\n", ""))[1:]) == 0
@@ -445,7 +445,7 @@ def test_the_terminal_ends_with_the_path_of_the_report(folder, capsys):
 
 def test_a_report_is_made_without_pytorch(folder):
     program = (
-        "import sys; from torchmoments.cli import main\n"
+        "import sys; from torchmoments_lab.cli import main\n"
         f"code = main(['report', {str(folder)!r}])\n"
         "print(code, 'torch' in sys.modules, file=sys.stderr)"
     )

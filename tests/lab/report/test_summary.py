@@ -1,6 +1,6 @@
 import pytest
 
-from torchmoments.lab.report.summary import _is_moex_of
+from torchmoments_lab.report.summary import _is_moex_of
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from torchmoments.lab.sweep.effects import effects, name_of
-from torchmoments.lab.sweep.grid import Axis
+from torchmoments_lab.sweep.effects import effects, name_of
+from torchmoments_lab.sweep.grid import Axis
 
 AXES = [
     Axis("lam", ("0.9", "1"), "option"),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.sweep.grid import Axis, cells, distinct, parse_grid, with_settings
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.sweep.grid import Axis, cells, distinct, parse_grid, with_settings
 
 
 def test_an_axis_is_a_name_and_its_values():

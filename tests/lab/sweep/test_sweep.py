@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from torchmoments.cli import main
-from torchmoments.lab import prepare
-from torchmoments.lab.sweep.config import SweepConfig
-from torchmoments.lab.sweep.grid import Axis, Cell
-from torchmoments.lab.sweep.report import sentences
-from torchmoments.lab.sweep.summary import Outcome, Sweep, summarize
-from torchmoments.lab.sweep.sweep import sweep
-from torchmoments.lab.training.task import Task
+from torchmoments_lab import prepare
+from torchmoments_lab.cli import main
+from torchmoments_lab.sweep.config import SweepConfig
+from torchmoments_lab.sweep.grid import Axis, Cell
+from torchmoments_lab.sweep.report import sentences
+from torchmoments_lab.sweep.summary import Outcome, Sweep, summarize
+from torchmoments_lab.sweep.sweep import sweep
+from torchmoments_lab.training.task import Task
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from PIL import Image
 from torchvision.transforms import v2
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data.folder import MEAN, STD
-from torchmoments.lab.data.own import from_objects
-from torchmoments.lab.data.split import Data, Split
-from torchmoments.lab.models import Input
-from torchmoments.lab.training.feed import Feed, pad_crop_flip
-from torchmoments.lab.training.task import Task
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.data.folder import MEAN, STD
+from torchmoments_lab.data.own import from_objects
+from torchmoments_lab.data.split import Data, Split
+from torchmoments_lab.models import Input
+from torchmoments_lab.training.feed import Feed, pad_crop_flip
+from torchmoments_lab.training.task import Task
 
 CPU = torch.device("cpu")
 

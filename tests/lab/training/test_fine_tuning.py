@@ -8,7 +8,7 @@ import timm
 import torch
 from PIL import Image
 
-from torchmoments.cli import main
+from torchmoments_lab.cli import main
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.training.initial import facts_of_network
-from torchmoments.lab.training.task import Task
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.training.initial import facts_of_network
+from torchmoments_lab.training.task import Task
 
 OWN = TrainConfig(data="digits", model="objects:make_model")
 

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from torchmoments.lab.methods import parse_method
-from torchmoments.lab.models.attach import attach
-from torchmoments.lab.training import train as training
+from torchmoments_lab.methods import parse_method
+from torchmoments_lab.models.attach import attach
+from torchmoments_lab.training import train as training
 
 B, CLASSES, LAM = 6, 5, 0.8
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.methods import parse_method
-from torchmoments.lab.training import train as training
-from torchmoments.lab.training.checkpoint import Checkpoint
-from torchmoments.lab.training.device import make_fabric, own_random_numbers
-from torchmoments.lab.training.schedule import make_schedule
-from torchmoments.lab.training.task import Task
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.methods import parse_method
+from torchmoments_lab.training import train as training
+from torchmoments_lab.training.checkpoint import Checkpoint
+from torchmoments_lab.training.device import make_fabric, own_random_numbers
+from torchmoments_lab.training.schedule import make_schedule
+from torchmoments_lab.training.task import Task
 
 # 3 steps an epoch.
 CONFIG = TrainConfig(train_size=40, batch_size=16, width=4, epochs=8, lr=0.4, schedule_every="step")

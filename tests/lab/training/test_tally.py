@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from torchmoments.lab.training import tally
-from torchmoments.lab.training.tally import NotFiniteError, Tally
+from torchmoments_lab.training import tally
+from torchmoments_lab.training.tally import NotFiniteError, Tally
 
 
 def test_sums_are_over_all_images_however_often_they_are_read(monkeypatch):

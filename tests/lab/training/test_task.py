@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.data import folder
-from torchmoments.lab.data.split import Data, Split
-from torchmoments.lab.prepare import prepare
-from torchmoments.lab.training import task as task_module
-from torchmoments.lab.training.feed import Feed
-from torchmoments.lab.training.task import Task
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.data import folder
+from torchmoments_lab.data.split import Data, Split
+from torchmoments_lab.prepare import prepare
+from torchmoments_lab.training import task as task_module
+from torchmoments_lab.training.feed import Feed
+from torchmoments_lab.training.task import Task
 
 
 def test_data_in_memory_go_to_another_process():

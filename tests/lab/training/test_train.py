@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import torchmoments as tm
-from torchmoments.lab.config import TrainConfig
-from torchmoments.lab.methods import parse_method
-from torchmoments.lab.training import train as training
-from torchmoments.lab.training.checkpoint import Checkpoint
-from torchmoments.lab.training.device import make_fabric, own_random_numbers
-from torchmoments.lab.training.task import Task
+from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.methods import parse_method
+from torchmoments_lab.training import train as training
+from torchmoments_lab.training.checkpoint import Checkpoint
+from torchmoments_lab.training.device import make_fabric, own_random_numbers
+from torchmoments_lab.training.task import Task
 
 TINY = TrainConfig(train_size=50, epochs=2, batch_size=16, width=4, lr=0.1)
 

@@ -1,0 +1,48 @@
+"""Train with and without a method, paired by seed, and say with confidence intervals whether it helps.
+
+Needs the extra `torchmoments[lab]`. `compare` below is the command `torchmoments compare` for objects of Python.
+Nothing is imported until it is called.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+
+def compare(
+    make_model: Callable[..., Any],
+    train: Any,
+    test: Any,
+    methods: Sequence[str] = ("none", "labels", "moex"),
+    *,
+    out: str | Path,
+    seeds: int = 20,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Train your model on your data with each method, and report whether one helps.
+
+    Args:
+        make_model: gives a new torch.nn.Module, images [B, C, H, W] to logits [B, classes]; called for each run, with
+            num_classes where it has such an argument. Initial weights come from the global random numbers of torch,
+            NumPy and Python, which follow the seed.
+        train: the pool that each run draws its training images from: a torch Dataset of (image, label) or of dicts with
+            one of each, or two arrays (images, labels). Floating point images, [C, H, W] each, are taken as they are,
+            normalized. PIL images and whole numbers are pictures: resized, and normalized by ImageNet's constants.
+            Labels are whole numbers from 0; those that items give count. All is read once before anything starts.
+        test: the test images, in the same form.
+        methods: words as on the command line; the first is what the others are compared with.
+        out: folder for the runs and the report. Complete runs in it are kept.
+        seeds: runs of each method.
+        settings: the other settings of `torchmoments compare`: epochs, batch_size, lr, metric, workers, ...
+
+    Returns:
+        What `out`/summary.json holds. Runs that failed stand under "failed".
+
+    Raises:
+        ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
+
+    What was decided that the request does not say goes to the logger "torchmoments_lab". SIGTERM raises SystemExit.
+    """
+    from torchmoments_lab.comparison import compare_objects
+
+    return compare_objects(make_model, train, test, methods=methods, out=out, seeds=seeds, **settings)

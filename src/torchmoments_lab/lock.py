@@ -1,0 +1,91 @@
+"""Folders for results: found usable, and held by one process at a time."""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from torchmoments_lab.files import RECORDS
+
+_LOCK = ".lock"
+# What is in a folder of runs whose record was lost.
+RUNS = "runs/*/seed*/config.json"
+
+
+def working_in(out: Path, record: str, kind: str, lost: Sequence[str] = (RUNS,)) -> AbstractContextManager[None]:
+    """`hold` for a folder that has a record.
+
+    Args:
+        record: name of the file that tells the folder is ours.
+        lost: patterns of what tells it where no command's record is there.
+    """
+    has_record = any(os.path.exists(out / name) for name in RECORDS)
+    return hold(out, (record,) if has_record else lost, kind)
+
+
+@contextmanager
+def hold(out: Path, known: Sequence[str], kind: str) -> Iterator[None]:
+    """Make the folder if it is not there, and hold its lock while the block runs; half-made files are removed.
+
+    Args:
+        out: the folder.
+        known: patterns; a folder that has a file like that is ours.
+        kind: what writes there, for the sentence of an error.
+
+    Raises:
+        ValueError: it is a file, has other files, cannot be written, or another process holds it.
+    """
+    try:
+        if out.exists() and not out.is_dir():
+            raise ValueError(f"out needs a folder; got the file '{out}'. Choose another one with --out.")
+        if out.is_dir() and not any(any(out.glob(pattern)) for pattern in known):
+            others = sorted(path.name for path in out.iterdir() if path.name != _LOCK)
+            if others:
+                raise ValueError(
+                    f"out needs a new or empty folder, or one of `torchmoments {kind}`; got '{out}', which holds other "
+                    f"files, such as {others[0]}. Choose another one with --out."
+                )
+        out.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(out / _LOCK, timeout=0)
+        lock.acquire()
+    except filelock.Timeout:
+        raise ValueError(
+            f"out needs a folder that nobody is working in; got '{out}', where another `torchmoments {kind}` is "
+            "running. Wait for its end, or choose another one with --out."
+        ) from None
+    except OSError as error:
+        raise ValueError(
+            f"out needs a folder that can be written; got '{out}' ({error.strerror}). Choose another one with --out."
+        ) from error
+    try:
+        _remove_half_made(out)
+        yield
+    finally:
+        _remove_half_made(out)
+        for path in out.glob("runs/*/.seed*.lock"):
+            # One that is held is of another process.
+            with suppress(filelock.Timeout, OSError), filelock.FileLock(path, timeout=0):
+                path.unlink()
+        with suppress(OSError):
+            (out / _LOCK).unlink()
+        lock.release()
+
+
+def _remove_half_made(out: Path) -> None:
+    for pattern in (".tmp", "runs/*/.seed*.tmp", "runs/*/seed*/.tmp"):
+        for leftover in out.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def refuse_other_settings(out: Path, held: Mapping[str, Any], came: Mapping[str, Any]) -> None:
+    """Raise ValueError, with the old and the new values, unless the folder's settings are these."""
+    differing = [name for name in {**held, **came} if held.get(name) != came.get(name)]
+    if differing:
+        of_held, of_came = (", ".join(f"{name} {of.get(name)}" for name in differing) for of in (held, came))
+        raise ValueError(
+            f"'{out}' holds runs with {of_held}; got {of_came}. Write the old value, or choose another --out."
+        )

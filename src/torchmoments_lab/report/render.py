@@ -1,0 +1,74 @@
+"""A page as HTML in one file, and as Markdown. Both escape every word; neither adds any."""
+
+import re
+from functools import lru_cache
+from typing import assert_never
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from torchmoments_lab.report.page import Block, Command, Page, Picture, Table, Text
+
+
+def html(page: Page) -> str:
+    """One file that needs no other and no network, and runs no script."""
+    return template("report", "report.html").render(page=page, inline=Markup, pieces=_pieces)
+
+
+def markdown(page: Page) -> str:
+    """GitHub-flavoured Markdown; figures are the files beside it."""
+    parts = [f"# {escape(page.title)}", f"**{escape(page.conclusion)}**", _line(" · ".join(page.facts))]
+    parts += [_block(note) for note in page.notes]
+    for section in page.sections:
+        parts += [f"## {escape(section.title)}", *map(_block, section.blocks)]
+    return "\n\n".join([*parts, "---", _line(page.end)]) + "\n"
+
+
+def escape(words: str) -> str:
+    """Words that Markdown shows as they are, on one line."""
+    return re.sub(r"([\\`*_\[\]<>|~$&#!])", r"\\\1", " ".join(words.split()))
+
+
+def _line(words: str) -> str:
+    """The same where they start a line, and could start a list, a heading or a rule."""
+    return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escape(words))
+
+
+def _pieces(word: str) -> list[str]:
+    """A method's word in pieces that may stand on lines of their own."""
+    return re.findall(r"[^,:=/+]*[,:=/+]?", word)
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Text(words, note):
+            return ("> " if note else "") + _line(words)
+        case Table():
+            return table(block)
+        case Picture(name, description):
+            return f"![{escape(description)}]({name}.png)"
+        case Command(lines):
+            fence = "`" * max(3, *(len(ticks) + 1 for ticks in re.findall("`+", lines)), 3)
+            return f"{fence}sh\n{lines}\n{fence}"
+    assert_never(block)
+
+
+def table(table: Table) -> str:
+    """A table in Markdown, its caption above it."""
+    rule = ["---", *["---:" if table.numbers else "---"] * (len(table.headings) - 1)]
+    rows = [[escape(cell) for cell in row] for row in (table.headings, *table.rows)]
+    lines = ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
+    return f"{_line(table.caption)}:\n\n" + "\n".join(lines)
+
+
+@lru_cache
+def template(part: str, name: str) -> Template:
+    """A page whose words are escaped, from the `templates` of a part of the lab."""
+    environment = Environment(
+        loader=PackageLoader(f"torchmoments_lab.{part}"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)

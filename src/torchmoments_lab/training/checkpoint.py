@@ -1,0 +1,75 @@
+"""The state of a run after an epoch, in one file: written whole or not at all, read without unpickling."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from torchmoments_lab.files import replacing
+from torchmoments_lab.lock import refuse_other_settings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file, and what the run is that it belongs to.
+
+    Args:
+        path: of the file.
+        identity: settings, method, seed, number of devices: another run is not gone on with.
+    """
+
+    path: Path
+    identity: dict[str, Any]
+
+    def write(self, state: dict[str, Any]) -> None:
+        with replacing(self.path) as temporary:
+            torch.save({"identity": self.identity, "state": state}, temporary)
+
+    def read(self) -> dict[str, Any] | None:
+        """The state; None where there is no file.
+
+        Raises:
+            ValueError: the file is damaged, or of another run; the sentence says what differs.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            before, state = content["identity"], content["state"]
+        except Exception as error:
+            raise ValueError(
+                f"a checkpoint needs to be whole; '{self.path}' is not. Remove it, and start anew."
+            ) from error
+        refuse_other_settings(self.path.parent, before, self.identity)
+        return dict(state)
+
+
+def gather(fabric: "Fabric", state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Byte tensors of all ranks, [ranks, ...] each; on the CPU."""
+    if fabric.world_size == 1:
+        return {name: tensor[None] for name, tensor in state.items()}
+    return {name: _of_all_ranks(tensor.to(fabric.device), fabric.world_size) for name, tensor in state.items()}
+
+
+def _of_all_ranks(tensor: Tensor, ranks: int) -> Tensor:
+    gathered = [torch.empty_like(tensor) for _ in range(ranks)]
+    torch.distributed.all_gather(gathered, tensor)
+    return torch.stack(gathered).cpu()
+
+
+def sum_over_ranks(fabric: "Fabric", values: list[float]) -> list[float]:
+    """Each number, added up over the ranks."""
+    if fabric.world_size == 1:
+        return values
+    total = fabric.all_reduce(torch.tensor(values, device=fabric.device), reduce_op="sum")
+    return list(torch.as_tensor(total).tolist())
+
+
+def of_rank(fabric: "Fabric", state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """This rank's part of what `gather` gave."""
+    return {name: tensor[fabric.global_rank].clone() for name, tensor in state.items()}
