@@ -1,11 +1,11 @@
-"""An autoencoder that keeps the structure of images: PONO takes the moments off, a moment shortcut puts them back.
+"""An autoencoder that preserves the structure of images: PONO removes moments, and a moment shortcut adds them back.
 
     python examples/autoencoder.py --out autoencoder.png
 
-Two networks are trained on scikit-learn's digits (8 x 8 pixels) through a code of 8 numbers: one as it is, and one
-whose encoder hands the moments of its two resolutions around the code to the decoder, a mean and a standard deviation
-for each position. These maps are 160 numbers more than the code, so the errors do not compare two codes: they show what
-the moments keep. Needs scikit-learn and matplotlib; takes some seconds on one core.
+Two networks with a code of 8 numbers are trained on scikit-learn's digits (8 x 8 pixels). In one of them, the encoder
+also passes the moments at both of its resolutions to the decoder, a mean and a standard deviation for each position.
+These maps are 160 numbers in addition to the code, so the errors do not compare two codes: they show what information
+moments hold. Needs scikit-learn and matplotlib; takes a few seconds on one core.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import torchmoments as tm
 
 
 class Autoencoder(nn.Module):
-    """Images [B, 1, 8, 8] to a code [B, 8] and back."""
+    """Encode images [B, 1, 8, 8] as a code [B, 8] and decode it."""
 
     def __init__(self, *, moments: bool, width: int = 16, code: int = 8) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Autoencoder(nn.Module):
 
 
 def train(model: nn.Module, images: Tensor, epochs: int, seed: int) -> None:
-    """Least squares, the same batches for every model of a seed."""
+    """Minimize the squared error, with the same batches for every model of a seed."""
     order = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     for _ in range(epochs):

@@ -2,6 +2,9 @@
 
 import os
 
+# Read when PyTorch is imported: tests run in several processes, which would fight for the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 

@@ -291,11 +291,11 @@ def test_the_criterion_is_itself_in_eval_and_takes_keywords():
         (
             lambda model: model(X).detach(),
             RuntimeError,
-            r"has no gradient.*Give what the model returned, or call it in",
+            r"has no gradient.*Pass what the model returned, or call it in",
         ),
         (lambda model: net()(X), RuntimeError, r"no training forward.*with site.mixing\(len\(x\)\)"),
-        (lambda model: nn.Linear(4, 4)(model.requires_grad_(False)(X)), RuntimeError, r"without a trained parameter"),
-        (lambda model: "text", ValueError, r"needs a tensor.*got a str. Give what the model returned"),
+        (lambda model: nn.Linear(4, 4)(model.requires_grad_(False)(X)), RuntimeError, r"without trained parameters"),
+        (lambda model: "text", ValueError, r"needs a tensor.*got a str. Pass what the model returned"),
     ],
 )
 def test_an_output_that_does_not_tell_its_plan_is_refused(output, error, sentence):
@@ -315,7 +315,7 @@ def test_a_criterion_is_a_function_and_wrapped_once():
     for wrong in (nn.CrossEntropyLoss, 3):
         with pytest.raises(ValueError, match=r"criterion needs a function \(output, target\) -> loss"):
             site.criterion(wrong)
-    with pytest.raises(ValueError, match=r"labels of a site already.*first.plan_of\(output\)"):
+    with pytest.raises(ValueError, match=r"already mixes the labels of a site.*first.plan_of\(output\)"):
         site.criterion(site.criterion(nn.CrossEntropyLoss()))
 
 
@@ -325,7 +325,7 @@ def test_a_wrapped_criterion_mixes_labels_once():
     criterion = site.criterion(nn.CrossEntropyLoss())
     with site.mixing(8) as plan:
         output = model(X)
-    with pytest.raises(ValueError, match=r"that of site.criterion, which mixes the labels already. Use criterion\("):
+    with pytest.raises(ValueError, match=r"that of site.criterion, which already mixes the labels. Use criterion\("):
         tm.mixed_loss(criterion, output, Y, plan)
     criterion(output, Y)
 
@@ -344,7 +344,7 @@ def test_after_detaching_the_criterion_is_plain_and_earlier_outputs_keep_their_l
 def test_the_same_place_twice_is_warned_about():
     model = net()
     first = tm.attach(model, tm.MoEx(p=1), at="stem")
-    with pytest.warns(UserWarning, match=r"'stem' has the mixer of another site.*detach\(\)") as warned:
+    with pytest.warns(UserWarning, match=r"'stem' already has the mixer of another site.*detach\(\)") as warned:
         second = tm.attach(model, tm.MoEx(p=1), at="stem")
     assert warned[0].filename == __file__
     first.detach()
@@ -616,7 +616,7 @@ def test_a_mask_is_found_by_name_or_function():
     [
         ({"automatic": 1}, "automatic needs True or False; got 1"),
         ({"mask": torch.ones(8, 5)}, r"mask needs the name of an argument.*using\(plan, mask=...\)"),
-        ({"mask": "m", "automatic": False}, "mask= is for the automatic form"),
+        ({"mask": "m", "automatic": False}, "mask needs automatic=True; got automatic=False"),
     ],
 )
 def test_wrong_options_of_the_automatic_form_are_told(arguments, sentence):
@@ -624,6 +624,7 @@ def test_wrong_options_of_the_automatic_form_are_told(arguments, sentence):
         tm.attach(net(), tm.MoEx(), at="stem", **arguments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fullgraph", [False, True])
 def test_a_compiled_model_has_three_graphs_at_most_and_the_same_gradients(fullgraph):
     if fullgraph and torch.__version__ < "2.11":
@@ -643,6 +644,7 @@ def test_a_compiled_model_has_three_graphs_at_most_and_the_same_gradients(fullgr
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 def test_what_another_process_reads_is_compiled_as_what_was_attached_there(tmp_path, monkeypatch):
     if torch.__version__ < "2.11":
         pytest.skip("needs `with site.mixing(len(x))` there")
@@ -669,6 +671,7 @@ assert site.plan_of(output) is site.plan is not None
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_compiled_training_step_finds_its_labels():
     torch.compiler.reset()
     model = net()
@@ -684,6 +687,7 @@ def test_a_compiled_training_step_finds_its_labels():
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 def test_a_compiled_step_is_for_any_batch_size():
     torch.compiler.reset()
     counter = CompileCounter()

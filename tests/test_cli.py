@@ -45,7 +45,7 @@ TINY = ["compare", "--train-size", "50", "--epochs", "1", "--width", "4", "--see
         (["--loader-workers", "-1"], "loader_workers needs at least 0"),
         (["--data-dir", "."], "data_dir is for data sets in files"),
         (["--data", "mnist", "--data-dir", "/nowhere"], "got '/nowhere', which does not exist"),
-        (["--data", "cifar10", "--data-dir", "/nowhere"], "got '/nowhere', which does not exist"),
+        (["--data", "cifar10", "--data-dir", "/nowhere"], "got '/nowhere/cifar-10-batches-py/data_batch_1'"),
         (["--data", "folder:/nowhere"], "got '/nowhere', which does not exist"),
         (["--data", "no_such:make_data"], "needs a module that can be imported"),
         (["--model", "smal"], "Nearest: 'small'"),
@@ -140,13 +140,13 @@ def test_a_folder_with_other_files_is_refused(tmp_path, call):
 
 def test_a_comparison_prints_its_table_and_conclusion_without_control_codes(tmp_path, call):
     out = tmp_path / "out"
-    code, said, complaint = call(*TINY, "--methods", "none", "moex:p=1,at=stem/layer1", "--out", str(out))
+    code, said, complaint = call(*TINY, "--methods", "none", "moex:p=1,at=stem+layer1", "--out", str(out))
     assert code == 0
     assert "\x1b" not in said + complaint
     assert complaint == ""
     assert "minus none" in said
     assert "one seed, which gives no interval" in " ".join(said.split())
-    assert list(json.loads((out / "summary.json").read_text())["methods"]) == ["none", "moex:p=1,at=stem/layer1"]
+    assert list(json.loads((out / "summary.json").read_text())["methods"]) == ["none", "moex:p=1,at=stem+layer1"]
 
 
 def test_failed_runs_are_named_and_the_exit_code_is_1(tmp_path, call):
@@ -161,7 +161,7 @@ def test_ctrl_c_before_the_first_run_is_130(tmp_path, call, monkeypatch):
     def interrupt(self):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("torchmoments_lab.config.CompareConfig.check", interrupt)
+    monkeypatch.setattr("torchmoments_lab.requests.Compare.check", interrupt)
     code, _, complaint = call(*TINY, "--out", str(tmp_path / "out"))
     assert (code, complaint) == (130, "Stopped before the first run.\n")
 
@@ -210,6 +210,7 @@ def test_a_model_that_cannot_run_on_images_alone_is_refused_by_every_command(
     assert {path for path in tmp_path.iterdir() if path.name != "__pycache__"} == before
 
 
+@pytest.mark.slow
 def test_help_does_not_import_torch():
     program = (
         "import sys; from torchmoments_lab.cli import main\n"
@@ -235,9 +236,16 @@ def command(folder, *words, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are UTF-8")
 @pytest.mark.parametrize(
-    "words", [[*TINY, "--workers", "2"], ["probe", *TINY[1:]], ["train", *TINY[1:7]], ["inspect", "--train"]]
+    "words",
+    [
+        [*TINY, "--workers", "2"],
+        ["probe", *TINY[1:]],
+        ["train", *TINY[1:7]],
+        ["inspect", "--train", "--image", "data:0", *TINY[5:7]],
+    ],
 )
 def test_folders_need_no_utf8_names(tmp_path, words):
     rows = np.random.default_rng(0).integers(0, 255, (30, 12, 12, 3), dtype=np.uint8)
@@ -251,12 +259,12 @@ def test_folders_need_no_utf8_names(tmp_path, words):
     assert b"out\xff" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [
-        {"PYTHONIOENCODING": "ascii"},
+        {"PYTHONIOENCODING": "ascii", "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
         {"COLUMNS": "0"},
-        {"MPLBACKEND": "module://matplotlib_inline.backend_inline"},
     ],
 )
 def test_any_terminal_and_environment_will_do(tmp_path, environment):

@@ -11,7 +11,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import torchmoments as tm
-from torchmoments.torch_internals import methods_of_any_object_are_traced
+from torchmoments.torch_internals import compiler_traces_foreign_methods
+
+pytestmark = pytest.mark.slow  # each test compiles
 
 X = torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(3))
 Y = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
@@ -170,7 +172,7 @@ class Block(nn.Module):
         return self.conv(x).relu()
 
 
-@pytest.mark.skipif(not methods_of_any_object_are_traced(), reason="this torch has a graph for each forward's object")
+@pytest.mark.skipif(not compiler_traces_foreign_methods(), reason="this torch has a graph for each forward's object")
 def test_blocks_compiled_by_themselves_share_one_graph():
     graphs = []
 

@@ -160,7 +160,7 @@ def test_a_later_batch_tells_what_the_first_one_could_not(first):
 
 def test_what_a_device_has_not_said_yet_is_read_in_a_later_step(monkeypatch):
     answers = iter([False, False, True])
-    monkeypatch.setattr(effect._Arriving, "is_here", lambda arriving: next(answers))
+    monkeypatch.setattr(effect._AsyncValue, "is_ready", lambda arriving: next(answers))
     model = behind(LayerNorm2d(16))
     site = tm.attach(model, tm.MoEx(p=1, lam=1), at="1", seed=0)
     with warnings.catch_warnings():
@@ -178,7 +178,7 @@ def test_a_place_that_has_an_effect_is_looked_at_no_more():
     (hook,) = (hook.__self__ for hook in model[1]._forward_hooks.values())
     with site.mixing(8):
         model(images())
-    assert hook.effect.looks_left == 0
+    assert hook.effect.checks_left == 0
 
 
 def test_a_copy_looks_for_itself():

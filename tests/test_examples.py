@@ -24,6 +24,7 @@ def run(script: str, *arguments: object) -> str:
     ).stdout
 
 
+@pytest.mark.slow
 def test_the_autoencoder_reconstructs_better_with_its_moments(tmp_path):
     picture = tmp_path / "autoencoder.png"
     printed = run("examples/autoencoder.py", "--out", picture, "--epochs", 3)
@@ -32,6 +33,7 @@ def test_the_autoencoder_reconstructs_better_with_its_moments(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_every_page_of_a_method_has_its_picture(tmp_path):
     run("docs/draw_methods.py", "--out", tmp_path)
     drawn = {picture.name for picture in tmp_path.iterdir()}

@@ -18,7 +18,7 @@ FLOORS = [
     {"draw"},
     {"targets", "mixers", "layers", "outputs"},
     {"blocks", "channels", "criterion", "effect", "marks", "modules", "schedules", "tokens"},
-    {"planner", "present"},
+    {"planner", "thread_state"},
     {"active"},
     {"features", "using"},
     {"hook"},
@@ -27,12 +27,14 @@ FLOORS = [
     {"lightning", "transformers"},
 ]
 LAB_FLOORS = [
-    {"settings"},
-    {"config", "files", "inputs", "lock", "machine", "process", "statistics"},
-    {"function", "command", "recipes", "methods", "metrics"},
+    {"typed"},
+    {"settings", "files", "lock", "machine", "process", "statistics", "random_numbers"},
+    {"spec", "requests", "function", "inputs", "metrics"},
+    {"command", "recipes", "methods"},
     {"data", "models"},
-    {"training", "report", "bench"},
-    {"runs", "worker", "pool", "prepare", "places"},
+    {"experiment"},
+    {"training", "report"},
+    {"runs", "worker", "pool", "resolve", "places"},
     {"comparison", "single"},
     {"sweep", "probe"},
     {"inspect"},
@@ -90,7 +92,7 @@ def test_imports_point_downwards():
 
 
 def test_import_check_fails_when_the_floors_are_upside_down():
-    assert "schedule.py imports config" in upwards(LAB, "torchmoments_lab", LAB_FLOORS[::-1])
+    assert "schedule.py imports settings" in upwards(LAB, "torchmoments_lab", LAB_FLOORS[::-1])
 
 
 def names_of_the_library(path: Path) -> set[str]:
@@ -115,54 +117,57 @@ def test_the_check_for_public_names_sees_a_module_of_the_library(tmp_path):
     assert names_of_the_library(path) == {"torchmoments", "torchmoments.ops.norms"}
 
 
-def loaded_by(code: str) -> set[str]:
-    return {name.split(".")[0] for name in modules_loaded_by(code)}
-
-
-def modules_loaded_by(code: str) -> set[str]:
-    report = "import sys; print(' '.join(sys.modules))"
-    printed = subprocess.run([sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=True)
-    return set(printed.stdout.split())
-
-
-def test_the_library_loads_nothing_optional():
-    assert not loaded_by("import torchmoments as tm; tm.attach") & set(OPTIONAL)
-
-
-def test_importing_the_command_line_does_not_load_torch():
-    assert "torch" not in loaded_by("import torchmoments_lab.cli, torchmoments_lab.config")
-
-
-def test_a_step_does_not_load_the_compiler_of_torch():
-    step = """
-import torch, torchmoments as tm
+STEP = """
+import torch
 model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1))
 site = tm.attach(model, tm.MoEx(p=1.0), at="0", seed=0)
 with site.mixing(2) as plan:
     output = model(torch.randn(2, 3, 4, 4)).mean((2, 3))
 tm.mixed_loss(torch.nn.functional.cross_entropy, output, torch.tensor([0, 1]), plan).backward()
 """
-    loaded = modules_loaded_by(step)
-    assert "torch.nn" in loaded
-    assert "torch._dynamo" not in loaded
 
 
+def modules_loaded_by(*parts: str) -> list[set[str]]:
+    """The modules that are loaded after each part of a program."""
+    report = "import sys; print(' '.join(sys.modules))"
+    program = "\n".join(f"{part}\n{report}" for part in parts)
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return [set(line.split()) for line in printed.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """The modules after an import of the library, of its public names, after a step, and after an optional package."""
+    parts = {"import": "import torchmoments as tm", "names": "from torchmoments import *; MoEx, attach, mixed_loss"}
+    parts |= {"step": STEP, "optional": "import rich"}
+    return dict(zip(parts, modules_loaded_by(*parts.values()), strict=True))
+
+
+def test_the_library_loads_nothing_optional(loaded):
+    for after in ("import", "names", "step"):
+        assert not loaded[after] & set(OPTIONAL)
+
+
+def test_import_check_fails_when_an_optional_package_is_loaded(loaded):
+    assert "rich" in loaded["optional"] & set(OPTIONAL)
+
+
+def test_importing_the_command_line_does_not_load_torch():
+    assert "torch" not in modules_loaded_by("import torchmoments_lab.cli, torchmoments_lab.requests")[0]
+
+
+def test_a_step_does_not_load_the_compiler_of_torch(loaded):
+    assert "torch.nn" in loaded["step"]
+    assert "torch._dynamo" not in loaded["step"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("package", ["transformers"])
 def test_a_package_that_is_missing_is_named_with_its_extra(package):
     code = f"import sys; sys.modules[{package!r}] = None; import torchmoments.{package}"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr
     sentence = f"needs {package}. Install it with: pip install 'torchmoments[{package}]'"
     assert told.splitlines()[-1] == f"ImportError: torchmoments.{package} {sentence}"
-
-
-@pytest.mark.parametrize("module", ["mixers.crossnorm", "site", "ops", "layers"])
-def test_a_module_can_be_imported_first(module):
-    assert "torchmoments" in loaded_by(f"import torchmoments.{module}")
-
-
-def test_import_check_fails_when_an_optional_package_is_loaded():
-    pytest.importorskip("rich")
-    assert "rich" in loaded_by("import torchmoments as tm; tm.attach; import rich") & set(OPTIONAL)
 
 
 def test_every_public_name_is_there():
@@ -173,18 +178,15 @@ def test_every_public_name_is_there():
         assert getattr(tm, name).__doc__
 
 
-def test_a_star_import_brings_the_public_names():
-    assert "timm" not in loaded_by("from torchmoments import *; MoEx, attach, mixed_loss")
-
-
-def test_checking_a_request_does_not_load_the_compiler_of_torch(tmp_path):
-    check = f"""
-from pathlib import Path
+@pytest.mark.slow
+def test_checking_a_request_does_not_load_the_compiler_of_torch():
+    check = """
 from torchmoments_lab.comparison import compare
-from torchmoments_lab.config import CompareConfig
-from torchmoments_lab.prepare import prepare
-prepare(CompareConfig(out=Path({str(tmp_path)!r})), ["none", "moex", "mixup"])
+from torchmoments_lab.requests import Compare
+from torchmoments_lab.resolve import resolve
+asked = Compare()
+resolve(asked.data, asked.model, asked.training, asked.judging, ["none", "moex", "mixup"], notice=str)
 """
-    loaded = modules_loaded_by(check)
+    (loaded,) = modules_loaded_by(check)
     assert "sklearn" in loaded
     assert "torch._dynamo" not in loaded

@@ -254,6 +254,7 @@ def test_bf16_mixed_is_autocast_by_hand():
     close(module, by_hand(dtype=torch.bfloat16))
 
 
+@pytest.mark.slow
 def test_a_compiled_module_arrives_there_too():
     torch.compiler.reset()
     module = lit()
@@ -307,14 +308,14 @@ class EverySecond(Sampler[int]):
         return len(X) // 2
 
 
-@pytest.mark.parametrize(
-    "call",
-    ["Wraps, {}", "IsTheNetwork, {'at': 'stem'}", "SeedsApart, {'seed': None}"],
-    ids=lambda call: call.split(",")[0],
-)
-def test_two_processes_are_two_ranks_by_hand_and_resume_from_one_checkpoint(call, tmp_path):
+@pytest.mark.slow
+def test_two_processes_are_two_ranks_by_hand_and_resume_from_one_checkpoint(tmp_path):
     # In a process of its own: Lightning forks it, and a fork of one whose threads have run may wait for them for ever.
-    code = f"from tests.test_lightning import *; compare_two_processes({call}, Path({str(tmp_path)!r}))"
+    code = f"""
+from tests.test_lightning import *
+for program, options in [(Wraps, {{}}), (IsTheNetwork, {{"at": "stem"}}), (SeedsApart, {{"seed": None}})]:
+    compare_two_processes(program, options, Path({str(tmp_path)!r}) / program.__name__)
+"""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -322,7 +323,7 @@ def test_two_processes_are_two_ranks_by_hand_and_resume_from_one_checkpoint(call
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -471,7 +472,7 @@ class Frozen(Wraps):
         (CallsParts, lambda: [moments(moex(lam=1.0))], r"'stem' ran in training without a call of the model"),
         (CallsChild, lambda: [moments(model="")], r"'model.stem' ran in training without a call of the model"),
         (Frozen, lambda: [moments()], r"call self.model\(x\), in train mode and with.*Moments\(..., model=name\)"),
-        (Wraps, lambda: [moments(), moments(at="model.body")], "this criterion mixes the labels of a site already"),
+        (Wraps, lambda: [moments(), moments(at="model.body")], "this criterion already mixes the labels of a site"),
     ],
 )
 def test_a_program_that_would_not_be_mixed_is_refused_at_its_start(program, callbacks, sentence):
@@ -500,6 +501,7 @@ def test_options_are_those_of_attach():
         moments(automatic=False)
 
 
+@pytest.mark.slow
 def test_a_missing_package_is_named_with_its_extra():
     code = (
         "import sys; sys.modules['lightning'] = sys.modules['pytorch_lightning'] = None; import torchmoments.lightning"

@@ -104,7 +104,7 @@ def test_a_site_hands_the_groups_on():
         ("same-group", "abcdefgh", "one label for each of the 8 samples"),
         (lambda b, groups, g: torch.zeros(b), None, r"int64 indices, shape \[8\]; got torch.float32 \[8\]"),
         (lambda b, groups, g: [0] * b, None, "int64 indices.*got list"),
-        (lambda b, groups, g: torch.arange(1, b + 1), None, "indices from 0 to 7, or -1 for nobody; got 1 to 8"),
+        (lambda b, groups, g: torch.arange(1, b + 1), None, "indices from 0 to 7, or -1 for no partner; got 1 to 8"),
         (lambda b, groups, g: torch.arange(b) - 2, None, "got -2 to 5"),
     ],
 )  # fmt: skip

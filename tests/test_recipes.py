@@ -99,7 +99,13 @@ def plain_step(names, x, y, partner, number):
 
 @pytest.mark.parametrize(
     "section",
-    ["Plain loop", "Activation checkpointing", "Compiled model", "Plans by hand", "A whole step in one graph"],
+    [
+        "Plain loop",
+        "Activation checkpointing",
+        pytest.param("Compiled model", marks=pytest.mark.slow),
+        "Explicit plans",
+        pytest.param("A whole step in one graph", marks=pytest.mark.slow),
+    ],
 )
 def test_loop_arrives_at_the_weights_of_a_step_written_by_hand(recipe, section):
     names, expected = recipe.run(section), by_hand(plain_step)
@@ -168,7 +174,7 @@ def test_one_process_of_several_trains_as_alone(recipe, monkeypatch, tmp_path):
 
 
 def test_going_on_after_a_stop_has_the_same_draws(recipe):
-    names = recipe.run("Stopping and going on")
+    names = recipe.run("Resuming")
     first = names["site"].draw(8).draws["maxpool"].partner
     names["site"].load_state_dict(names["saved"]["site"])
     assert torch.equal(names["site"].draw(8).draws["maxpool"].partner, first)

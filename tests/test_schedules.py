@@ -69,7 +69,7 @@ def test_a_function_may_change_the_strength():
 
 def test_schedules_can_be_pickled_with_their_site_and_evaluate_back():
     for schedule in (tm.WarmUp(0.3), tm.OffAtEnd(0.2)):
-        assert eval(repr(schedule), vars(tm.public)) == schedule
+        assert eval(repr(schedule), vars(tm)) == schedule
         one = site(tm.MoEx(p=1), schedule)
         one.progress = 0.5
         again = pickle.loads(pickle.dumps(one))
@@ -86,8 +86,8 @@ def test_a_schedule_that_is_never_told_the_progress_is_an_error():
     ("schedule", "sentence"),
     [
         (lambda mixer, progress: dataclasses.replace(mixer, norm="in", p=0.1), "it changed norm"),
-        (lambda mixer, progress: tm.MixStyle(), "give a MoEx again; got a MixStyle"),
-        (lambda mixer, progress: None, "give a MoEx again; got a NoneType"),
+        (lambda mixer, progress: tm.MixStyle(), "return a MoEx again; got a MixStyle"),
+        (lambda mixer, progress: None, "return a MoEx again; got a NoneType"),
     ],
 )
 def test_a_schedule_that_changes_more_than_the_draws_is_an_error(schedule, sentence):

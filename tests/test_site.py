@@ -279,7 +279,7 @@ def reference_forward(model: Net, x: torch.Tensor, mode: str) -> torch.Tensor:
 
 
 def test_recomputation_raises_when_its_plan_is_lost(monkeypatch):
-    monkeypatch.setattr("torchmoments.blocks.REMEMBERED", 3)
+    monkeypatch.setattr("torchmoments.blocks.MAX_BLOCKS", 3)
     model = CheckpointedNet("non-reentrant")
     site = tm.attach(model, tm.MoEx(p=1), at="layer1", seed=0)
     with site.mixing(8) as plan:
@@ -323,6 +323,7 @@ def test_a_place_that_did_not_run_is_an_error():
         pass
 
 
+@pytest.mark.slow
 def test_a_model_that_was_compiled_and_run_before_attaching_is_compiled_again():
     model, twin = net(), net()
     compiled = torch.compile(model, backend="eager")
@@ -554,6 +555,7 @@ def test_any_batch_size_runs(batch_size):
     assert loss.isfinite()
 
 
+@pytest.mark.slow
 def test_compiled_model_has_at_most_two_train_graphs_and_no_break():
     torch._dynamo.reset()
     warnings.filterwarnings("error", "the labels of a plan")  # the compiled forward ran, it only cannot say so
@@ -574,6 +576,7 @@ def test_compiled_model_has_at_most_two_train_graphs_and_no_break():
     assert counter.frame_count <= 2
 
 
+@pytest.mark.slow
 def test_a_compiled_training_step_takes_the_plan_as_an_argument():
     torch._dynamo.reset()
     model = net()
@@ -591,6 +594,7 @@ def test_a_compiled_training_step_takes_the_plan_as_an_argument():
             torch.testing.assert_close(loss, tm.mixed_loss(F.cross_entropy, model(X), Y, plan))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["torch.compile", "model.compile"])
 def test_a_plain_model_compiled_before_or_between_does_not_take_the_place_of_the_attached_one(how):
     torch._dynamo.reset()
@@ -671,6 +675,7 @@ def test_using_needs_a_plan_and_loading_a_state():
         site.draw(X)
 
 
+@pytest.mark.slow
 def test_models_of_one_class_may_be_compiled_one_after_the_other():
     torch._dynamo.reset()
     for seed in range(3):
@@ -692,7 +697,7 @@ def test_labels_of_a_plan_that_is_used_again_in_eval_mode_are_not_mixed():
     model.eval()
     compiled = torch.compile(model, backend="eager")
     for run in (model, compiled):
-        with site.using(plan), pytest.raises(RuntimeError, match="met the model in eval mode"):
+        with site.using(plan), pytest.raises(RuntimeError, match="the model ran in eval mode with this plan"):
             tm.mixed_loss(F.cross_entropy, run(X), Y, plan)
 
 
@@ -747,7 +752,7 @@ def test_copies_that_data_parallel_makes_are_refused():
     replica = model._replicate_for_data_parallel()  # what nn.DataParallel calls on two GPUs or more
     for mode in (True, False):
         replica.training = mode
-        with pytest.raises(RuntimeError, match="nn.DataParallel copies.*DistributedDataParallel, or call site.detach"):
+        with pytest.raises(RuntimeError, match="nn.DataParallel splits.*DistributedDataParallel, or call site.detach"):
             replica(X)
     site.detach()
     model._replicate_for_data_parallel()

@@ -106,7 +106,7 @@ def test_a_recomputation_is_refused_if_two_threads_mixed_at_the_same_time():
 
 def test_many_steps_in_threads_of_their_own_lose_no_plan(monkeypatch):
     """Each thread counts from 0, below what earlier ones have reached."""
-    monkeypatch.setattr("torchmoments.blocks.REMEMBERED", 3)
+    monkeypatch.setattr("torchmoments.blocks.MAX_BLOCKS", 3)
     model = net()
     site = tm.attach(model, tm.MoEx(p=1), at="0", seed=0)
     recomputed = functools.partial(checkpoint, model, use_reentrant=False)

@@ -1,4 +1,4 @@
-"""How a mixer gets into a model that stays as it is."""
+"""Attaching a mixer to an unmodified model."""
 
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -9,7 +9,7 @@ from torch import nn
 from torchmoments.active import ActivePlan, Calls
 from torchmoments.channels import Side
 from torchmoments.features import layout_of
-from torchmoments.hook import MaskOf, ModelHook, PlaceHook
+from torchmoments.hook import MaskSource, ModelHook, PlaceHook
 from torchmoments.marks import mark
 from torchmoments.mixers.mixer import Mixer
 from torchmoments.modules import find_modules
@@ -33,35 +33,40 @@ def attach(
     schedule: Schedule | None = None,
     seed: int | None = None,
     automatic: bool = True,
-    mask: MaskOf | None = None,
+    mask: MaskSource | None = None,
 ) -> Site:
-    """Attach a mixer to places of a model, which stays as it is.
+    """Attach a mixer to places of a model, without changing the model.
 
-    Each training forward of the model draws a plan by itself: `model` is in train mode, gradients are enabled, and
-    nothing is recomputed. Labels follow by `criterion = site.criterion(criterion)`. Inside `with site.using(plan):` and
-    `with site.mixing(len(x)) as plan:` that plan counts. In eval mode (of `model`) nothing is mixed.
+    Each training forward of the model draws its own plan; a training forward is one in train mode of `model`, with
+    gradients enabled, that is not a recomputation. `criterion = site.criterion(criterion)` mixes the labels
+    accordingly. Inside `with site.using(plan):` and `with site.mixing(len(x)) as plan:` that plan is used instead. In
+    eval mode (of `model`) nothing is mixed.
 
     Args:
         model: any model. Its parameters and state_dict keys do not change. Attach before compiling.
-        mixer: such as MoEx().
-        at: name of a module, several, or a glob ("layer*"); see `torchmoments.places(model)`.
-        side: mix what the module gives ("output") or what it takes ("input").
-        channel_dim: 1 for [B, C, *positions], -1 for [B, *positions, C]; None: read from the modules at and around the
-            place. Has to be said if they do not tell.
-        prefix_tokens: tokens before the image's, in features [B, tokens, C], which stay as they are; None: read from
-            the modules around the place.
-        output: key or index of the features if the module gives (or takes) a tuple, dict or object.
-        calls: which of its calls are mixed if the module runs several times in one forward of the model: "first",
-            "all", or an index from 0.
-        schedule: the mixer of each part of the run, by `site.progress`: WarmUp(0.1), OffAtEnd(0.1), or a function
-            (mixer, progress from 0 to 1) -> mixer that changes what `draw` decides by, such as p, alpha or lam.
-        seed: of the site's own random numbers; torch.initial_seed() if None. Each rank of a process group has others.
-        automatic: False: nothing is mixed outside of `using` and `mixing`.
-        mask: where no padding is, in the automatic form: the name of an argument of the model, such as
-            "attention_mask", or a function of all its arguments that returns what `using` takes as mask.
+        mixer: the method, such as MoEx().
+        at: the name of a module, several names, or a glob ("layer*"); see `torchmoments.places(model)`.
+        side: whether the output or the input of the module is mixed.
+        channel_dim: 1 for [B, C, *positions], -1 for [B, *positions, C]; None: inferred from the modules at and around
+            the place. Required if it cannot be inferred.
+        prefix_tokens: number of tokens in front of the image's tokens, in features [B, tokens, C], that are not mixed;
+            None: inferred from the modules around the place.
+        output: key or index of the features if the module's output (or input) is a tuple, dict or object.
+        calls: which calls are mixed if the module runs several times in one forward of the model: "first", "all", or an
+            index from 0.
+        schedule: changes the mixer over the run, by `site.progress`: WarmUp(0.1), OffAtEnd(0.1), or a function
+            (mixer, progress from 0 to 1) -> mixer that changes options used by `draw`, such as p, alpha or lam.
+        seed: for the site's own random numbers; torch.initial_seed() if None. Each rank of a process group gets
+            different numbers.
+        automatic: if False, nothing is mixed outside `using` and `mixing`.
+        mask: how to find the padding mask in an automatic draw: the name of an argument of the model, such as
+            "attention_mask", or a function of all its arguments that returns a mask as for `using`.
+
+    Returns:
+        The site, which draws plans, mixes labels and can be detached.
 
     Raises:
-        ValueError: no module has such a name, the model is compiled already, or an argument is outside its range.
+        ValueError: no module has that name, the model is already compiled, or an argument is invalid.
     """
     _check_arguments(mixer, side, channel_dim, prefix_tokens, calls, schedule, seed, automatic, mask)
     _check_not_compiled(model, "")
@@ -73,12 +78,12 @@ def attach(
         _check_not_scripted(name, module)
         layout = layout_of(model, name, side, channel_dim=channel_dim, prefix_tokens=prefix_tokens)
         hooks[name] = PlaceHook(name, mixer, layout, output, calls, active)
-    # Nothing is refused from here on, so that a refusal leaves the model as it was.
+    # No error is raised from here on, so an error leaves the model unchanged.
     handles = []
     for name, module in modules.items():
         if mark(module) > 1:
             warn(
-                f"{name!r} has the mixer of another site already, and both mix there. Call detach() of the other site "
+                f"{name!r} already has the mixer of another site, and both mix there. Call detach() of the other site "
                 "first, if this line ran twice."
             )
         if side == "output":
@@ -129,7 +134,7 @@ def _check_arguments(
             f"{type(mask).__name__}. A mask of one batch goes to site.using(plan, mask=...)."
         )
     if mask is not None and not automatic:
-        raise ValueError("mask= is for the automatic form; without it use site.using(plan, mask=...).")
+        raise ValueError("mask needs automatic=True; got automatic=False. Use site.using(plan, mask=...) instead.")
 
 
 def _check_not_scripted(name: str, module: nn.Module) -> None:
@@ -141,7 +146,7 @@ def _check_not_scripted(name: str, module: nn.Module) -> None:
 
 
 def _check_not_compiled(model: nn.Module, name: str) -> None:
-    """Of a module of the model, and all that it is inside of."""
+    """Raise ValueError if a module of the model, or any module that contains it, is compiled."""
     path = name.split(".") if name else []
     if any(is_compiled(model.get_submodule(".".join(path[:depth]))) for depth in range(len(path) + 1)):
         place = f"{name!r} is inside one" if name else "this model is one"

@@ -1,10 +1,10 @@
-"""The blocks in which plans were in use, and to which of them a recomputation belongs.
+"""The blocks in which plans were in use, and which of them a recomputation belongs to.
 
 Activation checkpointing runs a module again during backward, when its `with` block may have ended and others may have
-come. Every node of the autograd graph has a sequence number, counted up as the forwards of a thread run; a block
-remembers the range it covered, and the node whose backward recomputes tells by its number to which block it belongs.
-Threads count for themselves. So the graph of a block's forwards keeps what a recomputation needs: a block whose graph
-is gone is not the one.
+followed. Every node of the autograd graph has a sequence number, which increases as the forwards of a thread run. A
+block stores its range of numbers, so the number of the node whose backward recomputes identifies the block. Each thread
+counts separately, so ranges overlap. Therefore the graph of a block's forwards keeps alive what a recomputation needs:
+a block whose graph is gone cannot be the one.
 """
 
 import collections
@@ -18,28 +18,28 @@ from torch import Tensor
 from torchmoments.draw import Draw, Plan
 from torchmoments.torch_internals import next_node_number, recomputing_node_number
 
-REMEMBERED = 256
+MAX_BLOCKS = 256
 
 _KEY = "torchmoments"  # in the metadata of a node
 
 Masks = Tensor | dict[str, Tensor | None]
 
 
-class Orders(NamedTuple):
-    """What a place has to do: the draw to mix by, and the mask of its positions if there is padding."""
+class Instruction(NamedTuple):
+    """What a place has to do: the draw to mix with, and the mask of its positions if there is padding."""
 
     draw: Draw
     mask: Tensor | None
 
 
-def orders_of(draws: dict[str, Draw], mask: Masks | None, place: str) -> Orders | None:
-    """What the features at `place` have to go through by these draws; None: they stay plain."""
+def instruction_for(draws: dict[str, Draw], mask: Masks | None, place: str) -> Instruction | None:
+    """Return what these draws mean for the features at `place`; None if they are not mixed."""
     draw = draws.get(place)
-    return None if draw is None else Orders(draw, mask.get(place) if isinstance(mask, dict) else mask)
+    return None if draw is None else Instruction(draw, mask.get(place) if isinstance(mask, dict) else mask)
 
 
-class Kept:
-    """What a recomputation needs of a block. It is no plan, whose end tells that its labels can be mixed no more."""
+class SavedForRecompute:
+    """What a recomputation needs from a block. It does not keep the plan alive, whose end triggers checks of labels."""
 
     def __init__(self, plan: Plan | None, mask: Masks | None) -> None:
         self.draws = None if plan is None else plan.draws
@@ -50,58 +50,58 @@ class Block:
     """A range of sequence numbers of one thread in which one plan was in use."""
 
     def __init__(self, plan: Plan | None, mask: Masks | None, thread: object) -> None:
-        self._kept: Kept | None = Kept(plan, mask)
-        self._kept_by_graph = weakref.ref(self._kept)
-        self._is_held = False
-        self.must_last = False  # Some forward left no graph that could hold it.
+        self._saved: SavedForRecompute | None = SavedForRecompute(plan, mask)
+        self._saved_ref = weakref.ref(self._saved)
+        self._is_kept_alive = False
+        self.keep_after_close = False  # Some forward left no graph that could keep it alive.
         self.thread = thread
         self.start = next_node_number()
         self.end: int | None = None
-        self.modes: set[bool] = set()  # of the model, in the forwards of this block
-        self.calls: collections.Counter[str] = collections.Counter()  # the most of a place in one forward
+        self.modes: set[bool] = set()  # `training` of the model in the forwards of this block
+        self.calls: collections.Counter[str] = collections.Counter()  # per place, the maximum in one forward
 
     @property
-    def kept(self) -> Kept | None:
-        """None if the graph of its forwards is gone, so that nothing of it can be recomputed."""
-        return self._kept_by_graph()
+    def saved(self) -> SavedForRecompute | None:
+        """What a recomputation needs; None if the graph of the forwards is gone, so nothing can be recomputed."""
+        return self._saved_ref()
 
-    def hold_by(self, nodes: Iterable[Any]) -> None:
-        """Have these nodes of the graph hold what is kept."""
+    def keep_alive_by(self, nodes: Iterable[Any]) -> None:
+        """Store what a recomputation needs on these nodes of the graph."""
         for node in nodes:
-            node.metadata.setdefault(_KEY, []).append(self.kept)
-            self._is_held = True
+            node.metadata.setdefault(_KEY, []).append(self.saved)
+            self._is_kept_alive = True
 
     def close(self) -> None:
         self.end = next_node_number()
-        if self._is_held and not self.must_last:
-            self._kept = None
+        if self._is_kept_alive and not self.keep_after_close:
+            self._saved = None
 
     def covers(self, number: int) -> bool:
         return self.start <= number and (self.end is None or number < self.end)
 
-    def orders(self, place: str) -> Orders | None:
-        kept = self.kept
-        orders = None if kept is None or kept.draws is None else orders_of(kept.draws, kept.mask, place)
-        return None if orders is None or orders.draw.idle else orders
+    def instruction(self, place: str) -> Instruction | None:
+        saved = self.saved
+        instruction = None if saved is None or saved.draws is None else instruction_for(saved.draws, saved.mask, place)
+        return None if instruction is None or instruction.draw.idle else instruction
 
 
 class Blocks:
-    """The last blocks of all threads, in the order in which they began."""
+    """The most recent blocks of all threads, in the order in which they began."""
 
     def __init__(self) -> None:
         self._blocks: collections.deque[Block] = collections.deque()
-        # Forwards in no block, which another thread's block must not be taken for.
-        self._plain: collections.deque[Block] = collections.deque(maxlen=REMEMBERED)
+        # Forwards outside any block, which must not be confused with another thread's block.
+        self._plain: collections.deque[Block] = collections.deque(maxlen=MAX_BLOCKS)
         self._lock = threading.Lock()
-        self._forgotten = -1
+        self._dropped_before = -1
 
     def open(self, plan: Plan | None, mask: Masks | None, thread: object) -> Block:
-        """A block that begins now; `thread` is an object that this thread alone has, for its number may come again."""
+        """Begin a block; `thread` is an object unique to this thread, because thread ids are reused."""
         block = Block(plan, mask, thread)
         with self._lock:
             self._blocks.append(block)
-            if len(self._blocks) > REMEMBERED:
-                self._forgotten = max(self._forgotten, self._blocks.popleft().end or 0)
+            if len(self._blocks) > MAX_BLOCKS:
+                self._dropped_before = max(self._dropped_before, self._blocks.popleft().end or 0)
         return block
 
     def open_plain(self, thread: object) -> Block:
@@ -111,26 +111,26 @@ class Blocks:
         return block
 
     def of_recomputation(self) -> Block | None:
-        """The block of the forward that runs again now; None: it was in no block.
+        """Return the block of the forward that is being recomputed; None if it was outside any block.
 
         Raises:
-            RuntimeError: it cannot be told.
+            RuntimeError: the block cannot be identified.
         """
         number = recomputing_node_number()
         with self._lock:
             covering = [block for block in (*self._plain, *self._blocks) if block.covers(number)]
-        # Blocks nest: of one thread's, the innermost began last.
-        innermost = {block.thread: (block, kept) for block in covering if (kept := block.kept) is not None}
+        # Blocks nest: within one thread, the innermost began last.
+        innermost = {block.thread: (block, saved) for block in covering if (saved := block.saved) is not None}
         found = list(innermost.values())
-        if not found and (covering or number < self._forgotten):
+        if not found and (covering or number < self._dropped_before):
             raise RuntimeError(
-                "the plan of this recomputed forward is lost: what the model gave is gone, more than "
-                f"{REMEMBERED} blocks were used since, or it ran in a thread of its own and in no block. Keep the "
-                "output until backward, call backward sooner, or run a plain forward in `with site.using(None):`."
+                "the plan of this recomputed forward is lost: the output of the model was deleted, more than "
+                f"{MAX_BLOCKS} blocks were used since, or it ran in another thread outside any block. Keep the output "
+                "until backward, call backward sooner, or run an unmixed forward in `with site.using(None):`."
             )
-        if len({id(kept.draws) for _, kept in found}) > 1:
+        if len({id(saved.draws) for _, saved in found}) > 1:
             raise RuntimeError(
-                "several threads ran forwards of one site, so the plan of this recomputation cannot be told. Call "
+                "several threads ran forwards of one site, so the plan of this recomputation is ambiguous. Call "
                 "backward before the next thread's forward, or give each thread a copy of (model, site)."
             )
         return found[0][0] if found else None

@@ -1,8 +1,8 @@
-"""Which axis of the features at a place holds the channels: what the modules at and around it say.
+"""Infer the channel axis of the features at a place from the modules at and around it.
 
 A convolution or a batch norm of 64 channels has features with 64 in axis 1; a Linear or a LayerNorm of 64 has them in
-the last. What the module at the place is decides; if it says nothing or is made of others, those that fit the shape of
-the features do, the nearest first. A shape that fits both layouts is nobody's to guess.
+the last. The module at the place decides; if it gives no hint or consists of other modules, the nearest hints that fit
+the shape of the features decide. If a shape fits both layouts, the axis is not guessed.
 """
 
 import itertools
@@ -20,17 +20,18 @@ _NORMS = (
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm),
     *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
 )
-# The field's names for modules on [B, C, *positions]: MaxPool2d, LayerNorm2dNoBias, DropBlock2d.
+# Common names of modules for [B, C, *positions]: MaxPool2d, LayerNorm2dNoBias, DropBlock2d.
 _DIMENSIONS_IN_NAME = re.compile(r"([123])d(?![a-z])")
 
 
-class Claim(NamedTuple):
-    """One module's word: features have their channels in axis 1, or in the last (-1).
+class Hint(NamedTuple):
+    """What one module indicates: the channels of features are in axis 1, or in the last axis (-1).
 
     Attributes:
-        sizes: numbers of channels that it can mean; empty: any.
-        dimensions: of the features that it is about; 0: any.
-        is_norm: it normalizes over these channels, which makes it a better witness than a Linear.
+        axis: the axis of the channels.
+        sizes: the numbers of channels for which the hint is valid; empty: any.
+        dimensions: the number of dimensions of features for which it is valid; 0: any.
+        is_norm: whether the module normalizes over these channels, which is better evidence than a Linear.
     """
 
     axis: Axis
@@ -42,175 +43,178 @@ class Claim(NamedTuple):
         return self.dimensions in (0, len(shape)) and (not self.sizes or shape[self.axis] in self.sizes)
 
 
-class Clues(NamedTuple):
-    """What the modules at and around a place say.
+class LayoutHints(NamedTuple):
+    """What the modules at and around a place indicate about the layout of its features.
 
     Attributes:
-        own: of the module at the place, by what it is, which holds where its features' shape fits others too.
-        scopes: of its parts, and of the modules before and after it, nearest first; those of one scope weigh the same.
-        formats: of modules around it that name their format.
-        sequence_first: attention or a recurrent layer near the place runs with batch_first=False, on [T, B, C].
+        own: hints from the type of the module at the place, which take precedence over all others.
+        scopes: hints from its submodules, and from the modules before and after it, nearest first; the hints of one
+            scope have the same weight.
+        formats: hints from modules around it that specify their format.
+        sequence_first: whether attention or a recurrent layer near the place has batch_first=False, for [T, B, C].
     """
 
-    own: tuple[Claim, ...]
-    scopes: tuple[tuple[Claim, ...], ...]
-    formats: tuple[Claim, ...]
+    own: tuple[Hint, ...]
+    scopes: tuple[tuple[Hint, ...], ...]
+    formats: tuple[Hint, ...]
     sequence_first: bool
 
     def axes(self, shape: tuple[int, ...]) -> set[Axis]:
-        """The axis of the channels of features of this shape; none if nobody says; both if it cannot be told."""
-        for claim in self.own:
-            if claim.fits(shape):
-                return {claim.axis}
+        """Return the possible channel axes for features of this shape; empty without hints, both if they disagree."""
+        for hint in self.own:
+            if hint.fits(shape):
+                return {hint.axis}
         found: set[Axis] = set()
-        for claims in self.scopes:
-            if found := _axes(claims, shape):
+        for hints in self.scopes:
+            if found := _axes(hints, shape):
                 break
         if shape[1] == shape[-1] and any(c.axis == -1 and c.is_norm and c.fits(shape) for s in self.scopes for c in s):
             found = found | {-1}
         if len(found) != 1:
-            for claim in self.formats:
-                if claim.fits(shape):
-                    return {claim.axis}
+            for hint in self.formats:
+                if hint.fits(shape):
+                    return {hint.axis}
         return found
 
 
-def clues(model: nn.Module, place: str, side: Side) -> Clues:
-    """Read the modules at and around a place, once."""
+def layout_hints(model: nn.Module, place: str, side: Side) -> LayoutHints:
+    """Collect hints from the modules at and around a place."""
     path = [model]
     for name in place.split("."):
         path.append(path[-1].get_submodule(name))
     module, parents = path[-1], path[-2::-1]
-    scopes = list(_in_order(module, side))
+    scopes = list(_hints_in_order(module, side))
     for parent, child in zip(parents, path[:0:-1], strict=True):
-        scopes += _beside(parent, child)
-    formats = [claim for parent in parents for claim in _format(parent, "output")]
-    return Clues(_of_one(_outermost(module, side), side), _distinct(scopes), tuple(formats), _sequence_first(path))
+        scopes += _hints_beside(parent, child)
+    formats = [hint for parent in parents for hint in _hints_by_format(parent, "output")]
+    return LayoutHints(
+        _hints_of(_outermost(module, side), side), _distinct(scopes), tuple(formats), _sequence_first(path)
+    )
 
 
-def _distinct(scopes: Iterable[tuple[Claim, ...]]) -> tuple[tuple[Claim, ...], ...]:
-    return tuple(dict.fromkeys(tuple(dict.fromkeys(claims)) for claims in scopes if claims))
+def _distinct(scopes: Iterable[tuple[Hint, ...]]) -> tuple[tuple[Hint, ...], ...]:
+    return tuple(dict.fromkeys(tuple(dict.fromkeys(hints)) for hints in scopes if hints))
 
 
-def _axes(claims: Sequence[Claim], shape: tuple[int, ...]) -> set[Axis]:
-    """The axes for which there is a claim that fits."""
-    fitting = [claim for claim in claims if claim.fits(shape)]
-    # A Linear or a convolution beside a norm is inside the block, as in squeeze and excitation.
-    norms = {claim.axis for claim in fitting if claim.is_norm}
-    if norms == {1} or (norms == {-1} and not any(c.is_norm and shape[1] in c.sizes for c in claims)):
+def _axes(hints: Sequence[Hint], shape: tuple[int, ...]) -> set[Axis]:
+    """Return the axes of the hints that fit a shape."""
+    fitting = [hint for hint in hints if hint.fits(shape)]
+    # A Linear or a convolution next to a norm is inside the block, as in squeeze and excitation.
+    norms = {hint.axis for hint in fitting if hint.is_norm}
+    if norms == {1} or (norms == {-1} and not any(c.is_norm and shape[1] in c.sizes for c in hints)):
         return norms
-    found = {claim.axis for claim in fitting}
-    # A block that has its channels last inside may have them in axis 1 outside; one of tokens alone has not.
-    may_be_first = len(shape) > 3 or any(c.axis == 1 and c.dimensions in (0, 3) for c in claims)
-    return found | {1} if may_be_first and any(shape[1] in claim.sizes for claim in claims) else found
+    found = {hint.axis for hint in fitting}
+    # A block with channels last inside may have them in axis 1 outside, unless it only processes tokens.
+    may_be_first = len(shape) > 3 or any(c.axis == 1 and c.dimensions in (0, 3) for c in hints)
+    return found | {1} if may_be_first and any(shape[1] in hint.sizes for hint in hints) else found
 
 
 def _outermost(module: nn.Module, side: Side) -> nn.Module:
-    """The module whose output or input is that of a sequence."""
+    """Return the module whose output or input is that of a sequence of modules."""
     while isinstance(module, nn.Sequential) and len(module):
         module = module[-1 if side == "output" else 0]
     return module
 
 
-def _beside(parent: nn.Module, child: nn.Module) -> Iterator[tuple[Claim, ...]]:
-    """Of the modules before and after one in a sequence, from the nearest two outwards; otherwise of all its parent's,
-    for nobody knows their order."""
+def _hints_beside(parent: nn.Module, child: nn.Module) -> Iterator[tuple[Hint, ...]]:
+    """Yield hints of the modules before and after one in a sequence, from the nearest two outwards; in other parents,
+    whose order is unknown, those of all children."""
     if not isinstance(parent, nn.Sequential):
-        yield tuple(_of_parts(parent, without=child))
+        yield tuple(_hints_of_parts(parent, without=child))
         return
     siblings = list(parent)
     at = next(number for number, sibling in enumerate(siblings) if sibling is child)
-    before = [claims for sibling in reversed(siblings[:at]) for claims in _in_order(sibling, "output")]
-    after = [claims for sibling in siblings[at + 1 :] for claims in _in_order(sibling, "input")]
+    before = [hints for sibling in reversed(siblings[:at]) for hints in _hints_in_order(sibling, "output")]
+    after = [hints for sibling in siblings[at + 1 :] for hints in _hints_in_order(sibling, "input")]
     for nearest in itertools.zip_longest(filter(None, before), filter(None, after), fillvalue=()):
         yield (*nearest[0], *nearest[1])
 
 
-def _in_order(module: nn.Module, side: Side) -> Iterator[tuple[Claim, ...]]:
-    """Claims of a module and its parts, in the order in which they are near its output or input; together if that is
-    not known."""
+def _hints_in_order(module: nn.Module, side: Side) -> Iterator[tuple[Hint, ...]]:
+    """Yield hints of a module and its submodules, those nearest to its output or input first; all at once if the order
+    is unknown."""
     if isinstance(module, nn.Sequential):
         for child in reversed(list(module)) if side == "output" else module:
-            yield from _in_order(child, side)
+            yield from _hints_in_order(child, side)
     else:
-        yield _of_one(module, side) or tuple(_of_parts(module))
+        yield _hints_of(module, side) or tuple(_hints_of_parts(module))
 
 
-def _of_parts(module: nn.Module, without: nn.Module | None = None) -> Iterator[Claim]:
+def _hints_of_parts(module: nn.Module, without: nn.Module | None = None) -> Iterator[Hint]:
     for part in module.children():
         if part is without or (isinstance(part, nn.BatchNorm1d) and _follows_linear(part, module)):
             continue
-        yield from (*_claims(part, "output"), *_claims(part, "input")) or _of_parts(part)
+        yield from (*_hints_by_kind(part, "output"), *_hints_by_kind(part, "input")) or _hints_of_parts(part)
 
 
 def _follows_linear(norm: nn.BatchNorm1d, parent: nn.Module) -> bool:
-    """Whether its features are tokens of all samples in one axis, [B * tokens, C]."""
+    """Whether a batch norm is applied to the tokens of all samples in one axis, [B * tokens, C]."""
     return any(isinstance(other, nn.Linear) and other.out_features == norm.num_features for other in parent.children())
 
 
-def _of_one(module: nn.Module, side: Side) -> tuple[Claim, ...]:
-    return (*_format(module, side), *_claims(module, side), *_name(module))
+def _hints_of(module: nn.Module, side: Side) -> tuple[Hint, ...]:
+    return (*_hints_by_format(module, side), *_hints_by_kind(module, side), *_hints_by_name(module))
 
 
-def _claims(module: nn.Module, side: Side) -> tuple[Claim, ...]:
-    """What the kind of a module says, with its width."""
+def _hints_by_kind(module: nn.Module, side: Side) -> tuple[Hint, ...]:
+    """Return hints from the type of a module and its width."""
     is_output = side == "output"
     if isinstance(module, _CONVOLUTIONS):
-        return (Claim(1, frozenset({module.out_channels if is_output else module.in_channels}), module.weight.ndim),)
+        return (Hint(1, frozenset({module.out_channels if is_output else module.in_channels}), module.weight.ndim),)
     if isinstance(module, _NORMS):
         size = module.num_channels if isinstance(module, nn.GroupNorm) else module.num_features
-        return (Claim(1, frozenset({size}), _dimensions(module), is_norm=True),)
+        return (Hint(1, frozenset({size}), _dimensions(module), is_norm=True),)
     if isinstance(module, nn.Linear):
-        return (Claim(-1, frozenset({module.out_features if is_output else module.in_features})),)
+        return (Hint(-1, frozenset({module.out_features if is_output else module.in_features})),)
     if isinstance(module, nn.Embedding):
-        return (Claim(-1, frozenset({module.embedding_dim})),) if is_output else ()
+        return (Hint(-1, frozenset({module.embedding_dim})),) if is_output else ()
     if isinstance(module, nn.MultiheadAttention):
-        return (Claim(-1, frozenset({module.embed_dim}), 3),)
+        return (Hint(-1, frozenset({module.embed_dim}), 3),)
     if isinstance(module, nn.RNNBase):
         width = (module.proj_size or module.hidden_size) * (2 if module.bidirectional else 1)
-        return (Claim(-1, frozenset({width if is_output else module.input_size}), 3),)
+        return (Hint(-1, frozenset({width if is_output else module.input_size}), 3),)
     shape = getattr(module, "normalized_shape", None)
     if isinstance(shape, tuple) and len(shape) == 1:
         # A LayerNorm over axis 1, such as timm's and torchvision's LayerNorm2d.
         is_first = _dimensions(module) or getattr(module, "data_format", None) == "channels_first"
-        return (Claim(1 if is_first else -1, frozenset(shape), _dimensions(module), is_norm=True),)
+        return (Hint(1 if is_first else -1, frozenset(shape), _dimensions(module), is_norm=True),)
     return ()
 
 
-def _name(module: nn.Module) -> tuple[Claim, ...]:
-    """What the name of a module without parts says: pooling, padding, dropout of channels."""
+def _hints_by_name(module: nn.Module) -> tuple[Hint, ...]:
+    """Return hints from the name of a module without submodules: pooling, padding, dropout of channels."""
     if next(module.children(), None) is None and (dimensions := _dimensions(module)):
-        return (Claim(1, dimensions=dimensions),)
-    return (Claim(1),) if isinstance(module, nn.Upsample | nn.PixelShuffle | nn.PixelUnshuffle) else ()
+        return (Hint(1, dimensions=dimensions),)
+    return (Hint(1),) if isinstance(module, nn.Upsample | nn.PixelShuffle | nn.PixelUnshuffle) else ()
 
 
 def _dimensions(module: nn.Module) -> int:
-    """Of features [B, C, *positions], by the name of what works on them; 0 if it has none."""
+    """Return the number of dimensions of features [B, C, *positions] from a module's class name; 0 if not in it."""
     found = _DIMENSIONS_IN_NAME.search(type(module).__name__)
     return 2 + int(found[1]) if found else 0
 
 
-def _format(module: nn.Module, side: Side) -> tuple[Claim, ...]:
-    """Of timm's `output_fmt`, such as NHWC, and torchvision's Permute."""
+def _hints_by_format(module: nn.Module, side: Side) -> tuple[Hint, ...]:
+    """Return hints from timm's `output_fmt`, such as NHWC, and torchvision's Permute."""
     order = getattr(module, "output_fmt", None)
     letters = getattr(order, "value", order)
     if side == "output" and isinstance(letters, str) and "C" in letters:
-        return (Claim(-1 if letters.endswith("C") else 1, dimensions=len(letters)),)
+        return (Hint(-1 if letters.endswith("C") else 1, dimensions=len(letters)),)
     dims = getattr(module, "dims", None)
     if type(module).__name__ == "Permute" and isinstance(dims, list | tuple) and len(dims) > 2:
         if dims[-1] == 1:  # to the last axis
-            return (Claim(-1 if side == "output" else 1, dimensions=len(dims)),)
-        if dims[1] == len(dims) - 1:  # and from there
-            return (Claim(1 if side == "output" else -1, dimensions=len(dims)),)
+            return (Hint(-1 if side == "output" else 1, dimensions=len(dims)),)
+        if dims[1] == len(dims) - 1:  # from the last axis
+            return (Hint(1 if side == "output" else -1, dimensions=len(dims)),)
     return ()
 
 
 def _sequence_first(path: list[nn.Module]) -> bool:
-    """What the nearest modules with `batch_first` say: those inside the place, or those around it and beside them."""
+    """Whether the nearest modules with `batch_first`, inside the place or around it, have it set to False."""
     levels: list[Iterable[nn.Module]] = [path[-1].modules()]
     levels += [[parent, *parent.children()] for parent in reversed(path[:-1])]
     for modules in levels:
-        said = [first for module in modules if isinstance(first := getattr(module, "batch_first", None), bool)]
-        if said:
-            return not all(said)
+        values = [first for module in modules if isinstance(first := getattr(module, "batch_first", None), bool)]
+        if values:
+            return not all(values)
     return False

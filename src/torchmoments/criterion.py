@@ -1,4 +1,4 @@
-"""A training program's own criterion, with the labels mixed as the features were."""
+"""Wrapping a criterion so that labels are mixed the same way as features."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +11,7 @@ from torchmoments.targets import Criterion, mixed_loss
 
 
 class MixedCriterion(nn.Module):
-    """Mixes the labels of the plan that an output was made with; made by `Site.criterion`."""
+    """Mixes labels according to the plan that an output was made with; returned by `Site.criterion`."""
 
     def __init__(self, criterion: Criterion, plan_of: Callable[[Any], Plan | None]) -> None:
         super().__init__()
@@ -22,18 +22,18 @@ class MixedCriterion(nn.Module):
             )
         if isinstance(criterion, MixedCriterion):
             raise ValueError(
-                "this criterion mixes the labels of a site already. With several sites use torchmoments.mixed_loss("
+                "this criterion already mixes the labels of a site. With several sites use torchmoments.mixed_loss("
                 "criterion, output, target, first.plan_of(output), second.plan_of(output)), in the order of mixing."
             )
         self.criterion = criterion
         self.plan_of = plan_of
 
-    # Named as the losses of PyTorch name them, which may be called by these names.
+    # Same argument names as the losses of PyTorch, which may be called with keywords.
     def forward(self, input: Any, target: Any, **keywords: Any) -> Tensor:
-        """The loss of `criterion`; keywords go to it as they are, so what belongs to samples goes into the target.
+        """Compute the loss. Keywords are passed to `criterion` unchanged, so per-sample values belong in the target.
 
         Raises:
-            ValueError: the output has no tensor; the target has another batch size than the plan.
-            RuntimeError: it cannot be told which forward made the output.
+            ValueError: the output contains no tensor; the batch sizes of the target and the plan differ.
+            RuntimeError: the forward that made the output cannot be identified.
         """
         return mixed_loss(partial(self.criterion, **keywords), input, target, self.plan_of(input))

@@ -1,7 +1,7 @@
-"""What chance decided for one step, as values: `Draw` for one place, `Plan` for all places of a model.
+"""The random decisions of one step, as values: `Draw` for one place, `Plan` for all places of a model.
 
-They are made outside the model, so that features and labels use the same partner, a recomputation does not draw
-again, and a compiler sees tensors instead of random-number state. B is the batch size throughout.
+They are drawn outside the model, so that features and labels use the same partner, a recomputation does not draw
+again, and a compiler sees tensors instead of random number state. B is the batch size throughout.
 """
 
 import dataclasses
@@ -17,19 +17,19 @@ OneDraw = TypeVar("OneDraw", bound="Draw")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Draw:
-    """What chance decided for one step at one place. A method that needs more adds its own fields in a subclass.
+    """The random decisions of one step at one place. A method that needs more adds fields in a subclass.
 
-    It is also the way to say how inputs were mixed by hand, for the labels: `Draw(permutation, label_weight=0.7)`.
+    It also describes, for the labels, how you mixed inputs yourself: `Draw(permutation, label_weight=0.7)`.
 
     Args:
-        partner: [B] int64, whose moments each sample gets.
-        mixed: [B] bool, who is mixed; the others pass bit for bit. Everybody where None.
-        moment_weight: weight of the own moments, a float or [B]: 0 full exchange, 1 untouched.
-        label_weight: weight of the own label, a float, or [B] if it varies; 1 keeps the labels.
-        label_partner: [B] int64, whose label each sample gets besides its own; None: its partner's.
+        partner: [B] int64, the sample whose moments each sample gets.
+        mixed: [B] bool, which samples are mixed; the others pass bit for bit. If None, all are mixed.
+        moment_weight: weight of a sample's own moments, a float or [B]: 0 is a full exchange, 1 changes nothing.
+        label_weight: weight of a sample's own label, a float, or [B] if it varies; 1 keeps the labels.
+        label_partner: [B] int64, the sample whose label each sample gets in addition to its own; None: its partner's.
 
     Attributes:
-        idle: True of an `idle_copy`, which mixes nobody; known without looking at `mixed`.
+        idle: True for an `idle_copy`, which mixes no sample; known without reading `mixed`.
     """
 
     partner: Tensor
@@ -39,11 +39,11 @@ class Draw:
     label_partner: Tensor | None = None
 
     def __post_init__(self) -> None:
-        # A compiler makes draws of draws that were checked.
+        # Compiled code only derives draws from ones that were checked.
         if not torch.compiler.is_compiling():
             _check_draw(self)
 
-    # Not a field: torch 2.6 compiles anew for every value of a field of a frozen dataclass, and places idle in turn.
+    # Not a field: torch 2.6 recompiles for every value of a field of a frozen dataclass, and places are idle in turn.
     idle: ClassVar[bool] = False
 
     @property
@@ -52,7 +52,7 @@ class Draw:
 
     @property
     def terms(self) -> list[Term]:
-        """The labels of this draw: [(permutation or None for the own label, weight)]."""
+        """The label terms of this draw: [(permutation, weight)], where None as permutation is the own label."""
         if self.idle or (not isinstance(self.label_weight, Tensor) and self.label_weight == 1):
             return [(None, 1.0)]
         permutation = self.partner if self.label_partner is None else self.label_partner
@@ -62,17 +62,17 @@ class Draw:
         return [(None, self.label_weight), (permutation, 1 - self.label_weight)]
 
     def extended(self, kind: type[OneDraw], **more: Tensor) -> OneDraw:
-        """This draw as one of a method that needs more."""
+        """Return this draw as a subclass with more fields."""
         return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(self)}, **more)
 
     def to(self, device: torch.device | str) -> Self:
-        """The same draw on another device, without waiting for the copy."""
+        """Copy the draw to another device, without waiting for the copy."""
         return self._with_tensors(lambda tensor: move(tensor, torch.device(device)))
 
     def idle_copy(self) -> Self:
-        """A draw of the same form that mixes nobody, and shares no tensor with this one."""
-        nobody = torch.zeros(self.batch_size, dtype=torch.bool, device=self.partner.device)
-        copied = dataclasses.replace(self._with_tensors(torch.clone), mixed=nobody)
+        """Return a draw of the same structure that mixes no sample and shares no tensor with this one."""
+        no_sample = torch.zeros(self.batch_size, dtype=torch.bool, device=self.partner.device)
+        copied = dataclasses.replace(self._with_tensors(torch.clone), mixed=no_sample)
         object.__setattr__(copied, "idle", True)
         return copied
 
@@ -85,17 +85,17 @@ class Draw:
 
 
 class Use:
-    """What happened to a plan, for the checks that features and labels were mixed together.
+    """What a plan was used for, to check that features and labels were mixed together.
 
     Attributes:
-        features_were_mixed: in the last block, as far as that is known.
-        met_eval_mode: in the last block the model ran in eval mode.
-        labels_were_mixed: its terms were read.
+        features_were_mixed: whether features were mixed in the last block, as far as is known.
+        ran_in_eval: whether the model ran in eval mode in the last block.
+        labels_were_mixed: whether `terms` was read.
     """
 
     def __init__(self) -> None:
         self.features_were_mixed = False
-        self.met_eval_mode = False
+        self.ran_in_eval = False
         self.labels_were_mixed = False
 
 
@@ -103,11 +103,11 @@ class Plan:
     """The draws of one step for all places of a site.
 
     Attributes:
-        draws: {place: Draw}. A place that mixes nobody in this step has an idle draw.
-        batch_size: of the step.
-        terms: the labels, [(permutation or None for the own label, weight)]; the weights sum to 1. Who reads them mixes
-            the labels.
-        labels: the same, for who looks only.
+        draws: {place: Draw}. A place that mixes no sample in this step has an idle draw.
+        batch_size: number of samples.
+        terms: the label terms, [(permutation, weight)], where None as permutation is the own label; the weights sum to
+            1. Reading them counts as mixing the labels.
+        labels: the same terms; reading them does not count as mixing.
     """
 
     def __init__(self, draws: Mapping[str, Draw], terms: Sequence[Term], batch_size: int) -> None:
@@ -131,10 +131,10 @@ class Plan:
 
 
 def compose(terms: Sequence[Term], more: Sequence[Term]) -> list[Term]:
-    """The labels after a second mixing: q <- sum of v * q[permutation] over `more`, where q are the labels so far.
+    """Return the label terms after a second mixing: labels q become the sum over `more` of weight * q[permutation].
 
-    Terms with the same permutation are added up: twice the same one makes three labels, not four. On a GPU only the
-    same tensor counts as the same permutation, because comparing values would wait for the device.
+    Terms with the same permutation are added up: the same permutation twice gives three labels, not four. On a GPU,
+    only the same tensor counts as the same permutation, because comparing values would wait for the device.
     """
     composed: list[Term] = []
     for permutation, weight in more:
@@ -154,7 +154,7 @@ def compose(terms: Sequence[Term], more: Sequence[Term]) -> list[Term]:
 
 
 def _along(weight: float | Tensor, permutation: Tensor | None) -> float | Tensor:
-    """The weight of each sample goes with its label."""
+    """Permute the weights of samples along with their labels."""
     return weight[permutation] if isinstance(weight, Tensor) and weight.ndim and permutation is not None else weight
 
 
@@ -166,14 +166,14 @@ def _is_same(one: Tensor | None, other: Tensor | None) -> bool:
 
 
 def move(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy to a device without waiting: pageable memory would make the copy wait."""
+    """Copy to a device without waiting, from pinned memory: a copy from pageable memory would wait."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
 
 def child_generators(generator: torch.Generator | None, number: int) -> list[torch.Generator]:
-    """Independent streams for the decisions of one draw; each draw takes the same amount from `generator`."""
+    """Make independent generators for one draw; each draw consumes the same amount of `generator`."""
     seeds = torch.randint(2**62, (number,), generator=generator, device="cpu").tolist()
     return [torch.Generator().manual_seed(seed) for seed in seeds]
 

@@ -1,4 +1,4 @@
-"""The features at a place: found in what a module takes or gives, seen as [B, C, *positions] without prefix tokens."""
+"""Finding the features at a place in a module's input or output, and viewing them as [B, C, *positions]."""
 
 import copy
 import dataclasses
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchmoments.channels import Clues, Side, clues
+from torchmoments.channels import LayoutHints, Side, layout_hints
 from torchmoments.tokens import Tokens, tokens_around
 
 Mix = Callable[[Tensor, Tensor | None], Tensor]
@@ -16,27 +16,45 @@ Mix = Callable[[Tensor, Tensor | None], Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How the features at a place are laid out, as far as the user said or the modules around it tell."""
+    """How the features at a place are laid out, as specified by the user or inferred from the modules around it.
+
+    Made by `layout_of`. The channel axis may depend on the shape of the features, so ask with them: `channel_axis(x)`.
+
+    Attributes:
+        place: name of the module.
+        channel_dim: the axis of the channels if the user specified it; None if it is inferred.
+        tokens: class and register tokens in front of the image's tokens.
+        hints: what the modules at and around the place indicate about the channel axis.
+    """
 
     place: str
     channel_dim: int | None
     tokens: Tokens
-    clues: Clues
+    hints: LayoutHints
 
-    def apply(self, mix: Mix, x: Tensor, mask: Tensor | None = None, *, number_was_read: bool = False) -> Tensor:
-        """Mix features, and a mask of their positions, through a channel-first view without prefix tokens.
+    def apply(
+        self, mix: Mix, x: Tensor, mask: Tensor | None = None, *, batch_size_was_inferred: bool = False
+    ) -> Tensor:
+        """Apply a function to a view of features with channels first and without prefix tokens.
 
         Args:
-            number_was_read: that of the samples, from what the model takes: it may be that of positions.
+            mix: a function (features [B, C, *positions], mask or None) that returns features of the same shape.
+            x: features in the layout of the place. Not modified.
+            mask: [B, *positions], passed to `mix` without prefix tokens.
+            batch_size_was_inferred: whether the batch size was read from the input of the model, where it may be the
+                number of positions.
+
+        Returns:
+            The result of `mix` in the layout of x, with prefix tokens unchanged.
 
         Raises:
-            ValueError: the layout cannot be told, or does not fit the features.
+            ValueError: the layout cannot be inferred, or does not fit x.
         """
         dim = self.channel_axis(x)
         if dim != 2 or x.ndim != 3:
             return mix(x.movedim(dim, 1), mask).movedim(1, dim)
-        if self.clues.sequence_first:
-            self._check_batch_is_first(x, number_was_read)
+        if self.hints.sequence_first:
+            self._check_batch_is_first(x, batch_size_was_inferred)
         prefix = self.tokens.before_image(self.place, x.shape[1])
         if prefix == 0:
             return mix(x.movedim(2, 1), mask).movedim(1, 2)
@@ -45,8 +63,8 @@ class Layout:
         mixed = mix(x[:, prefix:].movedim(2, 1), mask).movedim(1, 2)
         return torch.cat([x[:, :prefix], mixed], 1)
 
-    def _check_batch_is_first(self, x: Tensor, number_was_read: bool) -> None:
-        """Where modules around the place have the batch second, and nothing else tells where it is."""
+    def _check_batch_is_first(self, x: Tensor, batch_size_was_inferred: bool) -> None:
+        """Raise ValueError if the batch may be the second axis: modules around the place have batch_first=False."""
         around = (
             f"the features at {self.place!r} are {list(x.shape)}, and modules around it have batch_first=False, so "
         )
@@ -55,17 +73,17 @@ class Layout:
                 f"{around}samples and positions cannot be told apart. Use batch_first=True, or another batch size; or "
                 "channel_dim=1 if they are [B, C, T]."
             )
-        if number_was_read:
+        if batch_size_was_inferred:
             raise ValueError(
                 f"{around}the {x.shape[0]} may be positions. Use batch_first=True; or `with site.mixing(batch_size):` "
                 "around the forward if the batch is first at this place."
             )
 
     def channel_axis(self, x: Tensor) -> int:
-        """The axis of x that holds the channels, counted from the front.
+        """Return the channel axis of features x at this place, counted from the front: 1 for [B, C, *positions].
 
         Raises:
-            ValueError: it cannot be told, or is none of x.
+            ValueError: the axis cannot be inferred, or x does not have it.
         """
         if self.channel_dim is not None:
             if not -x.ndim <= self.channel_dim < x.ndim or self.channel_dim % x.ndim == 0:
@@ -76,7 +94,7 @@ class Layout:
             return self.channel_dim % x.ndim
         if x.ndim == 2:
             return 1
-        axes = self.clues.axes(tuple(x.shape))
+        axes = self.hints.axes(tuple(x.shape))
         if len(axes) == 1:
             (axis,) = axes
             return axis % x.ndim
@@ -97,16 +115,28 @@ def layout_of(
     channel_dim: int | None = None,
     prefix_tokens: int | None = None,
 ) -> Layout:
-    """The layout at a place; what is None is read from the modules at and around it."""
+    """Return the layout of the features at a place, as `attach` uses it.
+
+    Args:
+        model: any model.
+        place: name of a module of the model.
+        side: whether the features are the output or the input of the module.
+        channel_dim: 1 for [B, C, *positions], -1 for [B, *positions, C]; None: inferred from the modules at and around
+            the place.
+        prefix_tokens: number of tokens in front of the image's tokens, in features [B, tokens, C]; None: inferred.
+
+    Raises:
+        AttributeError: the model has no module `place`.
+    """
     tokens = tokens_around(model, place) if prefix_tokens is None else Tokens(prefix_tokens)
-    return Layout(place, channel_dim, tokens, clues(model, place, side))
+    return Layout(place, channel_dim, tokens, layout_hints(model, place, side))
 
 
 def replace_features(value: Any, key: int | str | None, place: str, change: Callable[[Tensor], Tensor]) -> Any:
-    """A copy of what a module gives in which the features under `key` are changed; the original is not written to.
+    """Copy the output or input of a module with changed features under `key`; the original is not modified.
 
     Raises:
-        ValueError: the features are not where `key` says.
+        ValueError: there are no features under `key`.
     """
     if key is None and isinstance(value, Tensor):
         return change(value)
@@ -129,7 +159,7 @@ def replace_features(value: Any, key: int | str | None, place: str, change: Call
             key = list(value)[key]
         replaced[key] = mixed
     else:
-        # Past a frozen dataclass, whose copy this is.
+        # Works for a frozen dataclass too; this is a copy.
         object.__setattr__(replaced, str(key), mixed)
     return replaced
 

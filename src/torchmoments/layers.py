@@ -1,4 +1,4 @@
-"""Layers that use moments outside augmentation: they take them off features, hand them on, or put others in.
+"""Layers that use moments for other purposes than augmentation: they remove, pass on or replace them.
 
 Features are [B, C, *positions].
 """
@@ -14,18 +14,18 @@ from torchmoments.ops.reference import Moments, statistics_type
 
 
 class PONO(nn.Module):
-    """Positional normalization: every position loses the mean and the spread of its channels, and hands them out.
+    """Positional normalization: normalize every position over its channels, and also return the moments.
 
     normalized = (x - mean) / std * weight + bias,   moments over the channels
 
     Args:
-        affine: the shape of the positions, such as (32, 32), for a weight and a bias of each position, shape
+        affine: the shape of the positions, such as (32, 32), to learn a weight and a bias for each position, of shape
             [1, 1, 32, 32]; None for neither.
-        norm: other moments than "pono", see `torchmoments.moments`.
+        norm: the norm to use instead of "pono", see `torchmoments.moments`.
         eps: added to the variance, in units of x squared.
 
-    Takes x; gives (normalized, mean, std): the shape and dtype of x, and moments that broadcast against it, which
-    `MomentShortcut` puts back later in the network.
+    Called with x; returns (normalized, mean, std): normalized has the shape and dtype of x, and the moments broadcast
+    against it. `MomentShortcut` adds them back later in the network.
 
     Gradient: flows to x through all three.
 
@@ -57,10 +57,10 @@ class PONO(nn.Module):
 
 
 class MomentShortcut(nn.Module):
-    """Put back moments that an earlier layer of the same resolution took off: y = x * std + mean, out of place.
+    """Add back moments that an earlier layer of the same resolution removed: y = x * std + mean, out of place.
 
-    Takes x [B, C, *positions], and mean and std as `PONO` gives them (C may be another one); gives the shape and dtype
-    of x.
+    Called with x [B, C, *positions], and mean and std as returned by `PONO` (C may differ); returns a tensor with the
+    shape and dtype of x.
 
     Gradient: flows to all three.
 
@@ -81,16 +81,16 @@ class MomentShortcut(nn.Module):
 
 
 class AdaIN(nn.Module):
-    """Adaptive instance normalization: content with the moments of style.
+    """Adaptive instance normalization: give content the moments of style.
 
     y = (content - mean(content)) / std(content) * std(style) + mean(style)
 
     Args:
-        norm: what one moment averages over, see `torchmoments.moments`; style is "in".
+        norm: the values that one moment averages over, see `torchmoments.moments`; "in" is style.
         eps: added to the variance, in units of the features squared.
 
-    Takes content [B, C, *positions] and style, [B, C, *its own positions] or [1, C, ...]; gives the shape and dtype of
-    content.
+    Called with content [B, C, *positions] and style, [B, C, *positions of any shape] or [1, C, ...]; returns a tensor
+    with the shape and dtype of content.
 
     Gradient: flows to both.
 
@@ -114,9 +114,9 @@ class AdaIN(nn.Module):
         if not _broadcasts(new.mean, grouped.view):
             raise ValueError(
                 f"style needs the samples and channels of content, shape {list(content.shape)}; got "
-                f"{list(style.shape)}. Use one style a sample, or one for all, [1, C, ...]."
+                f"{list(style.shape)}. Use one style per sample, or one for all, [1, C, ...]."
             )
-        return grouped.restore(ops.restyle(grouped.view, own, new)).to(content.dtype)
+        return grouped.restore(ops.renormalize(grouped.view, own, new)).to(content.dtype)
 
     def extra_repr(self) -> str:
         return f"norm={self.norm!r}, eps={self.eps}"

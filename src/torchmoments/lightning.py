@@ -1,4 +1,4 @@
-"""A mixer in a program of Lightning, whose LightningModule stays as it is: `Trainer(callbacks=[Moments(...)])`."""
+"""A Lightning callback that attaches a mixer to an unmodified LightningModule: `Trainer(callbacks=[Moments(...)])`."""
 
 import importlib
 import importlib.util
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     _CALLBACKS: tuple[type[Callback], ...]
 
-# Both packages hold the same classes, each its own, and the Trainer may be either's.
+# Both packages define the same classes separately, and the Trainer may come from either.
 _PACKAGES = [name for name in ("lightning", "pytorch_lightning") if importlib.util.find_spec(name) is not None]
 if not _PACKAGES:
     raise ImportError("torchmoments.lightning needs Lightning. Install it with: pip install 'torchmoments[lightning]'")
@@ -31,23 +31,23 @@ _CALLBACKS = tuple(
 
 
 class Moments(*_CALLBACKS):  # type: ignore[misc]
-    """Attaches a mixer for the time of `trainer.fit`. The random numbers are part of Lightning's checkpoints.
+    """Attaches a mixer for the duration of `trainer.fit`. Random number state is saved in Lightning's checkpoints.
 
     Args:
-        mixer: such as MoEx().
-        at: name of a module inside the LightningModule, several, or a glob, as for `attach`.
-        criterion: name of the module inside the LightningModule that is called with (output, target). Only mixers that
-            mix labels need one.
-        model: name of the module inside the LightningModule whose training forwards each draw a plan; "" is the
-            LightningModule itself. None: the outermost module that holds all places and can be called, or the
+        mixer: the method, such as MoEx().
+        at: the name of a module inside the LightningModule, several names, or a glob, as for `attach`.
+        criterion: the name of the module inside the LightningModule that is called with (output, target). Needed only
+            for mixers that mix labels.
+        model: the name of the module inside the LightningModule whose training forwards each draw a plan; "" is the
+            LightningModule itself. None: the outermost module that contains all places and has a forward, or the
             LightningModule if there is none.
-        options: of `attach`, such as side, calls, seed or schedule, whose progress is that of the trainer.
+        options: options of `attach`, such as side, calls, seed or schedule, which follows the trainer's progress.
 
     Attributes:
-        site: during `trainer.fit`; None before and after.
+        site: the site during `trainer.fit`; None before and after.
 
     `trainer.fit` raises:
-        ValueError: `at`, `model` or `criterion` is no such module, or another Moments mixes the labels already.
+        ValueError: there is no module `at`, `model` or `criterion`, or another Moments already mixes the labels.
         RuntimeError: the first training_step did not call the model.
     """
 
@@ -67,7 +67,7 @@ class Moments(*_CALLBACKS):  # type: ignore[misc]
                 f"criterion needs the name of a module inside the LightningModule; got a {type(criterion).__name__}. "
                 'Use Moments(..., criterion="criterion").'
             )
-        inspect.signature(attach).bind(None, mixer, at, **options)  # an unknown option is told here
+        inspect.signature(attach).bind(None, mixer, at, **options)  # raises if an option is unknown
         self.mixer = mixer
         self.at = at
         self.criterion = criterion
@@ -93,7 +93,7 @@ class Moments(*_CALLBACKS):  # type: ignore[misc]
         if self.site is not None:
             self.site.load_state_dict(state_dict)
 
-    # Not in `setup`, after which LightningModules may still make their layers.
+    # Not in `setup`, after which LightningModules may still create layers.
     def on_fit_start(self, trainer: "Trainer", pl_module: "LightningModule") -> None:
         places = list(find_modules(pl_module, self.at))
         name = _outermost(pl_module, places) if self.model is None else self.model
@@ -104,10 +104,10 @@ class Moments(*_CALLBACKS):  # type: ignore[misc]
         if outside:
             raise ValueError(
                 f"places need to be inside model={name!r}; {outside[0]!r} is not. Leave model= out, or name a module "
-                "that holds all places."
+                "that contains all places."
             )
         self.site = attach(root, self.mixer, [place.removeprefix(inside) for place in places], **self.options)
-        # Without a seed for all, processes start from different ones, and a checkpoint holds that of one.
+        # Without a common seed, processes start from different ones, and a checkpoint contains only one.
         self.site.load_state_dict(self._state or trainer.strategy.broadcast(self.site.state_dict()))
         if self.mixer.mixes_labels:
             self._mix_labels(_criterion_of(pl_module, self.criterion, self.mixer), trainer)
@@ -129,16 +129,16 @@ class Moments(*_CALLBACKS):  # type: ignore[misc]
         self._check_drawn()
         self._draws_before = None
 
-    # Lightning's types do not name `trainer.callbacks`.
+    # Lightning's types do not declare `trainer.callbacks`.
     def _mix_labels(self, criterion: nn.Module, trainer: Any) -> None:
         others = [callback for callback in trainer.callbacks if isinstance(callback, Moments)]
         if isinstance(criterion, MixedCriterion) or any(other._mixed is criterion for other in others):
             raise ValueError(
-                "this criterion mixes the labels of a site already. Use one Moments that mixes labels; others can keep "
+                "this criterion already mixes the labels of a site. Use one Moments that mixes labels; others can keep "
                 "them with lam=1."
             )
         self._mixed = criterion
-        # A hook, so that the criterion's name and the keys of its state stay.
+        # A hook, so that the criterion's name and state_dict keys do not change.
         self._handles.append(criterion.register_forward_hook(_LabelHook(self._plan_of), with_kwargs=True))
 
     def _plan_of(self, output: Any) -> Plan | None:
@@ -150,7 +150,7 @@ class Moments(*_CALLBACKS):  # type: ignore[misc]
             raise
 
     def _check_drawn(self) -> None:
-        """Looked at in the first step: it would be a plain run otherwise."""
+        """Raise RuntimeError if the first step drew no plan: nothing would be mixed in the whole run."""
         if self.site is not None and self.site.state_dict()["counter"] == self._draws_before:
             called = f"self.{self._called}" if self._called else "self"
             raise RuntimeError(
@@ -176,7 +176,7 @@ class Moments(*_CALLBACKS):  # type: ignore[misc]
 
 
 def _outermost(pl_module: nn.Module, places: list[str]) -> str:
-    """Name of the outermost module that holds all places and has a forward; "" if there is none."""
+    """Return the name of the outermost module that contains all places and has a forward; "" if there is none."""
     path = places[0].split(".")[:-1]
     for depth in range(1, len(path) + 1):
         name = ".".join(path[:depth])
@@ -202,7 +202,7 @@ def _criterion_of(pl_module: nn.Module, name: str, mixer: Mixer) -> nn.Module:
 
 
 def _progress_of(trainer: "Trainer", batch_idx: int) -> float | None:
-    """How much of the run is done: by epochs or by steps, whichever will end it; None if neither is limited."""
+    """Return the completed fraction of the run, by epochs or steps, whichever ends it first; None if unlimited."""
     parts = []
     if trainer.max_epochs is not None and trainer.max_epochs > 0:
         parts.append((trainer.current_epoch + batch_idx / trainer.num_training_batches) / trainer.max_epochs)
@@ -212,7 +212,7 @@ def _progress_of(trainer: "Trainer", batch_idx: int) -> float | None:
 
 
 class _LabelHook:
-    """Mixes the labels of a criterion's call. A copy of the criterion is plain."""
+    """Mixes the labels when a criterion is called. A copy of the criterion does not mix."""
 
     def __init__(self, plan_of: Callable[[Any], Plan | None] | None) -> None:
         self.plan_of = plan_of
@@ -234,7 +234,7 @@ class _LabelHook:
             return None
 
         def loss_of(output: Any, labels: Any) -> Tensor:
-            # That of the own labels is computed already.
+            # The loss of the own labels has already been computed.
             result: Tensor = loss if labels is target else criterion.forward(output, labels, *others, **keywords)
             return result
 
@@ -242,16 +242,16 @@ class _LabelHook:
 
 
 class _Redirection:
-    """The call of a LightningModule by which a wrapper such as DistributedDataParallel runs training_step.
+    """Turns off mixing for the forward of a LightningModule through which a wrapper such as DDP calls training_step.
 
-    It takes a batch, and is no forward of the model: those come inside it.
+    That call takes a batch and is not a forward of the model, which happens inside it.
     """
 
     def __init__(self, site: Site) -> None:
         self.plain = site.using(None)
 
     def hooks(self, wrapper: nn.Module, pl_module: nn.Module) -> list[Any]:
-        # That of the LightningModule comes after the site's, which finds the block.
+        # The LightningModule's hook runs after the site's, which finds the block.
         return [wrapper.register_forward_pre_hook(self.begin), pl_module.register_forward_pre_hook(self.end)]
 
     def begin(self, module: nn.Module, arguments: Any) -> None:

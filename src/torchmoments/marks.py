@@ -1,19 +1,19 @@
-"""What an attached module carries in its own attributes, besides its hooks: a word to compilers."""
+"""Instance attributes that mark a module as attached, so that compilers notice."""
 
 import weakref
 from typing import Any, NoReturn
 
 from torch import nn
 
-from torchmoments.torch_internals import methods_of_any_object_are_traced
+from torchmoments.torch_internals import compiler_traces_foreign_methods
 
 
 class OwnForward:
-    """A `forward` in the module's own attributes that does what its class's does, and does not keep the module alive.
+    """A `forward` instance attribute that calls the `forward` of the class, without keeping the module alive.
 
-    torch.compile shares what it compiled between models of one class. Whether a module has hooks is not among the
-    questions it asks first; whether `forward` is the module's own is. Without this, the code of a plain model that was
-    compiled earlier would run in place of an attached one.
+    torch.compile shares compiled code between models of the same class. Its guards check first whether `forward` is an
+    instance attribute, but not whether a module has hooks. Without this, code that was compiled earlier for a model
+    without hooks would run for an attached one.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -30,24 +30,24 @@ class OwnForward:
 
 
 class NotScriptable:
-    """What `torch.jit.script` calls first at each module; counts the sites that are attached there."""
+    """Raises an error when `torch.jit.script` calls it first on a module; counts the sites attached to the module."""
 
     def __init__(self) -> None:
         self.sites = 0
 
     def __call__(self) -> NoReturn:
         raise RuntimeError(
-            "torch.jit.script cannot compile what is attached to a model. Call site.detach() first; torch.compile and "
-            "torch.export take attached models."
+            "torch.jit.script cannot compile an attached model. Call site.detach() first; torch.compile and "
+            "torch.export support attached models."
         )
 
 
 def mark(module: nn.Module) -> int:
-    """Mark a module for one more site; returns how many sites it has now."""
+    """Mark a module for one more site; returns its number of sites."""
     found = vars(module).setdefault("__prepare_scriptable__", NotScriptable())
     if "forward" not in vars(module):
         own = OwnForward(module)
-        module.forward = own.forward if methods_of_any_object_are_traced() else own
+        module.forward = own.forward if compiler_traces_foreign_methods() else own
     if not isinstance(found, NotScriptable):
         return 1
     found.sites += 1
@@ -55,7 +55,7 @@ def mark(module: nn.Module) -> int:
 
 
 def unmark(module: nn.Module) -> None:
-    """Take the marks off when the last site is gone. A forward that the user gave the module stays."""
+    """Remove the marks with the last site. A `forward` that the user set on the module is kept."""
     found = vars(module).get("__prepare_scriptable__")
     if not isinstance(found, NotScriptable):
         return

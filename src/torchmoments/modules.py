@@ -14,10 +14,10 @@ class Place(NamedTuple):
     """A module that can be attached to.
 
     Attributes:
-        name: for `attach(..., at=name)`.
-        kind: class of the module.
-        shape: of its output in the first call; None where it is no tensor, or no input was given.
-        calls: how often it ran; None where no input was given.
+        name: the name to pass to `attach(..., at=name)`.
+        kind: the class of the module.
+        shape: the shape of its output in the first call; None if the output is not a tensor, or no input was given.
+        calls: the number of calls in one forward; None if no input was given.
     """
 
     name: str
@@ -27,15 +27,15 @@ class Place(NamedTuple):
 
 
 def places(model: nn.Module, x: Any = None) -> list[Place]:
-    """What can be attached to, in the order of definition; with an input, in the order in which the modules finish.
+    """List the modules that can be attached to, in order of definition or, given an input, in the order they finish.
 
     Args:
         model: any model. Its mode, buffers and parameters stay as they are.
-        x: an input: a tensor, a tuple of arguments or a dict of keyword arguments. The model runs on it once, in eval
-            mode and without gradient.
+        x: an input: a tensor, a tuple of arguments or a dict of keyword arguments. The model is run on it once, in eval
+            mode and without gradients.
 
     Returns:
-        One Place a module. With an input, modules that do not run are left out.
+        One Place per module. Given an input, modules that do not run are left out.
     """
     named = {module: name for name, module in model.named_modules() if name}
     if x is None:
@@ -66,10 +66,17 @@ def places(model: nn.Module, x: Any = None) -> list[Place]:
 
 
 def find_modules(model: nn.Module, at: str | Sequence[str]) -> dict[str, nn.Module]:
-    """The modules that `at` names: one name, several, or globs, in which * stays within one level ("layer*.0.bn?").
+    """Return the modules that `attach(..., at=...)` attaches to.
+
+    Args:
+        model: any model.
+        at: the name of a module, several names, or globs, in which * does not match a dot ("layer*.0.bn?").
+
+    Returns:
+        {name: module}, in the order of `at`. A module that matches several times or has several names appears once.
 
     Raises:
-        ValueError: nothing has that name; the nearest is suggested.
+        ValueError: no module matches a name; the error suggests the nearest name. Or `at` is empty or not a name.
     """
     wanted = [at] if isinstance(at, str) else list(at) if isinstance(at, Sequence) else [at]
     if not all(isinstance(name, str) for name in wanted):

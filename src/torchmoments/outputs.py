@@ -1,7 +1,7 @@
-"""What a model takes and gives, and the plan that an output was made with.
+"""Inputs and outputs of a model, and the plan that an output was made with.
 
-The plan is written to the nodes of the autograd graph that the output ends in, so it is found again from whatever is
-computed of the output: by a wrapper such as DistributedDataParallel, a cast, a head.
+The plan is stored on the last nodes of the autograd graph of the output, so it can be found from anything computed from
+the output: by a wrapper such as DistributedDataParallel, a cast, a head.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from torchmoments.draw import Plan
-from torchmoments.torch_internals import is_since, nodes_of
+from torchmoments.torch_internals import grad_nodes_of, is_not_before
 
 _KEY = "torchmoments.plan"  # in the metadata of a node
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """All tensors in a tensor, or in what holds tensors: tuples, lists, mappings, objects with attributes."""
+    """Yield all tensors in a value: itself, or those in tuples, lists, mappings, and attributes of objects."""
     yield from _tensors_in(value, set())
 
 
@@ -35,7 +35,7 @@ def _parts(value: Any) -> Iterable[Any]:
         return value.values()
     if isinstance(value, tuple | list):
         return value
-    # Modules and functions make outputs, and are none.
+    # Modules and functions are not outputs.
     if isinstance(value, nn.Module | type) or callable(value):
         return ()
     slots = [name for kind in type(value).__mro__ for name in _names(vars(kind).get("__slots__", ()))]
@@ -47,67 +47,67 @@ def _names(slots: Any) -> Iterable[str]:
 
 
 def batch_size_of(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:
-    """Number of samples of the first tensor that a model takes.
+    """Return the number of samples in the first tensor among a model's arguments.
 
     Raises:
-        RuntimeError: it takes none.
+        RuntimeError: there is no tensor.
     """
     for tensor in tensors_in((arguments, keywords)):
         if tensor.ndim:
             return len(tensor)
     raise RuntimeError(
-        "the automatic form reads the number of samples from the first tensor that the model takes; it takes none. "
+        "an automatic draw reads the number of samples from the first tensor that the model takes; it takes none. "
         "Use attach(..., automatic=False), and `with site.mixing(batch_size) as plan:`."
     )
 
 
 def nodes_made_since(number: int, output: Any) -> list[Any]:
-    """The nodes that an output ends in, of the autograd graph from this sequence number on: what it only passes on was
-    made by another forward."""
-    return [node for tensor in tensors_in(output) for node in nodes_of(tensor) if is_since(number, node)]
+    """Return the last nodes of an output's autograd graph with at least this sequence number: older ones were made by
+    another forward."""
+    return [node for tensor in tensors_in(output) for node in grad_nodes_of(tensor) if is_not_before(number, node)]
 
 
-def note_plan(nodes: list[Any], name: str, plan: Plan | None) -> None:
-    """Note where an output ends which plan of the site of this name it was made with; None: with none."""
+def record_plan(nodes: list[Any], name: str, plan: Plan | None) -> None:
+    """Store on the last nodes of an output the plan of the named site that it was made with; None if there was none."""
     for node in nodes:
         node.metadata.setdefault(_KEY, {})[name] = plan
 
 
-def noted_plan(output: Any, name: str, may_mix: bool) -> Plan | None:
-    """The plan that an output was made with, found from it or from what was computed of it; None: with none.
+def recorded_plan(output: Any, name: str, may_mix: bool) -> Plan | None:
+    """Return the plan that an output, or what it was computed from, was made with; None if there was none.
 
     Args:
-        may_mix: whether the model is attached and trains now: what nobody noted is then not known to be plain.
+        may_mix: whether the model is attached and in training, so that an output without a stored plan is an error.
 
     Raises:
-        ValueError: there is no tensor.
-        RuntimeError: it cannot be told, or there are several.
+        ValueError: the output contains no tensor.
+        RuntimeError: no plan is stored, or there are several.
     """
     tensors = list(tensors_in(output))
     if not tensors:
         raise ValueError(
-            f"an output needs a tensor, which tells the plan that it was made with; got a {type(output).__name__}. "
-            "Give what the model returned."
+            f"an output needs a tensor, from which its plan can be found; got a {type(output).__name__}. "
+            "Pass what the model returned."
         )
     nodes = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
     found = _nearest([*nodes], name)
     if len(found) > 1:
         raise RuntimeError(
-            "this output was computed of several forwards, each with partners of its own, so its labels cannot be "
-            "told. Use a loss for each forward, or one plan for all: `with site.mixing(len(x)):` around them."
+            "this output was computed from several forwards with different partners, so its labels are ambiguous. Use "
+            "a loss for each forward, or one plan for all: `with site.mixing(len(x)):` around them."
         )
     if found:
         return found[0]
     if may_mix and torch.is_grad_enabled():
         if not nodes:
             raise RuntimeError(
-                "this output has no gradient, so it cannot be told whether its labels are mixed: it was detached, or "
-                "nothing that made it is trained. Give what the model returned, or call it in `with torch.no_grad():` "
-                "for plain labels."
+                "this output has no gradient, so it is unknown whether its labels are mixed: it was detached, or no "
+                "trained parameter was used. Pass what the model returned, or call it in `with torch.no_grad():` for "
+                "unmixed labels."
             )
         raise RuntimeError(
-            "no training forward of the attached model made this output (a copy is another model), or one in code that "
-            "was compiled as a whole, or without a trained parameter, so its labels cannot be told. Use "
+            "no training forward of the attached model made this output (a copy is another model), or one that was "
+            "compiled as part of a whole step, or one without trained parameters, so its labels are unknown. Use "
             "`with site.mixing(len(x)) as plan:` around the forward, and torchmoments.mixed_loss(criterion, output, "
             "target, plan)."
         )
@@ -115,7 +115,7 @@ def noted_plan(output: Any, name: str, may_mix: bool) -> Plan | None:
 
 
 def _nearest(nodes: list[Any], name: str) -> list[Plan | None]:
-    """The distinct plans on the nearest nodes of the graph that have one."""
+    """Return the distinct plans on the nearest nodes of the graph that have one."""
     found: list[Plan | None] = []
     seen: set[Any] = set()
     while nodes:
@@ -123,9 +123,9 @@ def _nearest(nodes: list[Any], name: str) -> list[Plan | None]:
         if node in seen:
             continue
         seen.add(node)
-        noted = node.metadata.get(_KEY, {})
-        if name not in noted:
+        recorded = node.metadata.get(_KEY, {})
+        if name not in recorded:
             nodes += [above for above, _ in node.next_functions if above is not None]
-        elif not any(noted[name] is plan for plan in found):
-            found.append(noted[name])
+        elif not any(recorded[name] is plan for plan in found):
+            found.append(recorded[name])
     return found

@@ -1,4 +1,4 @@
-"""What decides by chance, for all places of a site, what happens to a batch. It does not know the model."""
+"""Drawing plans for all places of a site, independently of the model."""
 
 import weakref
 import zlib
@@ -10,23 +10,23 @@ import torch
 from torchmoments.draw import Draw, Plan, Term, Use, check_batch_size, child_generators, compose, move
 from torchmoments.mixers.mixer import Mixer, check_fraction
 from torchmoments.partners import Groups
-from torchmoments.schedules import Schedule, mixer_of_now
+from torchmoments.schedules import Schedule, scheduled_mixer
 from torchmoments.streams import rank_of_this_process, stream
 from torchmoments.warn import warn
 
 
 class Planner:
-    """Draws plans from random numbers of its own, which are a function of (seed, counter, rank)."""
+    """Draws plans with its own random numbers, which are a function of (seed, counter, rank)."""
 
     def __init__(self, mixer: Mixer, places: Sequence[str], schedule: Schedule | None, seed: int | None) -> None:
         self.mixer = mixer
         self.places = tuple(places)
         self.schedule = schedule
         self._progress: float | None = None
-        # Several sites of one model without seeds have to differ.
+        # Sites of the same model without a seed have to differ.
         self.seed = torch.initial_seed() + zlib.crc32("/".join(places).encode()) if seed is None else seed
         self.counter = 0
-        # Plans that mix labels, as long as features or labels may still be mixed by them.
+        # Plans that mix labels, while features or labels can still be mixed with them.
         self._watched: list[tuple[weakref.ref[Plan], Use]] = []
 
     def __getstate__(self) -> dict[str, Any]:
@@ -42,13 +42,13 @@ class Planner:
         self._progress = value
 
     def plan(self, batch_size: int, groups: Groups | None, device: torch.device) -> Plan | None:
-        """Decide what happens to one batch; None: nothing is mixed.
+        """Draw a plan for one batch; returns None if nothing is mixed.
 
         Raises:
             ValueError: see `Site.draw`.
         """
         check_batch_size(batch_size)
-        mixer = mixer_of_now(self.mixer, self.schedule, self._progress)
+        mixer = scheduled_mixer(self.mixer, self.schedule, self._progress)
         generator = stream(self.seed, self.counter, rank_of_this_process())
         draws = self._draws(mixer, batch_size, groups, generator)
         self.counter += 1
@@ -58,7 +58,7 @@ class Planner:
         terms: list[Term] = [(None, 1.0)]
         for draw in drawn:
             terms = compose(terms, draw.terms)
-        # Idle places get a draw too: a compiler then sees the same tensors whichever place is mixed.
+        # Idle places get a draw too, so a compiler sees the same tensors whichever place is mixed.
         complete = {name: (draw or drawn[0].idle_copy()).to(device) for name, draw in draws.items()}
         on_device = [(None if p is None else move(p, device), w) for p, w in terms]
         plan = Plan(complete, on_device, batch_size)
@@ -74,7 +74,7 @@ class Planner:
             return {name: mixer.draw(batch_size, groups=groups, generator=generator) for name in self.places}
         draws = [mixer.draw(batch_size, groups=groups, generator=generator)]
         for _ in range(min(number, len(self.places)) - 1):
-            # The coin has been tossed; the other places follow it.
+            # The coin has been flipped; the other places follow it.
             follower = mixer if mixer.per_sample else mixer.with_p(1.0)
             draws.append(follower.draw(batch_size, groups=groups, generator=generator))
         (choice,) = child_generators(generator, 1)
@@ -84,18 +84,18 @@ class Planner:
         at = dict(zip(chosen, draws))  # noqa: B905  torch 2.6 compiles no strict=True
         return {name: at.get(number) for number, name in enumerate(self.places)}
 
-    def warn_of_half_mixed_steps(self) -> None:
-        """Of plans that are gone: what was not mixed by them will not be any more."""
+    def warn_about_half_mixed_steps(self) -> None:
+        """Warn about deleted plans with which only features or only labels were mixed."""
         gone = [use for plan, use in self._watched if plan() is None]
         self._watched = [(plan, use) for plan, use in self._watched if plan() is not None]
         if any(use.features_were_mixed and not use.labels_were_mixed for use in gone):
             warn(
-                "the features of an earlier step were mixed, its labels were not. Use "
+                "the features of an earlier step were mixed, but its labels were not. Use "
                 "`criterion = site.criterion(criterion)`, or torchmoments.mixed_loss(criterion, output, target, plan). "
-                "A model that is given labels computes its own loss: give the labels to the criterion instead."
+                "A model that is given labels computes its own loss: pass the labels to the criterion instead."
             )
         if any(use.labels_were_mixed and not use.features_were_mixed for use in gone):
             warn(
-                "the labels of an earlier step were mixed, its features were not. Run the model inside "
+                "the labels of an earlier step were mixed, but its features were not. Run the model inside "
                 "`with site.using(plan):`."
             )

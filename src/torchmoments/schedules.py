@@ -1,6 +1,6 @@
-"""How a mixer changes over a run: functions (mixer, progress) -> mixer, with progress from 0 to 1.
+"""Changing a mixer over a run: functions (mixer, progress) -> mixer, with progress from 0 to 1.
 
-Coins come from a stream of their own, so a schedule of p mixes some of the batches that the mixer alone would mix, with
+Coins come from a separate stream, so a schedule of p mixes a subset of the batches that the mixer alone would mix, with
 the same partners.
 """
 
@@ -14,7 +14,7 @@ Schedule = Callable[[Mixer, float], Mixer]
 
 @dataclasses.dataclass(frozen=True)
 class WarmUp:
-    """p grows evenly from 0 over the first `part` of the run, and stays."""
+    """Increase p linearly from 0 over the first fraction `part` of the run; after that, p is constant."""
 
     part: float = 0.1
 
@@ -27,7 +27,7 @@ class WarmUp:
 
 @dataclasses.dataclass(frozen=True)
 class OffAtEnd:
-    """Nothing is mixed in the last `part` of the run: the last epochs see the data as they are."""
+    """Mix nothing in the last fraction `part` of the run, so that the last epochs see unmixed data."""
 
     part: float = 0.1
 
@@ -38,31 +38,31 @@ class OffAtEnd:
         return mixer if progress < 1 - self.part else mixer.with_p(0.0)
 
 
-def mixer_of_now(mixer: Mixer, schedule: Schedule | None, progress: float | None) -> Mixer:
-    """The mixer at this point of the run, the mixer itself without a schedule.
+def scheduled_mixer(mixer: Mixer, schedule: Schedule | None, progress: float | None) -> Mixer:
+    """Return the mixer at this point of the run; without a schedule, the mixer itself.
 
     Raises:
-        RuntimeError: the progress is not known.
-        ValueError: the schedule gives another method, or changes what is not drawn.
+        RuntimeError: the progress was never set.
+        ValueError: the schedule returns another method, or changes an option that is not drawn.
     """
     if schedule is None:
         return mixer
     if progress is None:
         raise RuntimeError(
-            "a schedule needs to know how much of the run is done; site.progress was never set. "
+            "a schedule needs the progress of the run; site.progress was never set. "
             "Use site.progress = epoch / epochs before each epoch."
         )
     now = schedule(mixer, progress)
     if type(now) is not type(mixer):
         raise ValueError(
-            f"a schedule needs to give a {type(mixer).__name__} again; got a {type(now).__name__}. "
+            f"a schedule needs to return a {type(mixer).__name__} again; got a {type(now).__name__}. "
             "Use dataclasses.replace(mixer, p=...)."
         )
     changed = [name for name, value in vars(now).items() if value != getattr(mixer, name)]
-    fixed = [name for name in changed if name not in mixer.drawn_by]
+    fixed = [name for name in changed if name not in mixer.draw_options]
     if fixed:
         raise ValueError(
-            f"a schedule changes what is drawn ({', '.join(mixer.drawn_by)}); it changed {', '.join(fixed)}. "
-            "Attach a mixer of its own for that."
+            f"a schedule may change only options that are drawn ({', '.join(mixer.draw_options)}); it changed "
+            f"{', '.join(fixed)}. Attach another mixer for that."
         )
     return now

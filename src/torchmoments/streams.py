@@ -1,7 +1,7 @@
-"""The random numbers of a site: a function of its seed, the number of the draw, and the rank of the process.
+"""The random numbers of a site: a function of its seed, the index of the draw, and the rank of the process.
 
-So a state is two whole numbers, the same on all ranks: a checkpoint of one rank resumes every rank, and another number
-of them.
+So the state is two integers, the same on all ranks: a checkpoint of one rank resumes every rank, even with a different
+number of ranks.
 """
 
 import os
@@ -12,7 +12,7 @@ _BITS = 2**64 - 1
 
 
 def stream(seed: int, counter: int, rank: int) -> torch.Generator:
-    """The generator of one draw."""
+    """Return the generator for one draw."""
     state = 0
     for number in (seed, counter, rank):
         state = _scramble(state ^ (number & _BITS))
@@ -20,14 +20,14 @@ def stream(seed: int, counter: int, rank: int) -> torch.Generator:
 
 
 def rank_of_this_process() -> int:
-    """Asked at each draw: a process group may be made after a site."""
+    """Return the rank; called at each draw, because a process group may be created after a site."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank()
     return int(os.environ.get("RANK") or 0)
 
 
 def _scramble(number: int) -> int:
-    """splitmix64: numbers in a row become independent."""
+    """Hash with splitmix64: consecutive numbers become independent."""
     number = (number + 0x9E3779B97F4A7C15) & _BITS
     number = ((number ^ (number >> 30)) * 0xBF58476D1CE4E5B9) & _BITS
     number = ((number ^ (number >> 27)) * 0x94D049BB133111EB) & _BITS

@@ -1,7 +1,7 @@
 """Labels of mixed samples: the loss, soft targets, and accuracy.
 
-A plan (or a single draw) carries terms [(permutation or None, weight)]; the label of sample b is the weighted sum of
-target[permutation[b]]. Plans that are None are skipped; several apply in the order of mixing.
+A plan (or a single draw) has terms [(permutation or None, weight)]; the label of sample b is the weighted sum of
+target[permutation[b]]. Plans that are None are ignored; several plans apply in the order of mixing.
 """
 
 import copy
@@ -19,27 +19,27 @@ IGNORE_INDEX = -100  # of `torch.nn.functional.cross_entropy`
 
 
 def mixed_loss(criterion: Criterion, output: Any, target: Any, *plans: Plan | Draw | None) -> Tensor:
-    """sum over the terms of weight * criterion(output, target[permutation]).
+    """Compute the sum over the terms of weight * criterion(output, target[permutation]).
 
     Args:
-        criterion: any callable (output, target) that returns a tensor: a scalar, or one loss a sample [B, ...].
-        output: what the model gave.
-        target: a tensor [B, ...] (class indices, probabilities, many labels, regression, dense), or a tuple, list or
+        criterion: any callable (output, target) that returns a tensor: a scalar, or one loss per sample, [B, ...].
+        output: the output of the model.
+        target: a tensor [B, ...] (class indices, probabilities, multi-label, regression, dense), or a tuple, list or
             dict of such tensors.
-        plans: of the step; None is skipped.
+        plans: the plans of the step; None is ignored.
 
     Returns:
-        What criterion returns. Without a plan that mixes labels it is exactly criterion(output, target).
+        The loss, in the shape that criterion returns. If no plan mixes labels, exactly criterion(output, target).
 
     Raises:
-        ValueError: the target has another batch size than a plan, or the label weight varies from sample to sample and
-            the criterion reduces, or the plans have different batch sizes.
-        RuntimeError: the plan met the model in eval mode, so its features were not mixed.
+        ValueError: the batch sizes of the target and the plans differ, or the label weight varies from sample to sample
+            and the criterion reduces.
+        RuntimeError: the model ran in eval mode with this plan, so features were not mixed.
     """
     if hasattr(criterion, "plan_of"):
         raise ValueError(
-            "mixed_loss needs the criterion itself; got that of site.criterion, which mixes the labels already. Use "
-            "criterion(output, target), or mixed_loss with what was given to site.criterion."
+            "mixed_loss needs the criterion itself; got that of site.criterion, which already mixes the labels. Use "
+            "criterion(output, target), or mixed_loss with the criterion that was passed to site.criterion."
         )
     terms = _terms(plans)
     _check_batch_size(target, terms)
@@ -61,21 +61,21 @@ def mixed_loss(criterion: Criterion, output: Any, target: Any, *plans: Plan | Dr
 def mixed_targets(
     target: Tensor, *plans: Plan | Draw | None, num_classes: int | None = None, ignore_index: int = IGNORE_INDEX
 ) -> Tensor:
-    """sum over the terms of weight * target[permutation], for losses that want probabilities.
+    """Compute the sum over the terms of weight * target[permutation], for losses that need probabilities.
 
     Args:
-        target: floating point [B, ...] (probabilities, many labels, regression), or class indices [B] or
+        target: floating point [B, ...] (probabilities, multi-label, regression), or class indices [B] or
             [B, *positions], which need num_classes.
-        plans: of the step; None is skipped.
-        num_classes: number of classes K of class indices.
-        ignore_index: a class index that stands for none, as in `cross_entropy`: its probabilities are all 0.
+        plans: the plans of the step; None is ignored.
+        num_classes: number of classes K, for class indices.
+        ignore_index: a class index that means no class, as in `cross_entropy`: its probabilities are all 0.
 
     Returns:
-        Shape and dtype of a floating point target; [B, K, *positions] in the default dtype for class indices.
+        For a floating point target, its shape and dtype; for class indices, [B, K, *positions] in the default dtype.
 
     Raises:
         ValueError: class indices without num_classes; num_classes with a floating point target; class indices that are
-            not from 0 to num_classes - 1 (looked at on a CPU only); another batch size.
+            not from 0 to num_classes - 1 (checked on the CPU only); a batch size other than the plan's.
     """
     if target.is_floating_point():
         if num_classes is not None:
@@ -88,7 +88,7 @@ def mixed_targets(
     elif num_classes is None:
         raise ValueError(
             f"class indices need num_classes to become probabilities; got a {target.dtype} target without it. "
-            "Use mixed_targets(target, plan, num_classes=K), or target.float() if these are many labels."
+            "Use mixed_targets(target, plan, num_classes=K), or target.float() for multi-label targets."
         )
     else:
         soft = _one_hot(target.long(), num_classes, ignore_index)
@@ -105,19 +105,19 @@ def mixed_targets(
 def mixed_accuracy(
     output: Tensor, target: Tensor, *plans: Plan | Draw | None, ignore_index: int = IGNORE_INDEX
 ) -> Tensor:
-    """sum over the terms of weight * mean(argmax(output) == target[permutation]).
+    """Compute the sum over the terms of weight * mean(argmax(output) == target[permutation]).
 
     Args:
         output: scores [B, K] or [B, K, *positions].
-        target: class indices [B] or [B, *positions], or probabilities of output's shape (their largest counts).
-        plans: of the step; None is skipped.
-        ignore_index: a class index that is left out of the mean, as in `cross_entropy`.
+        target: class indices [B] or [B, *positions], or probabilities in output's shape, of which the largest counts.
+        plans: the plans of the step; None is ignored.
+        ignore_index: a class index that is excluded from the mean, as in `cross_entropy`.
 
     Returns:
-        A scalar from 0 to 1, without waiting for the device; not a number if all is left out, like the loss.
+        A scalar from 0 to 1, without waiting for the device; NaN if everything is excluded, like the loss.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: the shapes of output and target do not match.
     """
     predicted = output.argmax(1)
     classes = target.argmax(1) if target.shape == output.shape and target.is_floating_point() else target
@@ -133,7 +133,7 @@ def mixed_accuracy(
         of_term = _permuted(classes, permutation)
         counted = (of_term != ignore_index).float()
         hits = (predicted == of_term).float()
-        # The mean of this term, as its loss has one; hits never have the ignored index.
+        # Each term has its own mean, like its loss; hits never have the ignored index.
         share = hits if len(terms) == 1 else _weighted(hits, weight)
         accuracy = share.sum() / counted.sum()
         total = accuracy if total is None else total + accuracy
@@ -143,7 +143,7 @@ def mixed_accuracy(
 
 def _one_hot(classes: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     counted = classes != ignore_index
-    # Looking at the values would wait for a GPU, whose one_hot fails by itself.
+    # Reading the values would wait for a GPU, where one_hot itself fails.
     if classes.device.type == "cpu" and not torch.compiler.is_compiling():
         wrong = classes[counted & ((classes < 0) | (classes >= num_classes))]
         if len(wrong):
@@ -156,13 +156,13 @@ def _one_hot(classes: Tensor, num_classes: int, ignore_index: int) -> Tensor:
 
 
 def _terms(plans: tuple[Plan | Draw | None, ...], only_look: bool = False) -> list[Term]:
-    """The labels by all the plans; `only_look`: this does not mix those of the step."""
+    """Compose the label terms of all plans; with `only_look`, this does not count as mixing the labels."""
     terms: list[Term] = [(None, 1.0)]
     given = [plan for plan in plans if plan is not None]
     for plan in given:
         if not isinstance(plan, (Plan, Draw)):
-            raise ValueError(f"labels follow plans of site.draw, or draws; got a {type(plan).__name__}.")
-        # Not asked of one plan: compiled code would be for its batch size alone.
+            raise ValueError(f"plans need to come from site.draw, or be draws; got a {type(plan).__name__}.")
+        # Not checked for a single plan: compiled code would be specialized to its batch size.
         if len(given) > 1 and plan.batch_size != given[0].batch_size:
             raise ValueError(
                 f"the plans of one step need the same batch size; got {given[0].batch_size} and {plan.batch_size}. "
@@ -178,12 +178,12 @@ def _check_not_in_eval_mode(plan: Plan) -> None:
     if (
         not torch.compiler.is_compiling()
         and plan.mixes_labels
-        and plan.use.met_eval_mode
+        and plan.use.ran_in_eval
         and not plan.use.features_were_mixed
     ):
         raise RuntimeError(
-            "labels can be mixed only where features were; this plan met the model in eval mode, which leaves features "
-            "plain. Draw while the model is in the mode it runs in: site.draw gives None in eval."
+            "labels can be mixed only if features were; the model ran in eval mode with this plan, so they were not. "
+            "Draw in the mode in which the model runs: site.draw returns None in eval mode."
         )
 
 
@@ -200,7 +200,7 @@ def _permuted(target: Any, permutation: Tensor | None) -> Any:
 
 
 def _with_parts(target: Any, parts: dict[Any, Any]) -> Any:
-    """A mapping of its own kind, such as an OrderedDict, with other parts."""
+    """Copy a mapping, such as an OrderedDict, with other values."""
     changed = copy.copy(target)
     changed.update(parts)
     return changed
@@ -228,7 +228,8 @@ def _weighted(loss: Tensor, weight: float | Tensor) -> Tensor:
         return weight * loss
     if loss.ndim == 0 or loss.shape[0] != weight.shape[0]:
         raise ValueError(
-            f"the label weight varies from sample to sample, so the criterion needs to return one loss a sample, shape "
-            f"[{weight.shape[0]}, ...]; got {list(loss.shape)}. Use reduction='none' and take the mean of mixed_loss."
+            f"the label weight varies from sample to sample, so the criterion needs to return one loss per sample, "
+            f"shape [{weight.shape[0]}, ...]; got {list(loss.shape)}. Use reduction='none' and average "
+            "mixed_loss."
         )
     return weight.to(loss.dtype).reshape(-1, *[1] * (loss.ndim - 1)) * loss

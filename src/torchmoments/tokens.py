@@ -1,7 +1,7 @@
-"""The class and register tokens before an image's own: how many there are at a place.
+"""The class and register tokens in front of an image's tokens: how many there are at a place.
 
-Modules know how many they add, and how many patches an image has. Which of the two a place has, features tell by their
-number of tokens: before the class token is added there is none to leave out.
+Modules define how many they add, and how many patches an image has. The number of tokens of the features tells whether
+the class token has been added at a place; before that, there are none to leave out.
 """
 
 import re
@@ -13,21 +13,21 @@ _NAME = re.compile(r"(cls|class|dist|distillation|reg|register)_(tokens?|embeddi
 
 
 class Tokens(NamedTuple):
-    """Tokens before the image's that the modules around a place have.
+    """The tokens that the modules around a place add in front of an image's tokens.
 
     Attributes:
         number: how many.
-        patches: numbers of tokens of an image; None: it does not matter, the number is what the user said.
+        patches: possible numbers of tokens of an image; None if the user specified `number`.
     """
 
     number: int
     patches: frozenset[int] | None = None
 
     def before_image(self, place: str, tokens: int) -> int:
-        """How many of a place's tokens are no image's.
+        """Return how many of the tokens at a place are not of the image.
 
         Raises:
-            ValueError: it cannot be told, or there are no others.
+            ValueError: the number cannot be inferred, or no other tokens are left.
         """
         if self.number == 0 or (self.patches is not None and tokens in self.patches):
             return 0
@@ -43,13 +43,13 @@ class Tokens(NamedTuple):
         known = f"of {sorted(self.patches)[0]} patches" if len(self.patches) == 1 else "whose patches are not known"
         raise ValueError(
             f"the features at {place!r} have {tokens} tokens, in a network {known} that has {self.number} more for "
-            f"classes or registers, so it cannot be told how many of these stay as they are. Use prefix_tokens="
+            f"classes or registers, so it is unknown how many of these must not be mixed. Use prefix_tokens="
             f"{self.number} if they all come first, or prefix_tokens=0."
         )
 
 
 def tokens_around(model: nn.Module, place: str) -> Tokens:
-    """What the nearest module around a place that has such tokens says: timm's number, or its parameters."""
+    """Read the tokens from the nearest module around a place that has some: timm's number, or its parameters."""
     path = place.split(".")
     for module in (model.get_submodule(".".join(path[:depth])) for depth in reversed(range(len(path) + 1))):
         number = getattr(module, "num_prefix_tokens", None)
@@ -61,7 +61,7 @@ def tokens_around(model: nn.Module, place: str) -> Tokens:
 
 
 def _tokens_inside(module: nn.Module) -> int | None:
-    """The tokens that are parameters, of shape [1, tokens, C], [tokens, C] or [C]."""
+    """Count the tokens that are parameters, of shape [1, tokens, C], [tokens, C] or [C]."""
     found = [
         parameter.shape[-2] if parameter.ndim > 1 else 1
         for name, parameter in module.named_parameters()

@@ -1,9 +1,9 @@
-"""For the Trainer of Hugging Face transformers: a loss for `compute_loss_func`, and a callback for exact resuming.
+"""Support for the Hugging Face Trainer: a loss for `compute_loss_func`, and a callback for exact resuming.
 
     site = torchmoments.attach(model, MoEx(), at="resnet.embedder")
     trainer = Trainer(model, args, compute_loss_func=site.criterion(cross_entropy), callbacks=[SiteCallback(site)], ...)
 
-Attach before the Trainer is made: it wraps and compiles the model.
+Attach before creating the Trainer, which wraps and compiles the model.
 """
 
 from typing import Any
@@ -26,15 +26,15 @@ except ModuleNotFoundError as error:
 def cross_entropy(
     outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None, *, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Cross entropy of a model's logits [B, K] or [B, T, K], over all the batches that one step accumulates.
+    """Compute the cross entropy of logits [B, K] or [B, T, K], averaged over all batches that one step accumulates.
 
-    A Trainer with a loss of one's own does not divide it by the number of batches, and ignores
+    With a custom loss, the Trainer does not divide by the number of accumulated batches, and ignores
     `label_smoothing_factor`: use `partial(cross_entropy, label_smoothing=0.1)`.
 
     Args:
-        outputs: what the model gave without labels: with `logits`, or a tuple that begins with them.
-        labels: class indices [B] or [B, T]; -100 is left out.
-        num_items_in_batch: number of labels in all those batches, of the Trainer; None: those of this batch.
+        outputs: the output of the model without labels: an object with `logits`, or a tuple that begins with them.
+        labels: class indices [B] or [B, T]; -100 is ignored.
+        num_items_in_batch: number of labels in all those batches, passed by the Trainer; None: those of this batch.
         label_smoothing: as in `torch.nn.functional.cross_entropy`.
     """
     logits = outputs["logits"] if isinstance(outputs, dict) else outputs[0]
@@ -45,10 +45,10 @@ def cross_entropy(
 
 
 class SiteCallback(TrainerCallback):
-    """Saves the random numbers of sites in the Trainer's checkpoints, goes on with them, and sets `site.progress`.
+    """Saves the random number state of sites in the Trainer's checkpoints, restores it, and sets `site.progress`.
 
-    Their state is a part of TrainerState. The Trainer's own way to restore a callback makes a new one from JSON, which
-    would not know the sites.
+    The state is stored in TrainerState. The Trainer's own mechanism would create a new callback from JSON, without the
+    sites.
     """
 
     def __init__(self, *sites: Site) -> None:
@@ -71,5 +71,5 @@ class SiteCallback(TrainerCallback):
             site.progress = state.global_step / state.max_steps
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        # The Trainer writes the checkpoint of this step next.
+        # The Trainer writes the checkpoint of this step after this call.
         state.stateful_callbacks["torchmoments"] = [site.state_dict() for site in self.sites]

@@ -1,4 +1,4 @@
-"""The block in which a plan is in use."""
+"""The context manager that activates a plan."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from torchmoments.draw import Plan
 
 
 class Using:
-    """`with` it, forwards of the model follow a plan; made by `site.using` and `site.mixing`."""
+    """A context manager in which forwards of the model follow a plan; returned by `site.using` and `site.mixing`."""
 
     def __init__(self, active: ActivePlan, model: nn.Module, plan: Plan | None, mask: Masks | None) -> None:
         if plan is not None and not isinstance(plan, Plan):
@@ -30,8 +30,8 @@ class Using:
         self.before.append(self.active.enter(self.plan, self.mask, self.model))
         if self.plan is not None and not torch.compiler.is_compiling():
             use = self.plan.use
-            # What an earlier block did with the plan says nothing of this one.
-            use.features_were_mixed, use.met_eval_mode = False, not self.model.training
+            # What an earlier block did with the plan does not count for this one.
+            use.features_were_mixed, use.ran_in_eval = False, not self.model.training
         return self.plan
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -39,13 +39,13 @@ class Using:
         if self.plan is None or torch.compiler.is_compiling():
             return
         if kind is not None:
-            # The step was broken off: nobody forgot its labels.
+            # The step was aborted, so its labels need not be mixed.
             self.plan.use.features_were_mixed = self.plan.use.labels_were_mixed = False
         else:
             mixed = {name for name, draw in self.plan.draws.items() if not draw.idle}
             self._check_that_places_ran(mixed - ran)
             if mixed & self.active.compiled_in_checkpoints:
-                # They could not say it themselves.
+                # Such places cannot record it themselves.
                 self.plan.use.features_were_mixed |= self.model.training
 
     def _check_that_places_ran(self, missing: set[str]) -> None:
@@ -53,8 +53,8 @@ class Using:
             raise RuntimeError(
                 f"the plan mixes at {', '.join(map(repr, sorted(missing)))}, which did not run. Likely "
                 "causes: the model was compiled before attaching (attach first); a copy of the model was called; its "
-                "forward does not reach this module, or not for the call that calls= says (torchmoments.places(model, "
-                "x) lists those that run, and how often); no forward ran."
+                "forward does not reach this module, or not in the call that calls= selects (torchmoments."
+                "places(model, x) lists those that run, and how often); no forward ran."
             )
 
 

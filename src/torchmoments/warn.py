@@ -1,4 +1,4 @@
-"""Warnings that name the line of the user's program."""
+"""Warnings that point to the line of the user's program."""
 
 import sys
 import sysconfig
@@ -8,13 +8,13 @@ from types import FrameType
 
 import torch
 
-# Hooks are called by PyTorch, and models by trainers of other packages, so a number of frames tells nothing.
+# Hooks are called by PyTorch, and models by trainers of other packages, so a fixed stack level would not work.
 _FOLDERS = (Path(__file__).parent, Path(torch.__file__).parent, *map(sysconfig.get_path, ("purelib", "platlib")))
 _INSIDE = tuple(f"{folder}/" for folder in _FOLDERS)
 
 
 def warn(message: str, category: type[UserWarning] = UserWarning) -> None:
-    """A warning at the innermost line that is neither this package's nor an installed one's, such as PyTorch's."""
+    """Warn at the innermost line that is neither in this package nor in an installed one, such as PyTorch."""
     frame: FrameType | None = sys._getframe(1)
     level = 2
     while frame is not None and frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):

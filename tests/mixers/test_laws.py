@@ -186,7 +186,7 @@ def test_permuting_batch_and_draw_together_permutes_the_output(mixer):
 
 @every_mixer
 def test_repr_evaluates_back_to_an_equal_mixer(mixer):
-    again = eval(repr(mixer), {**vars(tm.public), "backwards": backwards})
+    again = eval(repr(mixer), {**vars(tm), "backwards": backwards})
     assert again == mixer
     assert hash(again) == hash(mixer)
     assert repr(again) == repr(mixer)
@@ -225,7 +225,7 @@ def test_any_batch_size_is_drawn_and_mixed(mixer, batch_size):
         return
     if draw is None:
         # Everybody drew itself, or there is no third sample.
-        assert mixer.leaves_self_out or (mixer.label_from == "other" and batch_size == 2)
+        assert mixer.skips_self_pairs or (mixer.label_from == "other" and batch_size == 2)
         draw = drawn(dataclasses.replace(mixer, partner="derangement", label_from="donor"), batch_size)
     x = features(batch_size, 4, 6, 6).requires_grad_()
     y = mixer(x, draw)
@@ -336,6 +336,7 @@ def test_eval_is_bit_identical_to_the_plain_model(mixer):
         assert torch.equal(model(X), net().eval()(X))
 
 
+@pytest.mark.slow
 @every_mixer
 def test_fresh_draws_do_not_recompile(mixer):
     torch._dynamo.reset()
@@ -358,7 +359,7 @@ def test_fresh_draws_do_not_recompile(mixer):
 
 
 @every_mixer
-@pytest.mark.parametrize("mode", ["reentrant", "non-reentrant"])
+@pytest.mark.parametrize("mode", [pytest.param("reentrant", marks=pytest.mark.slow), "non-reentrant"])
 def test_a_checkpointed_model_has_the_gradients_of_the_plain_one_over_many_seeds(mixer, mode):
     """Two forwards with plans of their own, differentiated together after both blocks ended."""
     models = net(mode), net()

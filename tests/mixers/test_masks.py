@@ -188,7 +188,7 @@ def net(recompute=False):
 Y = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
 
 
-@pytest.mark.parametrize("run", ["eager", "compiled", "recomputed"])
+@pytest.mark.parametrize("run", ["eager", pytest.param("compiled", marks=pytest.mark.slow), "recomputed"])
 @pytest.mark.parametrize("with_prefix", [True, False])
 def test_a_site_hands_the_mask_to_its_places(run, with_prefix):
     torch._dynamo.reset()

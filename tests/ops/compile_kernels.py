@@ -83,11 +83,11 @@ def compile_for(shape, norm, dtype, memory_format=torch.contiguous_format, weigh
     )
 
 
-def compile_restyle_for(shape, dtype):
+def compile_renormalize_for(shape, dtype):
     x = torch.empty(shape, dtype=dtype)
     moment = torch.ones(shape[0], 1, *shape[2:])
-    torch.ops.torchmoments.restyle(x, moment, moment, moment, moment, None, [1])
-    torch.ops.torchmoments.restyle_backward(x, x, moment, moment, moment, None, [1])
+    torch.ops.torchmoments.renormalize(x, moment, moment, moment, moment, None, [1])
+    torch.ops.torchmoments.renormalize_backward(x, x, moment, moment, moment, None, [1])
 
 
 if __name__ == "__main__":
@@ -101,9 +101,9 @@ if __name__ == "__main__":
     compile_for((8, 64, 56, 56), "in", torch.float32, contiguous)
     compile_for((8, 64, 56, 56), "in", torch.float32, last)
     compile_for((64, 64, 56, 56), "ln", torch.bfloat16, last)
-    compile_restyle_for((8, 64, 56, 56), torch.float16)
+    compile_renormalize_for((8, 64, 56, 56), torch.float16)
     # Arguments that are 1 become constants, which have fewer methods.
     compile_for((1, 64, 1, 1), "pono", torch.float16, weighted=True)
     compile_for((4, 1, 8, 8), "in", torch.float32, positive_only=True, weighted=True)
     compile_for((64, 64, 56, 56), "ln", torch.float64, positive_only=True)
-    compile_restyle_for((1, 8, 1, 1), torch.float32)
+    compile_renormalize_for((1, 8, 1, 1), torch.float32)

@@ -1,4 +1,4 @@
-"""Moments and restyle with their backward in closed form, against the definition: values, gradients, dtypes."""
+"""Moments and renormalize with their backward in closed form, against the definition: values, gradients, dtypes."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def test_moments_have_a_gradient_of_their_gradient():
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("axes", [(1,), (2, 3)])
-def test_restyle_and_its_gradient_match_the_definition(axes, shared, masked, dtype):
+def test_renormalize_and_its_gradient_match_the_definition(axes, shared, masked, dtype):
     x = features(dtype)
     own = reference.moments(x.detach().double(), axes, 1e-5)
     new = [m.roll(1, 0)[: 1 if shared else None] for m in own]
@@ -56,26 +56,26 @@ def test_restyle_and_its_gradient_match_the_definition(axes, shared, masked, dty
     mixed = torch.tensor([True, False, True, True, False]).reshape(5, 1, 1, 1) if masked else None
     g = torch.randn(x.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3)).to(dtype)
     results = []
-    for restyle in (closed_form.restyle, reference.restyle):
-        y = restyle(x, tm.Moments(*leaves[:2]), tm.Moments(*leaves[2:]), mixed)
+    for renormalize in (closed_form.renormalize, reference.renormalize):
+        y = renormalize(x, tm.Moments(*leaves[:2]), tm.Moments(*leaves[2:]), mixed)
         results.append((y, *torch.autograd.grad(y, (x, *leaves), g)))
     tolerance = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 2e-2}[dtype]
     torch.testing.assert_close(results[0], results[1], rtol=tolerance, atol=tolerance)
 
 
-def test_restyle_has_a_gradient_of_its_gradient():
+def test_renormalize_has_a_gradient_of_its_gradient():
     x = features()
     moments = [torch.rand(5, 1, 2, 3, dtype=torch.float64).add_(0.5).requires_grad_() for _ in range(4)]
     assert torch.autograd.gradgradcheck(
-        lambda x, m, s, n, t: closed_form.restyle(x, tm.Moments(m, s), tm.Moments(n, t)), (x, *moments)
+        lambda x, m, s, n, t: closed_form.renormalize(x, tm.Moments(m, s), tm.Moments(n, t)), (x, *moments)
     )
 
 
-def test_restyle_leaves_samples_out_bit_for_bit():
+def test_renormalize_leaves_samples_out_bit_for_bit():
     x = features(torch.float32).detach()
     x[0, 0, 0, 0], x[0, 1, 0, 0] = -0.0, float("inf")
     own = reference.moments(x, (1,), 1e-5)
-    y = closed_form.restyle(x, own, own, torch.zeros(5, 1, 1, 1, dtype=torch.bool))
+    y = closed_form.renormalize(x, own, own, torch.zeros(5, 1, 1, 1, dtype=torch.bool))
     assert torch.equal(y.view(torch.int32), x.view(torch.int32))
 
 

@@ -1,4 +1,4 @@
-"""CrossNorm: features get their partner's style, of the whole map or of a crop; labels are kept.
+"""CrossNorm: features get their partner's style, from the whole map or from a crop; labels are kept.
 
 Source: Tang et al., "CrossNorm and SelfNorm for Generalization under Distribution Shifts", ICCV 2021, arXiv 2102.02811.
 """
@@ -11,13 +11,13 @@ from torch import Tensor
 
 from torchmoments import ops
 from torchmoments.draw import Draw
-from torchmoments.mixers.exchange import ExchangesMoments
-from torchmoments.mixers.mixer import LabelFrom, Mixer, check_choice, of_kind, uniform
+from torchmoments.mixers.exchange import ExchangeMixin
+from torchmoments.mixers.mixer import LabelFrom, Mixer, check_choice, checked_kind, uniform
 from torchmoments.ops.reference import Moments, statistics_type
 from torchmoments.ops.settings import Backend, Gradient
 from torchmoments.partners import Partner
 
-# All tries of one box fail in fewer than one of 10^14 draws; then it is the whole map.
+# The probability that all tries of a box fail is below 10^-14; the box is then the whole map.
 TRIES = 32
 Crop = Literal["style", "content", "both"]
 CROPS: tuple[Crop | None, ...] = (None, *get_args(Crop))
@@ -25,36 +25,36 @@ CROPS: tuple[Crop | None, ...] = (None, *get_args(Crop))
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class CrossNormDraw(Draw):
-    """A draw with two boxes for the whole batch, tried in turn on the map at the place until one is large enough.
+    """A draw with candidates for two boxes for the whole batch; the first one that is large enough is used.
 
-    boxes: [2, TRIES, 4] float32, of content and of style: area as a part of the map's, then the centre along up to
-    three axes as a part of its side; all from 0 to 1.
+    boxes: [2, TRIES, 4] float32, for content and style: the area as a fraction of the map's, then the centre along up
+    to three axes as a fraction of the map's side; all from 0 to 1.
     """
 
     boxes: Tensor = dataclasses.field(kw_only=True)
 
 
-class CrossNorm(ExchangesMoments, Mixer):
+class CrossNorm(ExchangeMixin, Mixer):
     """CrossNorm.
 
     out[b] = (x[b] - mean[b]) / std[b] * std[partner[b]] + mean[partner[b]], moments over the positions.
 
     Args:
         p: probability that a batch is mixed.
-        crop: "style": the partner's moments are those of a box of its map. "content": the own moments are those of a
-            box, and the values outside it stay. "both": both, with a box each. None: whole maps.
+        crop: "style": the partner's moments are computed inside a box. "content": the own moments are computed inside a
+            box, and values outside it are unchanged. "both": both, with one box for each. None: whole maps.
         eps: added to the variance, in units of the features squared.
         partner: as in `MoEx`.
         lam: weight of a sample's own label in a mixed batch; 1, as published, keeps labels.
-        label_from: whose label has the rest, "donor" or "other", see `MoEx`.
-        grad: through whose moments the gradient flows: "both" as published, "own", "donor" or "none".
-        places_per_step: if several places are attached, how many of them a mixed step mixes at, drawn at random: 1 as
-            in most published scripts, 2 in most of those for WideResNet. None: every place has a coin of its own.
-        per_sample: p is that of each sample, not of the batch.
-        backend: of the exchange of whole maps, see `torchmoments.exchange`.
+        label_from: whose label gets the remaining weight, "donor" or "other", see `MoEx`.
+        grad: the moments through which the gradient flows: "both" as published, "own", "donor" or "none".
+        places_per_step: if several places are attached, the number of them, chosen at random, at which a mixed step
+            mixes: 1 in most published scripts, 2 in most of those for WideResNet. None: one coin per place.
+        per_sample: apply p to each sample instead of the batch.
+        backend: for exchanging moments of whole maps, see `torchmoments.exchange`.
 
     Raises:
-        ValueError: an argument is outside its range; a crop of a map with fewer than 4 positions along an axis.
+        ValueError: an argument is invalid; a crop of a map with fewer than 4 positions along an axis.
 
     Source: Tang et al., "CrossNorm and SelfNorm for Generalization under Distribution Shifts", ICCV 2021.
     """
@@ -86,7 +86,7 @@ class CrossNorm(ExchangesMoments, Mixer):
             return super().mix(x, draw, mask)
         if mask is not None:
             raise ValueError(f"crop={self.crop!r} takes no mask of padded positions. Use crop=None.")
-        return self._mix_crops(x, of_kind(draw, CrossNormDraw))
+        return self._mix_crops(x, checked_kind(draw, CrossNormDraw))
 
     def _mix_crops(self, x: Tensor, draw: CrossNormDraw) -> Tensor:
         positions = tuple(x.shape[2:])
@@ -95,7 +95,7 @@ class CrossNorm(ExchangesMoments, Mixer):
                 f"crop={self.crop!r} needs maps of 4 x 4 positions or more, along one to three axes; got features of "
                 f"shape {list(x.shape)}. Use crop=None, or an earlier place."
             )
-        # Cast once: what flows through the moments and what flows past them is added before it is rounded.
+        # Cast once, so that gradients through the moments and around them are added before rounding.
         values = x.to(statistics_type(x))
         everywhere = torch.ones(positions, dtype=torch.bool, device=x.device)
         content = box(draw.boxes[0], positions) if self.crop in ("content", "both") else everywhere
@@ -106,11 +106,11 @@ class CrossNorm(ExchangesMoments, Mixer):
         if self.grad in ("own", "none"):
             given = Moments(given.mean.detach(), given.std.detach())
         new = Moments(given.mean[draw.partner], given.std[draw.partner])
-        y = ops.restyle(values, own, new, mixed=draw.mixed)
+        y = ops.renormalize(values, own, new, mixed=draw.mixed)
         return (y if content is everywhere else torch.where(content, y, values)).to(x.dtype)
 
     def _moments(self, x: Tensor, region: Tensor) -> Moments:
-        """Of the values inside a region [*positions], for each sample and channel."""
+        """Compute moments of the values inside a region [*positions], for each sample and channel."""
         axes = tuple(range(2, x.ndim))
         inside = torch.where(region, x, 0)
         count = region.sum()
@@ -120,10 +120,10 @@ class CrossNorm(ExchangesMoments, Mixer):
 
 
 def box(tries: Tensor, positions: tuple[int, ...]) -> Tensor:
-    """The first box that covers over a tenth of the map, and two positions or more, as a mask [*positions].
+    """Return the first box that covers more than a tenth of the map and at least two positions, as a mask [*positions].
 
-    With L positions along one of d axes, its side is 2 floor(L area^(1/d) / 2) about the position floor(L centre),
-    cut off at the edges.
+    With L positions along one of d axes, its side is 2 floor(L area^(1/d) / 2) around the position floor(L centre),
+    clipped at the edges.
     """
     area, centres = tries[:, 0], tries[:, 1:]
     masks = torch.ones(len(tries), *[1] * len(positions), dtype=torch.bool, device=tries.device)
@@ -135,7 +135,7 @@ def box(tries: Tensor, positions: tuple[int, ...]) -> Tensor:
         masks = masks & covered.reshape(-1, *[length if other == axis else 1 for other in range(len(positions))])
     count = masks.flatten(1).sum(1)
     large = (count * 10 > masks[0].numel()) & (count >= 2)
-    # The whole map stands last, for when no try is large enough.
+    # The whole map comes last, in case no try is large enough.
     masks = torch.cat([masks, torch.ones_like(masks[:1])])
     large = torch.cat([large, torch.ones_like(large[:1])])
     # Indexing with a single number would wait for the device.

@@ -1,4 +1,4 @@
-"""DSU: features get moments drawn around their own, as far as the moments of the batch spread.
+"""DSU: features get moments drawn around their own, with the spread that moments have in the batch.
 
 Source: Li et al., "Uncertainty Modeling for Out-of-Distribution Generalization", ICLR 2022, arXiv 2202.03958.
 """
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from torchmoments.draw import Draw
 from torchmoments.mixers.hashing import KeyedDraw, normal_noise, with_keys
-from torchmoments.mixers.mixer import LabelFrom, Mixer, check_positive, of_kind
-from torchmoments.mixers.restyled import restyled
+from torchmoments.mixers.mixer import LabelFrom, Mixer, check_positive, checked_kind
+from torchmoments.mixers.renormalized import renormalized
 from torchmoments.ops.norms import Norm, check_norm
 from torchmoments.ops.reference import Moments, moments_of
 
@@ -23,20 +23,20 @@ class DSU(Mixer):
     out[b] = (x[b] - mean[b]) / std[b] * (std[b] + n1 S_std) + mean[b] + n2 S_mean
 
     with n1, n2 ~ N(0, 1) for each moment of each sample, and S the spread of that moment over all B samples,
-    sqrt(variance + eps), the variance with B - 1. Nobody has a partner. The new std can become negative, as published.
+    sqrt(variance + eps), with the unbiased variance. There are no partners. As published, the new std can be negative.
 
-    Gradient: through all moments of the batch, those in the spread too.
+    Gradient: through all moments of the batch, including those in the spread.
 
     Args:
         p: probability that a batch is mixed, at each place.
-        eps: added to the variance of features and of moments, in units of their squares.
+        eps: added to the variances of features and of moments, in units of their squares.
         lam: weight of a sample's own label in a mixed batch; 1, as published, keeps labels.
-        label_from: whose label has the rest: "other", that of another sample, because there is no donor.
-        norm: what one moment averages over, see `torchmoments.moments`; style is "in".
-        per_sample: p is that of each sample, not of the batch. The spread is always that of the whole batch.
+        label_from: whose label gets the remaining weight: "other", another sample's, because there is no donor.
+        norm: the values that one moment averages over, see `torchmoments.moments`; "in" is style.
+        per_sample: apply p to each sample instead of the batch. The spread is always that of the whole batch.
 
     Raises:
-        ValueError: an argument is outside its range; the sentence says which.
+        ValueError: an argument is invalid.
 
     Source: Li et al., "Uncertainty Modeling for Out-of-Distribution Generalization", ICLR 2022.
     """
@@ -49,7 +49,7 @@ class DSU(Mixer):
     per_sample: bool = dataclasses.field(default=False, kw_only=True)
 
     partner: ClassVar[None] = None  # type: ignore[misc]
-    applies_mixed: ClassVar[bool] = True
+    handles_unmixed: ClassVar[bool] = True
 
     def _check_options(self) -> None:
         super()._check_options()
@@ -60,11 +60,11 @@ class DSU(Mixer):
         return with_keys(draw, generator)
 
     def mix(self, x: Tensor, draw: Draw, mask: Tensor | None = None) -> Tensor:
-        key = of_kind(draw, KeyedDraw).key
-        # One sample has no spread.
+        key = checked_kind(draw, KeyedDraw).key
+        # A single sample has no spread.
         if x.shape[0] < 2:
             return x
-        return restyled(x, draw, self.norm, self.eps, lambda own, exist: self._around(key, own, exist), mask)
+        return renormalized(x, draw, self.norm, self.eps, lambda own, exist: self._around(key, own, exist), mask)
 
     def _around(self, key: Tensor, own: Moments, exist: Tensor | None) -> tuple[Moments, Tensor | None]:
         n1, n2 = normal_noise(key, own.mean)
@@ -73,7 +73,7 @@ class DSU(Mixer):
         return Moments(own.mean + n2 * of_mean, own.std + n1 * of_std), enough
 
     def _spread(self, moment: Tensor, exist: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Of a moment over the samples that have it, [1, ...], and whether these are two or more."""
+        """Return the spread of a moment over the samples that have it, [1, ...], and whether there are at least two."""
         if exist is None:
             return (moment.var(0, keepdim=True) + self.eps).sqrt(), None
         own, enough = moments_of(moment, exist, (0,), self.eps, unbiased=True)

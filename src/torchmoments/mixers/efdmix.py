@@ -1,4 +1,4 @@
-"""EFDMix: features take on their partner's whole distribution of values, by rank, instead of two moments of it.
+"""EFDMix: features get their partner's whole distribution of values, by rank, instead of two of its moments.
 
 Source: Zhang et al., "Exact Feature Distribution Matching for Arbitrary Style Transfer and Domain Generalization",
 CVPR 2022, arXiv 2203.07740.
@@ -23,20 +23,21 @@ class EFDMix(Mixer):
     out[b, c, s] = w x[b, c, s] + (1 - w) v[r(s)]
 
     with v the sorted values of channel c of the partner, r(s) the rank of x[b, c, s] in its own channel (ties by
-    position), and w ~ Beta(alpha, alpha) for each sample. A sample that drew itself is left out.
+    position), and w ~ Beta(alpha, alpha) per sample. Self-pairs are skipped.
 
-    Gradient: 1 to x, as if the ranks were of a copy (straight-through), and (1 - w) to the partner's values.
+    Gradient: 1 with respect to x, as if ranks were constants (straight-through), and (1 - w) with respect to the
+    partner's values.
 
     Args:
         p: probability that a batch is mixed, at each place.
-        alpha: of the Beta.
+        alpha: parameter of the Beta distribution.
         partner: as in `MoEx`.
         lam: weight of a sample's own label in a mixed batch; 1, as published, keeps labels.
-        label_from: whose label has the rest, "donor" or "other", see `MoEx`.
-        per_sample: p is that of each sample, not of the batch.
+        label_from: whose label gets the remaining weight, "donor" or "other", see `MoEx`.
+        per_sample: apply p to each sample instead of the batch.
 
     Raises:
-        ValueError: an argument is outside its range; the sentence says which.
+        ValueError: an argument is invalid.
 
     Source: Zhang et al., "Exact Feature Distribution Matching", CVPR 2022.
     """
@@ -48,9 +49,9 @@ class EFDMix(Mixer):
     label_from: LabelFrom = dataclasses.field(default="donor", kw_only=True)
     per_sample: bool = dataclasses.field(default=False, kw_only=True)
 
-    # Its value would stay, but its gradient would be 2 - w.
-    leaves_self_out: ClassVar[bool] = True
-    applies_mixed: ClassVar[bool] = True
+    # The features of a self-pair would not change, but their gradient would be 2 - w.
+    skips_self_pairs: ClassVar[bool] = True
+    handles_unmixed: ClassVar[bool] = True
 
     def _check_options(self) -> None:
         super()._check_options()
@@ -60,7 +61,7 @@ class EFDMix(Mixer):
         return dataclasses.replace(draw, moment_weight=beta_weights(self.alpha, draw.batch_size, generator))
 
     def mix(self, x: Tensor, draw: Draw) -> Tensor:
-        # One value has no distribution.
+        # Raises if there is a single position: one value has no distribution.
         group(x, "in")
         values = x.to(statistics_type(x))
         flat = values.flatten(2)

@@ -1,4 +1,4 @@
-"""What MoEx, MixStyle and CrossNorm share: they are cases of `ops.exchange`, and differ in arguments alone."""
+"""The common part of MoEx, MixStyle and CrossNorm, which call `ops.exchange` with different arguments."""
 
 import dataclasses
 from typing import ClassVar
@@ -13,8 +13,8 @@ from torchmoments.ops.norms import Norm, check_norm
 from torchmoments.ops.settings import BACKENDS, GRADIENTS, MOMENTS, Backend, Gradient, Moment
 
 
-class ExchangesMoments:
-    """Stands before `Mixer` among the bases of a mixer that makes fields of what can be chosen."""
+class ExchangeMixin:
+    """Mixin that implements `mix` by `ops.exchange`. List it before `Mixer`; redeclared options become fields."""
 
     norm: Norm = "in"
     eps: float
@@ -24,7 +24,7 @@ class ExchangesMoments:
     positive_only: bool = False
     backend: Backend
 
-    applies_mixed: ClassVar[bool] = True
+    handles_unmixed: ClassVar[bool] = True
 
     def _check_options(self) -> None:
         Mixer._check_options(self)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
-"""What the mixers share: the coin, the partners, the labels, the checks, and the interface.
+"""The base class of all mixers: the coin, partners, labels, checks, and the interface.
 
-A mixer makes draws, and turns features and a draw into features. It has no parameters and no state. A new one is a
-subclass with its formula, `mix`, and with `decide` if chance decides more than who is mixed with whom.
+A mixer makes draws, and maps features and a draw to features. It has no parameters and no state. A new one is a
+subclass with its formula, `mix`, and with `decide` if more is random than the coin and the partners.
 """
 
 import dataclasses
@@ -15,7 +15,15 @@ from torch import Tensor
 from torchmoments.draw import Draw, OneDraw, check_batch_size, child_generators
 from torchmoments.mixers.options import Option, make_dataclass, run_after_init
 from torchmoments.ops.reference import for_samples
-from torchmoments.partners import NEED_GROUPS, Groups, Partner, check_partner, name_of, pair, third
+from torchmoments.partners import (
+    NEEDS_GROUPS,
+    Groups,
+    Partner,
+    assign_partners,
+    check_partner,
+    policy_name,
+    third_samples,
+)
 from torchmoments.torch_internals import standard_gamma
 
 LabelFrom = Literal["donor", "other"]
@@ -23,16 +31,17 @@ LabelFrom = Literal["donor", "other"]
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 class Mixer(ABC):
-    """A method that mixes feature statistics; every subclass is made a frozen dataclass.
+    """A method that mixes feature statistics; every subclass becomes a frozen dataclass.
 
-    A subclass declares the options of its formula, and those below whose defaults or places it wants to be others.
+    A subclass declares the options of its formula, and those below whose defaults or positions it changes.
 
     Args:
-        p: probability that a batch is mixed, 0.5.
-        partner: whose statistics a sample gets, "random"; see `MoEx`.
-        lam: weight of a sample's OWN label in a mixed batch, 1: labels are kept.
-        label_from: whose label has the rest: "donor", the partner's; or "other", that of a third sample.
-        per_sample: p is that of each sample, not of the batch, False.
+        p: probability that a batch is mixed; default 0.5.
+        partner: how partners are chosen; default "random", see `MoEx`.
+        lam: weight of a sample's OWN label in a mixed batch; default 1, which keeps labels.
+        label_from: whose label gets the remaining weight: "donor", the partner's (default); or "other", that of a third
+            sample.
+        per_sample: apply p to each sample instead of the batch; default False.
     """
 
     p: float
@@ -41,16 +50,16 @@ class Mixer(ABC):
     label_from: LabelFrom
     per_sample: bool
 
-    # What `draw` decides by; all else belongs to `mix`, and a schedule cannot change it.
-    drawn_by: ClassVar[tuple[str, ...]] = ("p", "partner", "per_sample", "alpha", "lam", "label_from")
-    # Whether a sample that drew itself is left out; if it is mixed, that must change nothing but its rounding.
-    leaves_self_out: ClassVar[bool] = False
-    # Whether `mix` itself leaves the samples alone that are not mixed; if not, they are put back after it.
-    applies_mixed: ClassVar[bool] = False
+    # The options that `draw` uses; all others are used by `mix`, and a schedule cannot change them.
+    draw_options: ClassVar[tuple[str, ...]] = ("p", "partner", "per_sample", "alpha", "lam", "label_from")
+    # Whether self-pairs are skipped; if not, mixing a sample with itself may change it by rounding only.
+    skips_self_pairs: ClassVar[bool] = False
+    # Whether `mix` leaves samples that are not mixed unchanged; if not, they are restored after it.
+    handles_unmixed: ClassVar[bool] = False
     changes_features: ClassVar[bool] = True
     takes_mask: ClassVar[bool] = False
-    # At how many of several attached places, drawn at random, a mixed step mixes, after one coin. None: every place
-    # has a coin of its own. A step that mixes labels mixes at one place: two label terms, not 2^k.
+    # The number of attached places, chosen at random, at which a mixed step mixes, with one coin for all. None: each
+    # place has its own coin. A step that mixes labels mixes at one place: two label terms, not 2^k.
     places_per_step: int | None = None
 
     def __init_subclass__(cls) -> None:
@@ -68,13 +77,16 @@ class Mixer(ABC):
 
     @property
     def mixes_labels(self) -> bool:
-        """Whether a mixed step mixes the labels too."""
+        """Whether labels are mixed in a mixed step: `lam` < 1."""
         return self.lam < 1
 
     @property
     def needs_groups(self) -> bool:
-        """Whether partners depend on the class or the domain of each sample, which `draw` is given as `groups`."""
-        return self.partner in NEED_GROUPS
+        """Whether partners depend on the class or domain of each sample, so that draws need `groups`.
+
+        True for partner="other-group" and partner="same-group".
+        """
+        return self.partner in NEEDS_GROUPS
 
     def draw(
         self,
@@ -84,32 +96,31 @@ class Mixer(ABC):
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
     ) -> Draw | None:
-        """Decide by chance what happens to one batch; None: nothing is mixed.
+        """Draw at random how one batch is mixed; returns None if nothing is mixed.
 
         Args:
             batch_size: number of samples B.
-            groups: class or domain of each sample: integers [B], or a sequence of B names. Partners come from another
-                (or the same) one if `partner` says so; otherwise they are not looked at. Best on the CPU: reading
-                them from a GPU waits for it.
+            groups: class or domain of each sample: integers [B], or a sequence of B names. Used only if partners are
+                chosen by group (`needs_groups`). Best on the CPU: reading them from a GPU waits for it.
             generator: a CPU generator; torch's global one if None.
-            device: where the draw will be used; the CPU if None.
+            device: the device where the draw will be used; the CPU if None.
 
         Raises:
-            ValueError: batch_size is no whole number; groups are of another length, or missing.
+            ValueError: batch_size is not an integer; groups are missing or have another length.
         """
         check_batch_size(batch_size)
-        # Streams of their own: another p leaves the partners and what `decide` draws as they are.
+        # Separate streams, so that changing p does not change the partners or what `decide` draws.
         coins, partners, more = child_generators(generator, 3)
-        # A sample alone has nobody to mix with.
+        # A single sample has no partner.
         if batch_size < 2:
             return None
         partner, mixed = self.find_partners(batch_size, groups, partners)
         label_partner = None
         if self.mixes_labels and self.label_from == "other":
-            label_partner, has_one = third(partner, partners)
+            label_partner, has_one = third_samples(partner, partners)
             mixed &= has_one
         mixed &= uniform(batch_size if self.per_sample else (), coins) < self.p
-        if self.leaves_self_out:
+        if self.skips_self_pairs:
             mixed &= partner != torch.arange(batch_size, device="cpu")
         if not bool(mixed.any()):
             return None
@@ -120,25 +131,25 @@ class Mixer(ABC):
     def find_partners(
         self, batch_size: int, groups: Groups | None, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Partners [B] int64, and who may be mixed [B] bool. A method without partners gives everybody itself."""
+        """Return partners [B] int64 (the own index for methods without), and which samples may be mixed, [B] bool."""
         if self.partner is None:
             own = torch.arange(batch_size, device="cpu")
             return own, torch.ones(batch_size, dtype=torch.bool, device="cpu")
-        return pair(self.partner, batch_size, groups, generator)
+        return assign_partners(self.partner, batch_size, groups, generator)
 
     def decide(self, draw: Draw, generator: torch.Generator) -> Draw:
-        """What chance decides besides: strengths, boxes."""
+        """Add the other random values of a draw, such as strengths or boxes."""
         return draw
 
     def __call__(self, x: Tensor, draw: Draw | None, mask: Tensor | None = None) -> Tensor:
-        """Mix features [B, C, *positions] as the draw says; x itself if it is None.
+        """Mix features [B, C, *positions] according to a draw; returns x itself if the draw is None.
 
         Args:
-            mask: [B, *positions], True or 1 for features, False or 0 for padding, which enters no moment and passes
-                bit for bit.
+            mask: [B, *positions], True or 1 for features, False or 0 for padding, which is excluded from all moments
+                and passes bit for bit.
 
         Raises:
-            ValueError: another batch size than the draw's; a mask for a method that takes none.
+            ValueError: the batch sizes of x and the draw differ; a mask for a method that does not support it.
         """
         if draw is None:
             return x
@@ -156,23 +167,23 @@ class Mixer(ABC):
                 f"{type(self).__name__} takes no mask of padded positions. Use MoEx, MixStyle, DSU, PermutedAdaIN, "
                 "RandomMoments or CrossNorm without crop, or batches without padding."
             )
-        if draw.mixed is None or self.applies_mixed:
+        if draw.mixed is None or self.handles_unmixed:
             return y
         return torch.where(for_samples(draw.mixed, x), y, x)
 
     def with_p(self, p: float) -> Self:
-        """The same mixer with another p."""
+        """Return the same mixer with another p."""
         return cast(Self, dataclasses.replace(cast(Any, self), p=p))
 
     @abstractmethod
     def mix(self, x: Tensor, draw: Draw) -> Tensor:
-        """The method's formula: a function of features [B, C, *positions] and draw alone, without random numbers.
+        """Apply the method's formula, a function of only features [B, C, *positions] and draw, without random numbers.
 
-        One that can leave padding out takes it as a third argument, `mask: Tensor | None = None`, [B, *positions].
+        A formula that supports padding has a third argument, `mask: Tensor | None = None`, [B, *positions].
         """
 
     def __post_init__(self) -> None:
-        """A subclass's own may call it for options that are checked already; after it they are in any case."""
+        """Check the options early, for subclasses that call this; they are checked after __post_init__ in any case."""
         self._check_options()
 
     def _check_options(self) -> None:
@@ -189,9 +200,9 @@ class Mixer(ABC):
             )
 
     def __repr__(self) -> str:
-        """Evaluates back to an equal mixer; a function for partners stands by its name."""
+        """Return an expression that evaluates to an equal mixer; a partner function is shown by its name."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(cast(Any, self))}
-        shown = [f"{key}={name_of(value) if callable(value) else repr(value)}" for key, value in values.items()]
+        shown = [f"{key}={policy_name(value) if callable(value) else repr(value)}" for key, value in values.items()]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -199,8 +210,8 @@ _DEFAULTS = {"p": 0.5, "partner": "random", "lam": 1.0, "label_from": "donor", "
 _OPTIONS = {name: Option(Mixer.__annotations__[name], default) for name, default in _DEFAULTS.items()}
 
 
-def of_kind(draw: Draw, kind: type[OneDraw]) -> OneDraw:
-    """The draw, if it is one that this method can use; raises ValueError otherwise."""
+def checked_kind(draw: Draw, kind: type[OneDraw]) -> OneDraw:
+    """Return the draw; raise ValueError if it is not of the class that the method needs."""
     if not isinstance(draw, kind):
         raise ValueError(
             f"this method needs a {kind.__name__}; got a {type(draw).__name__}. Use the draw of the mixer itself."
@@ -209,10 +220,10 @@ def of_kind(draw: Draw, kind: type[OneDraw]) -> OneDraw:
 
 
 def beta_weights(alpha: float, batch_size: int, generator: torch.Generator) -> Tensor:
-    """Beta(alpha, alpha) for each sample, [B] float32.
+    """Draw from Beta(alpha, alpha) for each sample, [B] float32.
 
-    A Beta is G / (G + H) of two Gammas, and Gamma(a) is Gamma(a + 1) * U^(1 / a): in logarithms, because for a small
-    alpha both would underflow.
+    A Beta variable is G / (G + H) for two Gamma variables, and Gamma(a) is Gamma(a + 1) * U^(1 / a). Computed in
+    logarithms, because for a small alpha both would underflow.
     """
     shape = (2, batch_size)
     gammas = standard_gamma(torch.full(shape, alpha + 1, dtype=torch.float64, device="cpu"), generator)
@@ -221,7 +232,7 @@ def beta_weights(alpha: float, batch_size: int, generator: torch.Generator) -> T
 
 
 def uniform(size: int | tuple[int, ...], generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Numbers in [0, 1): the same ones whatever PyTorch's default dtype and device are."""
+    """Draw numbers in [0, 1), independent of PyTorch's default dtype and device."""
     return torch.rand(size, generator=generator, dtype=dtype, device="cpu")
 
 
@@ -232,7 +243,7 @@ def check_fraction(name: str, value: float) -> None:
 
 
 def check_positive(name: str, value: float) -> None:
-    """Raise ValueError unless `value` is a finite number over 0."""
+    """Raise ValueError unless `value` is a finite number above 0."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise ValueError(f"{name} needs a number over 0; got {value!r}.")
 

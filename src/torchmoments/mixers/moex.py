@@ -1,4 +1,4 @@
-"""Moment Exchange (MoEx): features get their partner's moments, and the loss has both labels; and its control.
+"""Moment Exchange (MoEx): features get their partner's moments, and the loss uses both labels. Also its control.
 
 Source: Li et al., "On Feature Normalization and Data Augmentation", CVPR 2021, arXiv 2002.11102.
 """
@@ -9,39 +9,40 @@ from typing import ClassVar
 from torch import Tensor
 
 from torchmoments.draw import Draw
-from torchmoments.mixers.exchange import ExchangesMoments
+from torchmoments.mixers.exchange import ExchangeMixin
 from torchmoments.mixers.mixer import LabelFrom, Mixer
 from torchmoments.ops.norms import Norm
 from torchmoments.ops.settings import Backend, Gradient, Moment
 from torchmoments.partners import Partner
 
 
-class MoEx(ExchangesMoments, Mixer):
+class MoEx(ExchangeMixin, Mixer):
     """Moment Exchange.
 
     features  out[b] = (x[b] - mean[b]) / std[b] * std[partner[b]] + mean[partner[b]]
     loss      lam * L(output, y) + (1 - lam) * L(output, y[partner])
 
     Args:
-        norm: what one moment averages over, see `torchmoments.moments`. The paper recommends "pono".
+        norm: the values that one moment averages over, see `torchmoments.moments`. The paper recommends "pono".
         p: probability that a batch is mixed.
-        lam: weight of a sample's OWN label in a mixed batch; fixed, not drawn. 1 keeps labels.
+        lam: weight of a sample's OWN label in a mixed batch; fixed, not random. 1 keeps labels.
         eps: added to the variance, in units of the features squared.
-        partner: "random" (a uniform permutation, the paper's), "derangement" (nobody is their own partner),
-            "crossdomain" (the halves of the batch change places), "other-group" or "same-group" (of the `groups` given
-            to `draw`), or a function (batch_size, groups, generator) -> [B] int64, with -1 for nobody.
-        label_from: whose label has the rest: "donor", the partner's; or "other", that of a third sample, the control
-            that tells whether it matters that moments and label come from the same sample.
-        grad: through whose moments the gradient flows: "both", "own", "donor" or "none".
-        positive_only: moments of the values over zero only, see `torchmoments.exchange`.
-        alpha: interpolates: the own moments keep a weight ~ Beta(alpha, alpha), one a sample. None: full exchange. The
+        partner: how partners are chosen: "random" (a uniform permutation, as in the paper), "derangement" (without
+            self-pairs), "crossdomain" (the halves of the batch are swapped), "other-group" or "same-group" (by the
+            `groups` passed to `draw`), or a function (batch_size, groups, generator) -> [B] int64, with -1 for no
+            partner.
+        label_from: whose label gets the remaining weight: "donor", the partner's; or "other", that of a third sample, a
+            control for whether it matters that moments and label come from the same sample.
+        grad: the moments through which the gradient flows: "both", "own", "donor" or "none".
+        positive_only: compute moments over positive values only, see `torchmoments.exchange`.
+        alpha: interpolate: the own moments keep a weight ~ Beta(alpha, alpha), one per sample. None: full exchange. The
             label weight stays lam.
-        moment: which of the two is exchanged: "both", "mean" or "std".
-        per_sample: p is that of each sample, not of the batch.
+        moment: which moments are exchanged: "both", "mean" or "std".
+        per_sample: apply p to each sample instead of the batch.
         backend: see `torchmoments.exchange`.
 
     Raises:
-        ValueError: an argument is outside its range; the sentence says which.
+        ValueError: an argument is invalid.
 
     Source: Li et al., "On Feature Normalization and Data Augmentation", CVPR 2021.
     """
@@ -61,15 +62,15 @@ class MoEx(ExchangesMoments, Mixer):
 
 
 class LabelsOnly(Mixer):
-    """The control of a method that mixes labels: its coins, partners and label weights, with the features untouched.
+    """A control for methods that mix labels: the same coins, partners and label weights, with features untouched.
 
     loss      lam * L(output, y) + (1 - lam) * L(output, y[partner])
 
     Args:
-        p, lam, partner, label_from, per_sample: as in `MoEx`, whose draws it makes for the same random numbers.
+        p, lam, partner, label_from, per_sample: as in `MoEx`; equal random numbers give equal draws.
 
     Raises:
-        ValueError: an argument is outside its range; the sentence says which.
+        ValueError: an argument is invalid.
     """
 
     p: float = 0.5
@@ -78,7 +79,7 @@ class LabelsOnly(Mixer):
     label_from: LabelFrom = dataclasses.field(default="donor", kw_only=True)
     per_sample: bool = dataclasses.field(default=False, kw_only=True)
 
-    applies_mixed: ClassVar[bool] = True
+    handles_unmixed: ClassVar[bool] = True
     changes_features: ClassVar[bool] = False
 
     def mix(self, x: Tensor, draw: Draw, mask: Tensor | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""How the class of a mixer becomes a frozen dataclass by itself, so that a new one is written without a decorator."""
+"""Making the class of a mixer a frozen dataclass automatically, without a decorator."""
 
 import dataclasses
 import functools
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Option(NamedTuple):
-    """A field as a class that does not annotate it gets it."""
+    """The type and default of a field that a class does not annotate."""
 
     kind: Any
     default: Any
@@ -19,8 +19,8 @@ class Option(NamedTuple):
 def make_dataclass(cls: type, shared: Mapping[str, Option]) -> None:
     """Make `cls` a frozen dataclass, in place.
 
-    Fields are what it annotates, those of its bases, and the `shared` ones. Of a field that it does not annotate, the
-    default is the value that the class has under this name, its own or that of a base: `p = 1.0` is enough.
+    Its fields are the ones it annotates, those of its bases, and the `shared` ones. The default of a field that it does
+    not annotate is the class attribute of this name, its own or inherited: `p = 1.0` is enough.
     """
     _undo_decorators(cls.__bases__)
     annotations = _annotations(cls)
@@ -37,7 +37,7 @@ def make_dataclass(cls: type, shared: Mapping[str, Option]) -> None:
 
 
 def run_after_init(cls: type, check: Callable[[Any], None]) -> None:
-    """Have `check` called on each new instance of `cls`, after its `__init__` and `__post_init__`."""
+    """Call `check` on each new instance of `cls`, after its `__init__` and `__post_init__`."""
     made = vars(cls)["__init__"]
 
     @functools.wraps(made)
@@ -49,7 +49,7 @@ def run_after_init(cls: type, check: Callable[[Any], None]) -> None:
 
 
 def _changed(cls: type) -> dict[str, Option]:
-    """The inherited fields for which the class has another value than the field's default."""
+    """Return the inherited fields whose default the class overrides with an attribute."""
     inherited = {
         field.name: field
         for base in reversed(cls.__bases__)
@@ -64,7 +64,7 @@ def _changed(cls: type) -> dict[str, Option]:
 
 
 def _annotations(cls: type) -> dict[str, Any]:
-    """The class's own. Those that cannot be evaluated yet, which Python 3.14 allows, stay as they are written."""
+    """Return the class's own annotations. In Python 3.14, ones that cannot be evaluated yet are kept as written."""
     if sys.version_info >= (3, 14):
         import annotationlib
 
@@ -73,15 +73,15 @@ def _annotations(cls: type) -> dict[str, Any]:
 
 
 def _allow_decorators(cls: Any) -> None:
-    """Let `@dataclass(frozen=True)` be written on the class too; it changes nothing."""
-    # It refuses to replace these, and adds a __repr__ to a class without one. Mixer has all three.
+    """Allow `@dataclass(frozen=True)` on the class too; it changes nothing."""
+    # The decorator refuses to replace these two, and adds a __repr__ to a class without one. Mixer has all three.
     del cls.__setattr__, cls.__delattr__
     cls.__repr__ = cls.__repr__
     cls._as_made = {name: vars(cls)[name] for name in ("__dataclass_fields__", "__dataclass_params__")}
 
 
 def _undo_decorators(bases: tuple[type, ...]) -> None:
-    """A second decorator reads the fields again, when the class has lost which of them go by name alone."""
+    """Restore what a decorator changed: it reads the fields again, after the class has lost which are keyword-only."""
     for base in bases:
         for name, value in vars(base).get("_as_made", {}).items():
             setattr(base, name, value)

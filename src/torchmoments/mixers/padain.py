@@ -1,4 +1,4 @@
-"""Permuted AdaIN: once in a while, features get their partner's style, and the partner learns nothing from it.
+"""Permuted AdaIN: occasionally, features get their partner's style, without a gradient to the partner.
 
 Source: Nuriel et al., "Permuted AdaIN: Reducing the Bias Towards Global Statistics in Image Classification",
 CVPR 2021, arXiv 2010.05785.
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from torchmoments.draw import Draw
 from torchmoments.mixers.mixer import LabelFrom, Mixer, check_positive
-from torchmoments.mixers.restyled import restyled
+from torchmoments.mixers.renormalized import renormalized
 from torchmoments.ops.norms import Norm, check_norm
 from torchmoments.ops.reference import Moments
 from torchmoments.partners import Partner
@@ -23,22 +23,22 @@ class PermutedAdaIN(Mixer):
 
     out[b] = (x[b] - mean[b]) / (std[b] + eps) * std[partner[b]] + mean[partner[b]]
 
-    The eps stands twice, inside std and beside it, as published. A sample that drew itself is left out. Maps of one
-    position pass unchanged.
+    As published, eps is added twice: inside std and to it. Self-pairs are skipped. Maps with a single position pass
+    unchanged.
 
     Gradient: through the own moments, not through the partner's.
 
     Args:
-        p: probability that a batch is mixed, at each place; published for every convolution but those of shortcuts.
+        p: probability that a batch is mixed, at each place; published for every convolution except those in shortcuts.
         eps: added to the variance, in units of the features squared, and to the own standard deviation.
         partner: as in `MoEx`.
         lam: weight of a sample's own label in a mixed batch; 1, as published, keeps labels.
-        label_from: whose label has the rest, "donor" or "other", see `MoEx`.
-        norm: what one moment averages over, see `torchmoments.moments`; style is "in".
-        per_sample: p is that of each sample, not of the batch.
+        label_from: whose label gets the remaining weight, "donor" or "other", see `MoEx`.
+        norm: the values that one moment averages over, see `torchmoments.moments`; "in" is style.
+        per_sample: apply p to each sample instead of the batch.
 
     Raises:
-        ValueError: an argument is outside its range; the sentence says which.
+        ValueError: an argument is invalid.
 
     Source: Nuriel et al., "Permuted AdaIN", CVPR 2021.
     """
@@ -51,9 +51,9 @@ class PermutedAdaIN(Mixer):
     norm: Norm = dataclasses.field(default="in", kw_only=True)
     per_sample: bool = dataclasses.field(default=False, kw_only=True)
 
-    # With eps twice its own style would not be quite the identity.
-    leaves_self_out: ClassVar[bool] = True
-    applies_mixed: ClassVar[bool] = True
+    # Because eps is added twice, a sample's own style would not be quite the identity.
+    skips_self_pairs: ClassVar[bool] = True
+    handles_unmixed: ClassVar[bool] = True
 
     def _check_options(self) -> None:
         super()._check_options()
@@ -63,7 +63,7 @@ class PermutedAdaIN(Mixer):
     def mix(self, x: Tensor, draw: Draw, mask: Tensor | None = None) -> Tensor:
         if x.ndim > 2 and math.prod(x.shape[2:]) == 1:
             return x
-        return restyled(x, draw, self.norm, self.eps, lambda own, exist: self._of_partner(draw, own, exist), mask)
+        return renormalized(x, draw, self.norm, self.eps, lambda own, exist: self._of_partner(draw, own, exist), mask)
 
     def _of_partner(self, draw: Draw, own: Moments, exist: Tensor | None) -> tuple[Moments, Tensor | None]:
         mean, std = own.mean.detach()[draw.partner], own.std.detach()[draw.partner]

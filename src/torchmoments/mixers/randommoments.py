@@ -1,6 +1,6 @@
-"""RandomMoments: a control whose features get moments of the batch that belong to nobody.
+"""RandomMoments: a control in which the moments that a sample gets come from many samples of the batch.
 
-Not published; made to ask whether it matters in Moment Exchange that moments and label come from one sample.
+Unpublished; it tests whether it matters in Moment Exchange that moments and label come from one sample.
 """
 
 import dataclasses
@@ -11,32 +11,32 @@ from torch import Tensor
 
 from torchmoments.draw import Draw
 from torchmoments.mixers.hashing import KeyedDraw, uniform_noise, with_keys
-from torchmoments.mixers.mixer import LabelFrom, Mixer, check_positive, of_kind
-from torchmoments.mixers.restyled import restyled
+from torchmoments.mixers.mixer import LabelFrom, Mixer, check_positive, checked_kind
+from torchmoments.mixers.renormalized import renormalized
 from torchmoments.ops.norms import Norm, check_norm
 from torchmoments.ops.reference import Moments
 
 
 class RandomMoments(Mixer):
-    """Moments of equal spread over the batch, without a donor.
+    """Moments with the same distribution over the batch, but without a single donor.
 
     out[b, m] = (x[b, m] - mean[b, m]) / std[b, m] * std[d, m] + mean[d, m],   d = permutation_m[b]
 
-    with a permutation of the batch of its own for each moment m (each position of "pono", each channel of "in"). So
-    every moment is as likely as in `MoEx`, and those that a sample gets come from many samples.
+    with a separate permutation of the batch for each moment m (each position of "pono", each channel of "in"). So each
+    moment has the same distribution as in `MoEx`, but those that a sample gets come from many samples.
 
-    Gradient: through the own moments and through those given.
+    Gradient: through the own moments and through the new ones.
 
     Args:
-        norm: what one moment averages over, see `torchmoments.moments`.
+        norm: the values that one moment averages over, see `torchmoments.moments`.
         p: probability that a batch is mixed.
         lam: weight of a sample's own label in a mixed batch.
         eps: added to the variance, in units of the features squared.
-        label_from: whose label has the rest: "other", that of another sample, because there is no donor.
-        per_sample: p is that of each sample, not of the batch.
+        label_from: whose label gets the remaining weight: "other", another sample's, because there is no donor.
+        per_sample: apply p to each sample instead of the batch.
 
     Raises:
-        ValueError: an argument is outside its range; the sentence says which.
+        ValueError: an argument is invalid.
     """
 
     norm: Norm = "pono"
@@ -47,7 +47,7 @@ class RandomMoments(Mixer):
     per_sample: bool = dataclasses.field(default=False, kw_only=True)
 
     partner: ClassVar[None] = None  # type: ignore[misc]
-    applies_mixed: ClassVar[bool] = True
+    handles_unmixed: ClassVar[bool] = True
 
     def _check_options(self) -> None:
         super()._check_options()
@@ -58,9 +58,9 @@ class RandomMoments(Mixer):
         return with_keys(draw, generator)
 
     def mix(self, x: Tensor, draw: Draw, mask: Tensor | None = None) -> Tensor:
-        key = of_kind(draw, KeyedDraw).key
+        key = checked_kind(draw, KeyedDraw).key
 
-        return restyled(x, draw, self.norm, self.eps, lambda own, exist: _shuffled(key, own, exist), mask)
+        return renormalized(x, draw, self.norm, self.eps, lambda own, exist: _shuffled(key, own, exist), mask)
 
 
 def _shuffled(key: Tensor, own: Moments, exist: Tensor | None) -> tuple[Moments, Tensor | None]:
@@ -69,13 +69,13 @@ def _shuffled(key: Tensor, own: Moments, exist: Tensor | None) -> tuple[Moments,
 
 
 def permutations(key: Tensor, like: Tensor, exist: Tensor | None) -> Tensor:
-    """A random permutation of the batch for each moment, int64 [B, ...] like `like`, of the samples that have it.
+    """Draw a permutation of the samples that have a moment, for each moment, int64 [B, ...] in the shape of `like`.
 
-    Samples without it get an index that means nothing.
+    Samples without the moment get an arbitrary index.
     """
     scores = uniform_noise(key, like)[0]
     if exist is None:
         return scores.argsort(dim=0)
-    # The samples that have it come first, in random order; each gets the one at its own place among them.
+    # The samples that have the moment are sorted to the front, in random order; the n-th of them gets the n-th.
     order = torch.where(exist, scores, 2.0).argsort(dim=0)
     return order.gather(0, (exist.cumsum(0) - 1).clamp(min=0))

@@ -19,15 +19,15 @@ from torchmoments.torch_internals import transforms_are_active
 
 
 def moments(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float = 1e-5) -> Moments:
-    """Mean and standard deviation of features over the axes of a norm.
+    """Compute the mean and standard deviation of features over the axes of a norm.
 
     mean = sum(x) / n,  std = sqrt(sum((x - mean)^2) / (n - 1) + eps), over the n values of one moment.
 
     Args:
         x: features [B, C, *positions], floating point. Not modified.
-        norm: what one moment averages over: "pono" (channels), "in" (positions), "ln" (both), "gn<G>" and "gpono<G>"
-            (the same within each of G groups of channels), "gn-d<K>" and "gpono-d<K>" (groups of K channels),
-            or a tuple of axes of x, such as (1, 3): frequency-wise moments of [B, C, F, T].
+        norm: the values that one moment averages over: "pono" (channels), "in" (positions), "ln" (both), "gn<G>" and
+            "gpono<G>" ("ln" and "pono" within each of G groups of channels), "gn-d<K>" and "gpono-d<K>" (groups of K
+            channels), or a tuple of axes of x, such as (1, 3) for frequency-wise moments of [B, C, F, T].
         channel_dim: -1 for [B, *positions, C].
         eps: added to the variance, so in units of x squared.
 
@@ -37,7 +37,7 @@ def moments(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float 
     Gradient: flows to x through both.
 
     Raises:
-        ValueError: unknown norm, groups that do not divide the channels, a moment over fewer than two values.
+        ValueError: unknown norm, groups that do not divide the channels, or a moment over fewer than two values.
     """
     check_features(x, channel_dim)
     grouped = group(x, norm, channel_dim)
@@ -46,11 +46,11 @@ def moments(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float 
 
 
 def normalize(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float = 1e-5) -> tuple[Tensor, Moments]:
-    """F(x) = (normalized, moments) with normalized = (x - mean) / std.
+    """Compute F(x) = (normalized, moments), with normalized = (x - mean) / std.
 
     Returns:
-        normalized with the shape, dtype and memory format of x, and its Moments. Other arguments, gradient and
-        errors as in `moments`.
+        normalized, with the shape, dtype and memory format of x, and the Moments of x. Arguments, gradient and errors
+        are as in `moments`.
     """
     check_features(x, channel_dim)
     values = x.to(statistics_type(x))
@@ -59,11 +59,11 @@ def normalize(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: floa
 
 
 def denormalize(normalized: Tensor, moments: Moments) -> Tensor:
-    """The inverse F^-1(normalized, moments) = normalized * std + mean, for every norm.
+    """Compute the inverse F^-1(normalized, moments) = normalized * std + mean, for every norm.
 
     Args:
-        normalized: features as `normalize` gives them. Not modified.
-        moments: mean and std that broadcast against them: their own, or another sample's.
+        normalized: features as returned by `normalize`. Not modified.
+        moments: mean and std that broadcast against them, from the same or other samples.
 
     Returns:
         Features in the dtype of `normalized`, computed in the dtype of the moments.
@@ -89,29 +89,29 @@ def exchange(
     mask: Tensor | None = None,
     backend: Backend = "auto",
 ) -> Tensor:
-    """Give every sample the mean and the spread of its partner.
+    """Give every sample the mean and standard deviation of its partner.
 
     With j = partner[i]:  out[i] = (x[i] - mean[i]) / std[i] * std[j] + mean[j]
 
     Args:
         x: features [B, C, *positions], floating point. Not modified.
-        partner: [B] int64 on x's device; partners may repeat. `arange(B)` changes nothing but the rounding.
-        norm: the axes of one moment, see `moments`.
+        partner: [B] int64 on x's device; partners may repeat. `arange(B)` changes x by rounding only.
+        norm: the values that one moment averages over, see `moments`.
         channel_dim: -1 for [B, *positions, C].
         eps: added to the variance, so in units of x squared.
-        grad: through whose moments the gradient flows: "both", "own", "donor" or "none".
-        positive_only: moments of the values over zero only (biased variance), applied to all values. A moment
-            with no such value, on either side, leaves the values as they are.
-        mixed: [B] bool, whose moments are exchanged; the others pass bit for bit. All where None.
-        own_weight: weight of the own moments, a number or [B]: 0 is the full exchange, 1 changes nothing. It gets no
-            gradient.
-        moment: which of the two is exchanged: "both", "mean" or "std"; the other stays the sample's own.
-        mask: [B, *positions], True or 1 for features, False or 0 for padding, which enters no moment, whatever it
-            holds, and passes bit for bit. A moment with fewer than two values left, on either side, leaves the values
-            as they are.
-        backend: "reference" is the plain formula, "compiled" the same under `torch.compile`, "triton" its kernels.
-            "auto" never compiles by itself: inside `torch.compile` the plain formula, on CUDA Triton where it is
-            installed and knows the dtype and the layout, otherwise the formula with its backward in closed form.
+        grad: the moments through which the gradient flows: "both", "own", "donor" or "none".
+        positive_only: compute moments over positive values only (with the biased variance), and apply them to all
+            values. If a moment has no positive values, own or donor's, the values are not changed.
+        mixed: [B] bool, the samples whose moments are exchanged; the others pass bit for bit. If None, all are.
+        own_weight: weight of a sample's own moments, a number or [B]: 0 is a full exchange, 1 changes nothing. It gets
+            no gradient.
+        moment: which moments are exchanged: "both", "mean" or "std"; the other one stays the sample's own.
+        mask: [B, *positions], True or 1 for features, False or 0 for padding. Padding is excluded from all moments,
+            whatever its values, and passes bit for bit. If a moment, own or donor's, has fewer than two values left,
+            the values are not changed.
+        backend: "reference" is the plain formula, "compiled" the same under `torch.compile`, "triton" a Triton kernel.
+            "auto" never compiles: it uses the plain formula inside `torch.compile`, Triton on CUDA if it is installed
+            and supports the dtype and layout, and otherwise the formula with a closed-form backward.
 
     Returns:
         Features with the shape, dtype and memory format of x. Computed in float32 (float64 for float64).
@@ -120,10 +120,10 @@ def exchange(
 
     Raises:
         ValueError: partner is not int64 [B] on x's device, mask is not [B, *positions], backend="triton" with a mask,
-            unknown grad, moment or backend, or as in `moments`.
-        RuntimeError: backend="compiled" where no C++ compiler is found, backend="triton" where x is not on a GPU or
-            the axes of the norm lie too scattered in memory.
-        ImportError: backend="triton" where Triton is not installed.
+            grad, moment or backend is unknown, or as in `moments`.
+        RuntimeError: backend="compiled" and no C++ compiler is found, or backend="triton" and x is not on a GPU or the
+            axes of the norm are too scattered in memory.
+        ImportError: backend="triton" and Triton is not installed.
 
     Source: Li et al., "On Feature Normalization and Data Augmentation", CVPR 2021.
     """
@@ -145,17 +145,19 @@ def exchange(
     return grouped.restore(_masked_backend(backend)(grouped.view, partner, mixed, own_weight, settings, real))
 
 
-def restyle(x: Tensor, own: Moments, new: Moments, *, mixed: Tensor | None = None, backend: Backend = "auto") -> Tensor:
-    """Give features other moments: out = (x - own.mean) / own.std * new.std + new.mean.
+def renormalize(
+    x: Tensor, own: Moments, new: Moments, *, mixed: Tensor | None = None, backend: Backend = "auto"
+) -> Tensor:
+    """Replace the moments of features: out = (x - own.mean) / own.std * new.std + new.mean.
 
-    The one affine map of every mixer whose new moments are not an exchange. It knows no norm: the moments say by their
-    shape what they are of.
+    This is the affine map of every mixer that is not an exchange. It needs no norm: the shape of the moments determines
+    which values share a moment.
 
     Args:
         x: features [B, ...], floating point. Not modified.
-        own: the moments that x has, broadcasting against it.
-        new: those it gets, broadcasting against it.
-        mixed: [B] bool, who gets them; the others pass bit for bit. All where None.
+        own: the moments of x, which broadcast against it.
+        new: the new moments, which broadcast against it.
+        mixed: [B] bool, which samples get them; the others pass bit for bit. If None, all do.
         backend: "auto", "reference" or "triton", as in `exchange`.
 
     Returns:
@@ -164,46 +166,46 @@ def restyle(x: Tensor, own: Moments, new: Moments, *, mixed: Tensor | None = Non
     Gradient: flows to x and to all four moments.
 
     Raises:
-        ValueError: mixed is not bool [B], unknown backend.
-        RuntimeError, ImportError: backend="triton" as in `exchange`.
+        ValueError: mixed is not bool [B], or the backend is unknown.
+        RuntimeError, ImportError: backend="triton", as in `exchange`.
     """
     _check_mixed(x, mixed)
     if backend not in ("auto", "reference", "triton"):
-        raise ValueError(f"backend of restyle needs one of auto, reference, triton; got {backend!r}.")
+        raise ValueError(f"backend of renormalize needs one of auto, reference, triton; got {backend!r}.")
     mask = None if mixed is None else reference.for_samples(mixed, x)
     if backend == "reference" or (backend == "auto" and (_plain_formula_needed() or x.shape[0] == 0)):
-        return reference.restyle(x, own, new, mask)
+        return reference.renormalize(x, own, new, mask)
     if backend == "auto" and not _triton_knows(x, reduced_axes(*own, *new)):
-        return closed_form.restyle(x, own, new, mask)
-    y: Tensor = _triton().restyle(x, own, new, mask)
+        return closed_form.renormalize(x, own, new, mask)
+    y: Tensor = _triton().renormalize(x, own, new, mask)
     return y
 
 
 def moments_of_view(grouped: Grouped, eps: float) -> Moments:
-    """The moments of grouped features, in the shape of their view, by the fastest way here."""
+    """Compute the moments of grouped features, in the shape of their view, with the fastest implementation."""
     plain = _plain_formula_needed() or grouped.view.shape[0] == 0
     compute = reference.moments if plain else closed_form.moments
     return compute(grouped.view, grouped.axes, eps)
 
 
 def real_values(grouped: Grouped, mask: Tensor) -> Tensor:
-    """A mask of the positions as bool that broadcasts against the view of the features.
+    """Return a mask of positions as bool, in a shape that broadcasts against the view of the features.
 
     Raises:
-        ValueError: it is not [B, *positions] of bool or whole numbers.
+        ValueError: the mask is not [B, *positions], bool or integer.
     """
     view = grouped.view
     shape = [view.shape[0], *view.shape[3 if grouped.grouped else 2 :]]
     if mask.is_floating_point() or list(mask.shape) != shape:
         raise ValueError(
-            f"mask needs True or 1 for each position that is no padding, shape {shape}; got {_kind(mask)}. "
+            f"mask needs True or 1 for each position that is not padding, shape {shape}; got {_kind(mask)}. "
             "Use a mask of the positions of the features at this place."
         )
     return mask.bool().reshape(shape[0], *[1] * (view.ndim - len(shape)), *shape[1:])
 
 
 def _masked_backend(name: str):  # type: ignore[no-untyped-def]
-    """The definition, compiled or not: the closed forms and the kernels know no masks."""
+    """Choose the definition, compiled or not: closed forms and kernels do not support masks."""
     if name == "triton":
         raise ValueError('backend="triton" takes no mask. Use backend="auto".')
     return _named_backend("reference" if name == "auto" else name)
@@ -245,17 +247,17 @@ def _triton_knows(x: Tensor, axes: tuple[int, ...]) -> bool:
 
 @functools.cache
 def _triton_is_installed() -> bool:
-    """Whether Triton can be imported; it is not imported for that."""
+    """Whether Triton can be imported, without importing it."""
     return importlib.util.find_spec("triton") is not None
 
 
 def _plain_formula_needed() -> bool:
-    """Compilers and function transforms differentiate the plain formula themselves."""
+    """Whether a compiler or a function transform runs, which differentiates the plain formula itself."""
     return torch.compiler.is_compiling() or transforms_are_active()
 
 
 def check_features(x: Tensor, channel_dim: int = 1) -> None:
-    """Raise ValueError unless x is [B, C, *positions], floating point, and channel_dim one of its axes."""
+    """Raise ValueError unless x is floating point [B, C, *positions] and channel_dim is one of its axes."""
     if not x.is_floating_point():
         raise ValueError(f"features need a floating point dtype; got {x.dtype}. Convert them: x.float().")
     if x.ndim < 2:

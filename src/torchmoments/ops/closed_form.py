@@ -1,17 +1,17 @@
-"""Moments, restyle and exchange with their backward in closed form: eager, and less memory than autograd.
+"""Moments, renormalization and exchange with a closed-form backward: eager, and with less memory than autograd.
 
-Kept for the backward are x, in its own dtype, and the moments. With h = (x - mean) / std, k = new std / std,
+Only x, in its own dtype, and the moments are saved for backward. With h = (x - mean) / std, k = new std / std,
 G1 = sum g and G2 = sum g h over the n values of a moment, u and v the own weights of the mean and of the std, and
 A, B the sums of (1 - u) G1 and (1 - v) G2 over all samples whose partner is this one:
 
     dx = k g + (u G1 - k G1 + A) / n + h (v G2 - k G2 + B) / (n - 1)
 
-and with positive_only, whose moments are of the n+ values over zero with the biased variance:
+and with positive_only, where moments are over the n+ positive values with the biased variance:
 
     dx = k g + 1[x > 0] / n+ (u G1 - k G1 + A + h (v G2 - k G2 + B))
 
-On a CPU the work goes through the batch in blocks of samples, so that everything but x, g and the result stays in the
-cache, and `torch.var_mean` is left out, which takes about 50 times as long there as the mean and then the squares.
+On a CPU the batch is processed in blocks of samples, so that everything but x, g and the result stays in the cache, and
+`torch.var_mean` is avoided, which takes about 50 times as long there as computing the mean and then the squares.
 """
 
 import math
@@ -47,15 +47,15 @@ def moments(x: Tensor, axes: tuple[int, ...], eps: float) -> Moments:
     return Moments(*_Moments.apply(x, axes, eps))
 
 
-def restyle(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) -> Tensor:
-    """`reference.restyle`, with dx = k g, and -k G1, -k G2, G1, G2 for own.mean, own.std, new.mean, new.std."""
-    y: Tensor = _Restyle.apply(x, *own, *new, mixed)
+def renormalize(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) -> Tensor:
+    """`reference.renormalize`, with dx = k g, and -k G1, -k G2, G1, G2 for own.mean, own.std, new.mean, new.std."""
+    y: Tensor = _Renormalize.apply(x, *own, *new, mixed)
     return y
 
 
 def has_closed_form(g: Tensor) -> bool:
-    """Whether the backward for this gradient is in closed form: not if a gradient of the gradient is asked for (the
-    saved moments are cut off from x, those of the definition are not), nor for a batch of gradients at once."""
+    """Whether the closed-form backward can be used for this gradient: not if a gradient of the gradient is needed (the
+    saved moments are detached from x, those of the definition are not), nor for a batch of gradients at once."""
     return not torch.is_grad_enabled() and not is_batched(g)
 
 
@@ -77,7 +77,7 @@ class _Exchange(torch.autograd.Function):
         ctx.save_for_backward(x, partner, mixed, own.mean, own.std, new.std, mask, count)
         ctx.own_weight = own_weight
         ctx.settings = settings
-        return _restyle(x, *reference.affine(own, new, mask))
+        return _renormalize(x, *reference.affine(own, new, mask))
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
@@ -121,27 +121,27 @@ class _Moments(torch.autograd.Function):
                 None,
             )
         n = values_of(x, mean)
-        return _restyle(x, mean, g_std / std / (n - 1), g_mean / n), None, None
+        return _renormalize(x, mean, g_std / std / (n - 1), g_mean / n), None, None
 
 
-class _Restyle(torch.autograd.Function):
+class _Renormalize(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, mean: Tensor, std: Tensor, new_mean: Tensor, new_std: Tensor, mixed: Tensor | None
     ) -> Tensor:
         ctx.save_for_backward(x, mean, std, new_mean, new_std, mixed)
-        return _restyle(x, *reference.affine(Moments(mean, std), Moments(new_mean, new_std), mixed))
+        return _renormalize(x, *reference.affine(Moments(mean, std), Moments(new_mean, new_std), mixed))
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
         x, *given, mixed = ctx.saved_tensors
         if not has_closed_form(g):
-            return (*reference.restyle_gradients(g, x, given, mixed), None)
+            return (*reference.renormalize_gradients(g, x, given, mixed), None)
         mean, std, _, new_std = given
         k = new_std / std
         if mixed is not None:
             k = torch.where(mixed, k, 1.0)
-        dx = _restyle(g, torch.zeros_like(k), k, torch.zeros_like(k)) if ctx.needs_input_grad[0] else None
+        dx = _renormalize(g, torch.zeros_like(k), k, torch.zeros_like(k)) if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[1:5]):
             return (dx, *[None] * 5)
         g1, g2 = _sums(x, g, mean, std, reference.reduced_axes(*given))
@@ -160,8 +160,8 @@ def coefficients(
     weights: tuple[Tensor | float, Tensor | float],
     grad: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What the backward multiplies: k, and with the own weights u of the mean and v of the std u G1 - k G1 + A and
-    v G2 - k G2 + B, as far as `grad` says. All have the shape of a moment."""
+    """The coefficients of the backward: k, u G1 - k G1 + A and v G2 - k G2 + B, for the gradients that `grad` includes,
+    with the own weights u of the mean and v of the std. All have the shape of a moment."""
     u, v = weights
     if mask is not None:
         k = torch.where(mask, k, 1.0)
@@ -191,7 +191,7 @@ def _moments(x: Tensor, axes: tuple[int, ...], eps: float) -> Moments:
     return Moments(mean, _joined(variances).div_(values_of(x, mean) - 1).add_(eps).sqrt_())
 
 
-def _restyle(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def _renormalize(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """(x - mean) * scale + shift, in x's dtype."""
     mean, scale, shift = (m.expand(x.shape[0], *m.shape[1:]) for m in (mean, scale, shift))
     y = torch.empty_like(x)
@@ -210,7 +210,7 @@ def _sums(x: Tensor, g: Tensor, mean: Tensor, std: Tensor, axes: tuple[int, ...]
     for block, buffer in _blocks(x):
         part = g[block].to(buffer.dtype)
         product = torch.sub(x[block], mean[block], out=buffer).mul_(part)
-        # A sum over no axes would be one over all. The buffer is used again.
+        # A sum over no axes would sum over all axes. The buffer is reused.
         g1.append(part.sum(axes, keepdim=True) if axes else part.clone())
         g2.append(product.sum(axes, keepdim=True) if axes else product.clone())
     return _joined(g1), _joined(g2).div_(std)
@@ -219,14 +219,14 @@ def _sums(x: Tensor, g: Tensor, mean: Tensor, std: Tensor, axes: tuple[int, ...]
 def _gradient(
     x: Tensor, g: Tensor, mean: Tensor, k: Tensor, c1: Tensor, c2: Tensor, *, only_positive: bool = False
 ) -> Tensor:
-    """k g + c1 + c2 (x - mean), the last two where x > 0 only if `only_positive`."""
+    """k g + c1 + c2 (x - mean), the last two only where x > 0 if `only_positive`."""
     dx = torch.empty_like(x)
     for block, buffer in _blocks(x):
         moved = torch.sub(x[block], mean[block], out=buffer).mul_(c2[block]).add_(c1[block])
         if only_positive:
             moved.masked_fill_(x[block] <= 0, 0)
         if dx.dtype == buffer.dtype:
-            # Two steps: addcmul is slow on a CPU where k is broadcast along the last axis.
+            # Two steps: addcmul is slow on a CPU if k is broadcast along the last axis.
             torch.mul(g[block], k[block], out=dx[block]).add_(moved)
         else:
             dx[block] = moved.add_(g[block] * k[block])
@@ -234,7 +234,7 @@ def _gradient(
 
 
 def _blocks(x: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """The batch in blocks of samples that fit in a CPU's cache, with one buffer; other devices take it at once."""
+    """Split the batch into blocks that fit in a CPU's cache, with one buffer; into a single block on other devices."""
     samples = x.shape[0]
     step = max(1, BLOCK // max(1, math.prod(x.shape[1:]))) if x.device.type == "cpu" else samples
     buffer = torch.empty_like(x[:step], dtype=reference.statistics_type(x))

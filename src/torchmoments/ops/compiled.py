@@ -11,12 +11,12 @@ from torchmoments.torch_internals import recompile_limit
 
 
 def exchange(*arguments: Any) -> Tensor:
-    """`reference.exchange`, compiled once for each norm, shape, layout and dtype.
+    """Run `reference.exchange`, compiled once for each norm, shape, layout and dtype.
 
     Raises:
         RuntimeError: no C++ compiler is found.
     """
-    # The limit on recompilation is there to stop a runaway; each norm, shape and dtype is a wanted compilation.
+    # The limit is meant to stop endless recompilation; here each norm, shape and dtype has to be compiled.
     with recompile_limit(512):
         try:
             y: Tensor = _compiled()(*arguments)

@@ -1,7 +1,7 @@
-"""Which values one moment averages over.
+"""The values that one moment averages over.
 
-A norm is a word ("pono", "in", "ln", "gn<G>", "gn-d<K>", "gpono<G>", "gpono-d<K>") or a tuple of axes. Here it
-becomes a view of the features in which a moment is a reduction over whole axes: groups split the
+A norm is a name ("pono", "in", "ln", "gn<G>", "gn-d<K>", "gpono<G>", "gpono-d<K>") or a tuple of axes. Here it
+is turned into a view of the features in which a moment is a reduction over whole axes: groups split the
 channel axis in two, [B, G, C / G, *positions].
 """
 
@@ -9,14 +9,14 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-# The words without a number for completion in editors; `str` is for those with one, "gn<G>" and the like.
+# The names without a number are listed for completion in editors; `str` allows those with one, such as "gn<G>".
 Norm = Literal["pono", "in", "ln"] | str | tuple[int, ...]
 
 WORDS = "pono, in, ln, gn<groups>, gn-d<channels>, gpono<groups>, gpono-d<channels>, or a tuple of axes"
 
 
 class Grouped(NamedTuple):
-    """Features seen so that one moment reduces `axes` of `view`."""
+    """A view of features in which one moment reduces `axes`."""
 
     view: Tensor
     axes: tuple[int, ...]
@@ -24,19 +24,19 @@ class Grouped(NamedTuple):
     channel_dim: int
 
     def restore(self, result: Tensor) -> Tensor:
-        """Bring a tensor shaped like `view` back to the layout of the features."""
+        """Convert a tensor in the shape of `view` back to the layout of the features."""
         flat = result.flatten(1, 2) if self.grouped else result
         return flat.movedim(1, self.channel_dim)
 
     def broadcast(self, moment: Tensor) -> Tensor:
-        """Bring a moment of `view` to a shape that broadcasts against the features."""
+        """Convert a moment of `view` to a shape that broadcasts against the features."""
         if self.grouped:
             moment = moment.expand(-1, -1, self.view.shape[2], *moment.shape[3:])
         return self.restore(moment)
 
 
 def check_norm(norm: Norm) -> None:
-    """Raise ValueError where `norm` can mean nothing for any features."""
+    """Raise ValueError if `norm` is invalid for any features."""
     if isinstance(norm, str):
         _word_and_size(norm)
     elif not (isinstance(norm, tuple) and norm and all(type(axis) is int for axis in norm)):
@@ -46,7 +46,7 @@ def check_norm(norm: Norm) -> None:
 
 
 def group(x: Tensor, norm: Norm, channel_dim: int = 1) -> Grouped:
-    """See features as [B, C, *positions], or [B, G, C / G, *positions], with the axes of one moment.
+    """View features as [B, C, *positions], or [B, G, C / G, *positions], with the axes of one moment.
 
     Raises:
         ValueError: `norm` is unknown, its groups do not divide the channels, its axes are not axes of x
@@ -94,7 +94,7 @@ def _word_and_size(norm: str) -> tuple[str, int]:
         )
     if norm in ("pono", "in", "ln"):
         return norm, 0
-    # No regular expression: the compiler of torch 2.6 does not see through them.
+    # No regular expression: the compiler of torch 2.6 cannot trace them.
     for word in ("gn-d", "gpono-d", "gn", "gpono"):
         size = norm.removeprefix(word)
         if size != norm and size.isdecimal() and int(size) > 0:

@@ -1,11 +1,10 @@
 """Moments of features, and their exchange between samples.
 
-This file is the definition, in plain differentiable PyTorch. `closed_form.py` beside it computes the same with
-a backward of its own, and `tests/ops` holds the two together, values and gradients. Where they differ,
-this file is right.
+This file is the definition, in plain differentiable PyTorch. `closed_form.py` computes the same with an explicit
+backward, and `tests/ops` checks that values and gradients agree. If they differ, this file is right.
 
-Features x are a view made by `norms.group`: axis 0 is the batch, and one moment reduces the given axes. Half types are
-cast once, at the top of a formula: each cast rounds the gradient that goes back through it.
+Features x are a view returned by `norms.group`: axis 0 is the batch, and one moment reduces the given axes. Half types
+are cast once, at the top of a formula: each cast rounds the gradient that flows back through it.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ class Moments(NamedTuple):
 
 
 def statistics_type(x: Tensor) -> torch.dtype:
-    """float32 for half types; float32 and float64 stay."""
+    """The dtype of statistics: float32 for half types; float32 and float64 are kept."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
@@ -33,7 +32,7 @@ def moments(x: Tensor, axes: tuple[int, ...], eps: float) -> Moments:
     """mean = sum(x) / n and std = sqrt(sum((x - mean)^2) / (n - 1) + eps), over `axes`."""
     x = x.to(statistics_type(x))
     if x.device.type == "cpu":
-        # On a CPU var_mean takes up to 50 times as long as the mean and then the squares, and compiled up to twice.
+        # On a CPU var_mean takes up to 50 times as long as the mean and then the squares, compiled up to twice as long.
         mean = x.mean(axes, keepdim=True)
         variance = (x - mean).square().sum(axes, keepdim=True) / (values_of(x, mean) - 1)
     else:
@@ -44,10 +43,10 @@ def moments(x: Tensor, axes: tuple[int, ...], eps: float) -> Moments:
 def moments_of(
     x: Tensor, counted: Tensor, axes: tuple[int, ...], eps: float, *, unbiased: bool
 ) -> tuple[Moments, Tensor]:
-    """Moments of the values that are counted, and whether there are enough of them: two with the unbiased variance,
-    one with the biased.
+    """Compute moments of the values that are counted, and whether there are enough of them: two with the unbiased
+    variance, one with the biased one.
 
-    Two passes: the published one-pass form loses all digits at large offsets.
+    This takes two passes: the published one-pass form loses all digits at large offsets.
     """
     x = x.to(statistics_type(x))
     count = counted.sum(axes, keepdim=True)
@@ -58,13 +57,13 @@ def moments_of(
 
 
 def positive_moments(x: Tensor, axes: tuple[int, ...], eps: float) -> tuple[Moments, Tensor]:
-    """Moments of the values over zero, with the biased variance, and how many values each is of."""
+    """Compute moments of the positive values, with the biased variance, and the number of values in each."""
     own, _ = moments_of(x, x > 0, axes, eps, unbiased=False)
     return own, (x > 0).sum(axes, keepdim=True)
 
 
-def restyle(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) -> Tensor:
-    """(x - own.mean) / own.std * new.std + new.mean, in x's dtype; where `mixed` is False, x bit for bit.
+def renormalize(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) -> Tensor:
+    """Compute (x - own.mean) / own.std * new.std + new.mean, in x's dtype; where `mixed` is False, x bit for bit.
 
     The choice is made on the small moments: 1 * (x - 0) + (-0.0) is x, also for x = -0.0.
     """
@@ -72,22 +71,22 @@ def restyle(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) 
     return ((x.to(mean.dtype) - mean) * scale + shift).to(x.dtype)
 
 
-def restyle_gradients(g: Tensor, x: Tensor, given: Sequence[Tensor], mixed: Tensor | None) -> list[Tensor | None]:
-    """The gradients of x and of own.mean, own.std, new.mean, new.std, by autograd."""
+def renormalize_gradients(g: Tensor, x: Tensor, given: Sequence[Tensor], mixed: Tensor | None) -> list[Tensor | None]:
+    """Compute the gradients of x and of own.mean, own.std, new.mean, new.std, by autograd."""
 
     def formula(x: Tensor, mean: Tensor, std: Tensor, new_mean: Tensor, new_std: Tensor) -> Tensor:
-        return restyle(x, Moments(mean, std), Moments(new_mean, new_std), mixed)
+        return renormalize(x, Moments(mean, std), Moments(new_mean, new_std), mixed)
 
     return gradients(formula, [x, *given], [g])
 
 
 def reduced_axes(*moments: Tensor) -> tuple[int, ...]:
-    """The axes, but for the batch, along which none of the moments varies."""
+    """Return the axes, except the batch, along which none of the moments varies."""
     return tuple(axis for axis in range(1, moments[0].ndim) if all(m.shape[axis] == 1 for m in moments))
 
 
 def affine(own: Moments, new: Moments, mixed: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """(mean, scale, shift) of the map (x - mean) * scale + shift; where `mixed` is False, those that give x."""
+    """Return (mean, scale, shift) of the map (x - mean) * scale + shift, the identity where `mixed` is False."""
     mean, scale, shift = own.mean, new.std / own.std, new.mean
     if mixed is not None:
         mean = torch.where(mixed, mean, 0.0)
@@ -104,14 +103,14 @@ def exchange(
     settings: Settings,
     real: Tensor | None = None,
 ) -> Tensor:
-    """Restyle each sample with w * its own moments + (1 - w) * its partner's; one that `moment` leaves out stays.
+    """Renormalize each sample with w * its own moments + (1 - w) * its partner's; w is 1 if `moment` excludes it.
 
     Args:
-        real: bool, broadcasting against x: which values are no padding. The others enter no moment and stay.
+        real: bool, broadcasts against x, False for padding, which is excluded from moments and not changed.
     """
     values = x.to(statistics_type(x))
     if real is not None:
-        # What stands in the padding may be no number, and 0 times that is none either.
+        # Padding may contain NaN, and 0 * NaN is NaN.
         values = torch.where(real, values, 0)
     mask = None if mixed is None else for_samples(mixed, x)
     if real is None and not settings.positive_only:
@@ -124,7 +123,7 @@ def exchange(
     kept = own if settings.grad in ("both", "own") else detached
     given = own if settings.grad in ("both", "donor") else detached
     new = blend(kept, given, partner, *weights_of(own_weight, settings.moment))
-    y = restyle(values, kept, new, mask).to(x.dtype)
+    y = renormalize(values, kept, new, mask).to(x.dtype)
     return y if real is None else torch.where(real, y, x)
 
 
@@ -136,14 +135,14 @@ def _partial_moments(values: Tensor, settings: Settings, real: Tensor | None) ->
 
 
 def weights_of(own_weight: Tensor | float, moment: str) -> tuple[Tensor | float, Tensor | float]:
-    """The own weights of the mean and of the standard deviation: 1 for the one that is not exchanged."""
+    """Return the own weights of the mean and of the standard deviation: 1 for one that is not exchanged."""
     return 1.0 if moment == "std" else own_weight, 1.0 if moment == "mean" else own_weight
 
 
 def blend(
     own: Moments, given: Moments, partner: Tensor, mean_weight: Tensor | float, std_weight: Tensor | float
 ) -> Moments:
-    """w * own + (1 - w) * given[partner], of means and of standard deviations (not of variances)."""
+    """Compute w * own + (1 - w) * given[partner], for means and for standard deviations (not variances)."""
     return Moments(
         _blend(own.mean, given.mean, partner, mean_weight),
         _blend(own.std, given.std, partner, std_weight),
@@ -162,10 +161,10 @@ def _blend(own: Tensor, given: Tensor, partner: Tensor, weight: Tensor | float) 
 
 
 def gradients(formula: Callable[..., Any], inputs: Sequence[Tensor], g: Sequence[Tensor]) -> list[Tensor | None]:
-    """Those of what `formula(*inputs)` returns, by autograd, for a backward that has no closed form for them: with a
-    graph of their own if a gradient of the gradient is asked for. None for inputs that need none.
+    """Compute the gradients of `formula(*inputs)` by autograd, for a backward without a closed form for them; with a
+    graph if a gradient of the gradient is needed. None for inputs that require no gradient.
 
-    Of aliases: inputs may be made of each other, and what flows through that is not for the formula to count.
+    Aliases of the inputs are used: inputs may depend on each other, and those paths are not part of the formula.
     """
     with_graph = torch.is_grad_enabled()
     with torch.enable_grad():
@@ -176,10 +175,10 @@ def gradients(formula: Callable[..., Any], inputs: Sequence[Tensor], g: Sequence
 
 
 def values_of(x: Tensor, moment: Tensor) -> int:
-    """How many values one moment is of; 0 in an empty batch."""
+    """Return the number of values in one moment; 0 for an empty batch."""
     return x.numel() // max(1, moment.numel())
 
 
 def for_samples(values: Tensor, like: Tensor) -> Tensor:
-    """[B] -> [B, 1, ...], so that it broadcasts over the axes of `like`."""
+    """Reshape [B] to [B, 1, ...], so that it broadcasts over the axes of `like`."""
     return values.reshape(-1, *[1] * (like.ndim - 1))

@@ -1,4 +1,4 @@
-"""What an exchange is, besides the features and who is whose partner."""
+"""The options of an exchange."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -12,14 +12,14 @@ BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
 
 class Settings(NamedTuple):
-    """The settings of one exchange, all backends alike.
+    """The settings of one exchange, the same for all backends.
 
     Attributes:
-        axes: what one moment reduces, axes of the view that `norms.group` makes.
+        axes: the axes that one moment reduces, of the view returned by `norms.group`.
         eps: added to the variance.
-        grad: through whose moments the gradient flows.
-        positive_only: moments of the values over zero only.
-        moment: which of the two is exchanged.
+        grad: the moments through which the gradient flows.
+        positive_only: compute moments over positive values only.
+        moment: which moments are exchanged.
     """
 
     axes: tuple[int, ...]

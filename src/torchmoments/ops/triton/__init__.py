@@ -1,4 +1,4 @@
-"""The exchange and the affine restyle as Triton kernels, forward and backward. Loaded on demand.
+"""The exchange and renormalization as Triton kernels, forward and backward. Imported on demand.
 
 On a GPU the forward reads x once and writes y once, the backward reads x and g once and writes dx once, as long as the
 rows of all samples fit in the cache; longer rows (ln, large groups) are read once more in each direction, for their
@@ -7,6 +7,6 @@ moments.
 
 from torchmoments.ops.triton.exchange import exchange
 from torchmoments.ops.triton.launch import supported
-from torchmoments.ops.triton.restyle import restyle
+from torchmoments.ops.triton.renormalize import renormalize
 
-__all__ = ["exchange", "restyle", "supported"]
+__all__ = ["exchange", "renormalize", "supported"]

@@ -1,6 +1,6 @@
-"""Moments, restyling and gradients by chunks, in Triton: each program has a part of a row, VALUES long.
+"""Moments, renormalization and gradients by chunks, in Triton: each program processes part of a row, VALUES long.
 
-For rows so long that no cache holds those of all samples, and for `restyle`, whose rows need not be held together.
+For rows so long that those of all samples do not fit in the cache, and for `renormalize`, which needs no whole rows.
 """
 
 import triton
@@ -11,7 +11,7 @@ from torchmoments.ops.triton.tiles import load, tile_moments, tile_sums, where
 
 @triton.jit
 def _chunk(samples, row_count, chunks, ROWS: tl.constexpr):
-    """What a program of the `chunk_` kernels works on: sample, outer, rows, and the number of the chunk."""
+    """Return what a program of the `chunk_` kernels works on: sample, outer, rows, and the index of the chunk."""
     sample = (tl.program_id(0) % samples).to(tl.int64)
     rest = tl.program_id(0) // samples
     tile = rest // chunks
@@ -40,7 +40,7 @@ def chunk_moments(
 
 
 @triton.jit
-def chunk_restyle(
+def chunk_renormalize(
     x, means, scales, shifts, y,
     samples, moments, x_batch, y_batch, chunks,
     outer_stride, row_count, n, fast, row_stride, slow_stride, fast_stride,

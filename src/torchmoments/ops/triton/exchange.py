@@ -1,7 +1,7 @@
 """The exchange as an operator, `torch.ops.torchmoments.exchange`, with its fake and its gradient.
 
-Kept for the backward: x in its own dtype, and the moments. Nothing here waits for the device or allocates by data, so
-it may be recorded as a CUDA graph.
+Only x, in its own dtype, and the moments are saved for backward. Nothing here waits for the device or allocates
+depending on data, so it can be recorded in a CUDA graph.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from torchmoments.ops.closed_form import coefficients, has_closed_form
 from torchmoments.ops.reference import Moments, for_samples
 from torchmoments.ops.settings import Settings
 from torchmoments.ops.triton import chunk_kernels, exchange_kernels
-from torchmoments.ops.triton.launch import Launch, check_runs, chunk_moments, chunk_restyle, chunk_sums
+from torchmoments.ops.triton.launch import Launch, check_runs, chunk_moments, chunk_renormalize, chunk_sums
 from torchmoments.ops.triton.walk import power_of_2
 
 
@@ -32,7 +32,7 @@ def exchange(
         weight = own_weight.to(reference.statistics_type(x))
     elif own_weight != 0.0:
         weight = x.new_full(x.shape[:1], own_weight, dtype=reference.statistics_type(x))
-    # An operator takes plain values.
+    # Operators accept only plain values.
     axes, eps, grad, positive_only, moment = settings
     outputs = _exchange(x, partner, mixed, weight, list(axes), eps, grad, positive_only, moment)
     y: Tensor = outputs[0]
@@ -56,7 +56,7 @@ def _exchange(
     positive_only: bool,
     moment: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """y, and the mean, std and (positive_only) count of every moment, [B, moments] in the order of the walk."""
+    """Compute y, and the mean, std and (positive_only) count of every moment, [B, moments] in the order of the walk."""
     y = torch.empty_like(x)
     over = Launch(y, axes)
     x = over.stepping(x)
@@ -64,7 +64,7 @@ def _exchange(
         own, count = chunk_moments(over, x, eps, positive_only)
         changed = _changed(own, partner, mixed, count if positive_only else None)
         new = _new_moments(own, partner, weight, moment)
-        chunk_restyle(over, x, y, own, new, changed)
+        chunk_renormalize(over, x, y, own, new, changed)
         return y, own.mean, own.std, count if positive_only else count.new_empty(0)
     mean, std = over.moments(x), over.moments(x)
     count = over.moments(x) if positive_only else mean.new_empty(0)
@@ -176,7 +176,7 @@ def _(g: Tensor, x: Tensor, *_: Any) -> Tensor:
 
 
 def _changed(own: Moments, partner: Tensor, mixed: Tensor | None, count: Tensor | None) -> Tensor | None:
-    """Which moments are exchanged, [B, moments] or [B, 1]; None: all."""
+    """Return which moments are exchanged, [B, moments] or [B, 1]; None if all are."""
     changed = None if mixed is None else for_samples(mixed, own.mean)
     if count is None:
         return changed

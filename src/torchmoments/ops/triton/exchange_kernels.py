@@ -4,7 +4,7 @@ A program works on ROWS rows of one sample, see `tiles`. The sample is the faste
 the same rows of all samples run one after another, and what one reads as its own another finds in the cache as its
 partner's.
 
-WHOLE: the VALUES of a row fit on chip and are read once. Otherwise they are walked over, VALUES at a time.
+WHOLE: the values of a row fit on chip and are read once. Otherwise a loop reads VALUES of them at a time.
 """
 
 import triton
@@ -88,8 +88,8 @@ def exchange_backward(
     ROWS: tl.constexpr, VALUES: tl.constexpr, SAMPLES: tl.constexpr,
     WHOLE: tl.constexpr, SLOW: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """dx as in `closed_form`. The sums A and B over the samples that wear this one's moments are taken here, from
-    their x and g: no atomics, so the same every time, for any partners."""
+    """dx as in `closed_form`. The sums A and B over the samples that receive this one's moments are computed here, from
+    their x and g: no atomics, so the result is deterministic, for any partners."""
     sample = (tl.program_id(0) % samples).to(tl.int64)
     tile = tl.program_id(0) // samples
     row_tiles = tl.cdiv(row_count, ROWS)
@@ -132,12 +132,12 @@ def exchange_backward(
         c2 += tl.where(changed, (own_std - k) * g2, 0.0)
     if DONOR:
         everyone = tl.arange(0, SAMPLES)
-        wears = tl.load(partner + everyone, mask=everyone < samples, other=-1) == sample
+        receives = tl.load(partner + everyone, mask=everyone < samples, other=-1) == sample
         if MIXED:
-            wears = wears & tl.load(mixed + everyone, mask=everyone < samples, other=0)
-        wearer = tl.min(tl.where(wears, everyone, samples), 0)
-        while wearer < samples:
-            a = wearer.to(tl.int64)
+            receives = receives & tl.load(mixed + everyone, mask=everyone < samples, other=0)
+        receiver = tl.min(tl.where(receives, everyone, samples), 0)
+        while receiver < samples:
+            a = receiver.to(tl.int64)
             a_mean = tl.load(means + a * moments + at, mask=real, other=0.0)
             a_std = tl.load(stds + a * moments + at, mask=real, other=1.0)
             if WHOLE:
@@ -156,7 +156,7 @@ def exchange_backward(
                 g2 = tl.where(reached, g2, 0.0)
             c1 += (1.0 - a_own_mean) * g1
             c2 += (1.0 - a_own_std) * g2
-            wearer = tl.min(tl.where(wears & (everyone > wearer), everyone, samples), 0)
+            receiver = tl.min(tl.where(receives & (everyone > receiver), everyone, samples), 0)
 
     if POSITIVE:
         c1 = c1 / tl.maximum(count, 1.0)

@@ -19,8 +19,10 @@ TYPES = {
     torch.float32: tl.float32,
     torch.float64: tl.float64,
 }
-MOST_SAMPLES = 16384  # the backward looks for those who wear a sample's moments in one go
-CACHE_BYTES = 20 * 2**20  # where the device does not say
+MOST_SAMPLES = 16384  # the backward loads all partners at once to find the samples that receive a sample's moments
+# A constant, because the compiler of PyTorch 2.11 cannot trace a question about a kernel.
+IS_INTERPRETED = not isinstance(exchange_kernels.exchange_forward, triton.JITFunction)
+CACHE_BYTES = 20 * 2**20  # if the device does not report it
 
 
 def supported(x: Tensor, axes: tuple[int, ...]) -> bool:
@@ -32,8 +34,7 @@ def supported(x: Tensor, axes: tuple[int, ...]) -> bool:
 
 def check_runs(x: Tensor, axes: tuple[int, ...]) -> None:
     """Raise RuntimeError unless kernels can run on these features."""
-    interpreted = not isinstance(exchange_kernels.exchange_forward, triton.JITFunction)
-    if not (x.is_cuda or interpreted):
+    if not (x.is_cuda or IS_INTERPRETED):
         raise RuntimeError(
             f'backend="triton" was asked for, but x is on {x.device}. Move x to a GPU, or use backend="reference".'
         )
@@ -58,11 +59,11 @@ class Launch:
             self.tiles = self.tiles._replace(chunked=True)
 
     def stepping(self, x: Tensor) -> Tensor:
-        """x itself, or a copy, with the strides inside a sample that the walk has."""
+        """Return x, or a copy of it, with the strides inside a sample that the walk has."""
         return x if same_steps(x, self.like) else torch.empty_like(self.like).copy_(x)
 
     def moments(self, x: Tensor) -> Tensor:
-        """An empty [samples, moments]."""
+        """Allocate an empty tensor [samples, moments]."""
         return x.new_empty((x.shape[0], self.walk.moments), dtype=reference.statistics_type(x))
 
     def flat(self, moment: Tensor) -> Tensor:
@@ -90,7 +91,7 @@ class Launch:
 
 
 def chunk_moments(over: Launch, x: Tensor, eps: float, positive_only: bool) -> tuple[Moments, Tensor]:
-    """Moments [B, moments] and counts, of parts joined by Chan's rule."""
+    """Compute moments [B, moments] and counts; chunks are combined by Chan's rule."""
     shape = (over.chunks, x.shape[0], over.walk.moments)
     means, squares, counts = (x.new_empty(shape, dtype=reference.statistics_type(x)) for _ in range(3))
     over.run(chunk_kernels.chunk_moments, x, means, squares, counts, batches=(x,), POSITIVE=positive_only)
@@ -102,15 +103,15 @@ def chunk_moments(over: Launch, x: Tensor, eps: float, positive_only: bool) -> t
     return Moments(mean, (variance + eps).sqrt()), count
 
 
-def chunk_restyle(over: Launch, x: Tensor, y: Tensor, own: Moments, new: Moments, changed: Tensor | None) -> None:
+def chunk_renormalize(over: Launch, x: Tensor, y: Tensor, own: Moments, new: Moments, changed: Tensor | None) -> None:
     mean, scale, shift = reference.affine(own, new, changed)
-    over.run(chunk_kernels.chunk_restyle, x, mean.contiguous(), scale, shift.contiguous(), y, batches=(x, y))
+    over.run(chunk_kernels.chunk_renormalize, x, mean.contiguous(), scale, shift.contiguous(), y, batches=(x, y))
 
 
 def chunk_sums(
     over: Launch, x: Tensor, g: Tensor, own: Moments, scale: Tensor | None = None, dx: Tensor | None = None
 ) -> Tensor:
-    """G1 and G2, [2, B, moments]; with a scale also dx = scale * g."""
+    """Compute G1 and G2, [2, B, moments]; with a scale also dx = scale * g."""
     sums = own.mean.new_empty((2, over.chunks, *own.mean.shape))
     scaled, into = (own.mean, x) if scale is None or dx is None else (scale, dx)
     over.run(
@@ -129,5 +130,5 @@ def chunk_sums(
 
 
 def cache_bytes(x: Tensor) -> int:
-    """Half the device's last cache: the other half is for what is written."""
+    """Return half the size of the device's last-level cache: the other half is for writes."""
     return torch.cuda.get_device_properties(x.device).L2_cache_size // 2 if x.is_cuda else CACHE_BYTES

@@ -1,10 +1,10 @@
-"""Tiles of features on chip, in Triton: where their values lie, their moments, their sums.
+"""Tiles of features on chip, in Triton: the addresses of their values, their moments, their sums.
 
-One moment is a row: the kept axes of a sample are [outer, rows], the reduced ones [slow, fast], and a value lies at
+One moment is a row: the kept axes of a sample are [outer, rows], the reduced ones [slow, fast], and a value is at
 
     sample * batch_stride + outer * outer_stride + row * row_stride + slow * slow_stride + fast * fast_stride
 
-A tile holds VALUES of each of ROWS rows. The `walk_` functions go over rows that are longer.
+A tile holds VALUES of each of ROWS rows. The `walk_` functions loop over longer rows.
 """
 
 import triton
@@ -16,7 +16,7 @@ def where(
     start, rows, n, fast, row_stride, slow_stride, fast_stride,
     VALUES: tl.constexpr, SLOW: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """Offsets [ROWS, VALUES] of a tile, and which of its values [VALUES] exist."""
+    """Return the offsets [ROWS, VALUES] of a tile, and which of its values [VALUES] exist."""
     r = start + tl.arange(0, VALUES)
     exists = r < n
     if WIDE:
@@ -36,7 +36,7 @@ def load(pointer, offsets, inside, TYPE: tl.constexpr):
 
 @triton.jit
 def tile_moments(values, inside, POSITIVE: tl.constexpr):
-    """Mean, sum of squared deviations and count [ROWS] of the values of a tile that count."""
+    """Compute mean, sum of squared deviations and count [ROWS] of the values of a tile that are included."""
     if POSITIVE:
         inside = inside & (values > 0)
     count = tl.sum(inside.to(values.dtype), 1)
@@ -51,7 +51,7 @@ def walk_moments(
     ROWS: tl.constexpr, VALUES: tl.constexpr, SLOW: tl.constexpr, WIDE: tl.constexpr,
     TYPE: tl.constexpr, POSITIVE: tl.constexpr,
 ):  # fmt: skip
-    """The same over all tiles of the rows: Welford's rule for each lane, then Chan's for all lanes of a row."""
+    """Compute the same over all tiles of the rows: Welford's rule in each lane, then Chan's across lanes."""
     mean = tl.zeros([ROWS, VALUES], TYPE)
     squares = tl.zeros([ROWS, VALUES], TYPE)
     count = tl.zeros([ROWS, VALUES], TYPE)
@@ -76,7 +76,7 @@ def walk_sums(
     x, g, mean, std, rows, real, n, fast, row_stride, slow_stride, fast_stride,
     ROWS: tl.constexpr, VALUES: tl.constexpr, SLOW: tl.constexpr, WIDE: tl.constexpr, TYPE: tl.constexpr,
 ):  # fmt: skip
-    """G1 = sum g and G2 = sum g h, [ROWS], with h = (x - mean) / std."""
+    """Compute G1 = sum g and G2 = sum g h, [ROWS], with h = (x - mean) / std."""
     g1 = tl.zeros([ROWS, VALUES], TYPE)
     g2 = tl.zeros([ROWS, VALUES], TYPE)
     for start in range(0, n, VALUES):
@@ -90,13 +90,13 @@ def walk_sums(
 
 @triton.jit
 def tile_sums(x, g, mean, std, inside):
-    """The same of one tile on chip."""
+    """Compute the same for one tile on chip."""
     return tl.sum(g, 1), tl.sum(tl.where(inside, g * (x - mean[:, None]), 0.0), 1) / std
 
 
 @triton.jit
 def own_weights(weight, sample, TYPE: tl.constexpr, WEIGHTED: tl.constexpr, MEAN: tl.constexpr, STD: tl.constexpr):
-    """Weights of the sample's own mean and of its own std; 1 for the moment that is not exchanged."""
+    """Return the weights of a sample's own mean and own std; 1 for a moment that is not exchanged."""
     own = tl.full([], 0.0, TYPE)
     if WEIGHTED:
         own = tl.load(weight + sample).to(TYPE)

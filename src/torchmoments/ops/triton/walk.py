@@ -1,19 +1,19 @@
-"""How the values of one moment lie in memory, and how kernels cut them into tiles.
+"""How the values of one moment are laid out in memory, and how kernels divide them into tiles.
 
-Axes of a view that follow each other in memory are joined, so that nearly every norm and layout becomes
+Axes of a view that are adjacent in memory are merged, so that nearly every norm and layout becomes
 
     sample, outer, row | slow, fast        kept axes | reduced axes
 
-with the smallest stride last on either side. What is not there has size 1.
+with the smallest stride last on either side. Missing axes have size 1.
 """
 
 from typing import NamedTuple
 
 from torch import Tensor
 
-# What a program likes to hold of x, and the most values of x and g that it can hold without spilling.
+# The preferred bytes of x in a program, and the largest number of values of x and g without spilling.
 TILE_BYTES, LARGEST_TILE = 8192, 16384
-SECTOR_BYTES = 32  # the least that a read of a GPU's memory brings
+SECTOR_BYTES = 32  # the smallest read from a GPU's memory
 
 
 class Walk(NamedTuple):
@@ -31,12 +31,12 @@ class Walk(NamedTuple):
 
     @property
     def values(self) -> int:
-        """How many values one moment is of."""
+        """The number of values in one moment."""
         return self.slow * self.fast
 
     @property
     def moments(self) -> int:
-        """How many moments one sample has."""
+        """The number of moments of one sample."""
         return self.outer * self.rows
 
     @property
@@ -47,12 +47,12 @@ class Walk(NamedTuple):
         return sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True)) >= 2**31
 
     def flat(self, moment: Tensor) -> Tensor:
-        """A moment [samples, ...] with the kept axes of the features, as [samples, moments] in the walk's order."""
+        """Flatten a moment with the kept axes of the features to [samples, moments], in the walk's order."""
         others = [axis for axis in range(1, moment.ndim) if axis not in self.kept_axes]
         return moment.permute(0, *self.kept_axes, *others).reshape(moment.shape[0], self.moments)
 
     def unflat(self, flat: Tensor, like: Tensor) -> Tensor:
-        """Back from [samples, moments] to the shape of a moment."""
+        """Convert [samples, moments] back to the shape of a moment."""
         others = [axis for axis in range(1, like.ndim) if axis not in self.kept_axes]
         order = [0, *self.kept_axes, *others]
         moment = flat.reshape([like.shape[axis] for axis in order])
@@ -60,11 +60,11 @@ class Walk(NamedTuple):
 
 
 class Tiles(NamedTuple):
-    """How kernels cut a walk: `rows` moments a program, and `values` of each at a time.
+    """How kernels divide a walk: `rows` moments per program, and `values` of each at a time.
 
     Attributes:
         whole: a tile holds all values of its rows.
-        chunked: rows are so long that each part of them gets a program of its own.
+        chunked: rows are so long that each chunk of them gets its own program.
     """
 
     rows: int
@@ -75,7 +75,7 @@ class Tiles(NamedTuple):
 
 
 def walk(x: Tensor, axes: tuple[int, ...]) -> Walk | None:
-    """The walk over x for moments that reduce `axes`; None where more than two strides a side are needed."""
+    """Return the walk over x for moments that reduce `axes`; None if either side needs more than two strides."""
     kept = _ordered(x, [axis for axis in range(1, x.ndim) if axis not in axes])
     outer_and_rows = _joined(x, kept)
     slow_and_fast = _joined(x, _ordered(x, list(axes)))
@@ -87,9 +87,9 @@ def walk(x: Tensor, axes: tuple[int, ...]) -> Walk | None:
 
 
 def tiles(walk: Walk, samples: int, element_bytes: int, cache_bytes: int) -> Tiles:
-    """Tiles for a walk over so many samples, on a device whose cache has `cache_bytes` for their rows."""
+    """Choose tiles for a walk over `samples` samples, on a device whose cache has `cache_bytes` for their rows."""
     values = power_of_2(walk.values)
-    # Where rows lie side by side in memory, a program takes enough of them to use all that a read brings.
+    # If rows are adjacent in memory, a program processes enough of them to use every byte of a read.
     least = SECTOR_BYTES // element_bytes if walk.row_stride < walk.fast_stride else 1
     least = min(least, power_of_2(walk.rows))
     wanted = TILE_BYTES // element_bytes
@@ -99,13 +99,13 @@ def tiles(walk: Walk, samples: int, element_bytes: int, cache_bytes: int) -> Til
     else:
         rows, values = least, wanted // least
     chunked = not whole and least * walk.values * element_bytes * samples > cache_bytes
-    # 32 bytes a thread, two of the widest reads
+    # 32 bytes per thread: two of the widest reads
     warps = max(1, min(16, rows * values * element_bytes // 1024))
     return Tiles(rows, values, whole, chunked, warps)
 
 
 def same_steps(x: Tensor, y: Tensor) -> bool:
-    """Whether one walk serves two tensors of the same shape: the same strides inside a sample."""
+    """Whether one walk works for two tensors of the same shape: they have the same strides inside a sample."""
     return all(
         size == 1 or mine == theirs
         for size, mine, theirs in zip(x.shape[1:], x.stride()[1:], y.stride()[1:], strict=True)
@@ -113,7 +113,7 @@ def same_steps(x: Tensor, y: Tensor) -> bool:
 
 
 def power_of_2(number: int) -> int:
-    """The smallest power of 2 that is not under `number`."""
+    """Return the smallest power of 2 that is at least `number`."""
     return 1 << max(0, number - 1).bit_length()
 
 

@@ -1,7 +1,7 @@
-"""The affine restyle as an operator, `torch.ops.torchmoments.restyle`, with its fake and its gradient.
+"""Renormalization as an operator, `torch.ops.torchmoments.renormalize`, with its fake and its gradient.
 
-One pass in each direction: the gradients of all four moments are made of G1 = sum g and G2 = sum g h, and dx needs
-neither.
+One pass in each direction: the gradients of all four moments are computed from G1 = sum g and G2 = sum g h, and dx
+needs neither.
 """
 
 from typing import Any
@@ -12,11 +12,11 @@ from torch import Tensor
 from torchmoments.ops import reference
 from torchmoments.ops.closed_form import has_closed_form
 from torchmoments.ops.reference import Moments
-from torchmoments.ops.triton.launch import Launch, check_runs, chunk_restyle, chunk_sums
+from torchmoments.ops.triton.launch import Launch, check_runs, chunk_renormalize, chunk_sums
 
 
-def restyle(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) -> Tensor:
-    """`reference.restyle`, for moments that broadcast against x. Axes along which none of them varies are reduced.
+def renormalize(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) -> Tensor:
+    """`reference.renormalize`, for moments that broadcast against x. Axes along which none of them varies are reduced.
 
     Raises:
         RuntimeError: as in `exchange`.
@@ -25,41 +25,41 @@ def restyle(x: Tensor, own: Moments, new: Moments, mixed: Tensor | None = None) 
     check_runs(x, tuple(axes))
     shape = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
     mean, std, new_mean, new_std = (moment.expand(shape) for moment in (*own, *new))
-    outputs = _restyle(x, mean, std, new_mean, new_std, None if mixed is None else mixed.expand(shape), axes)
+    outputs = _renormalize(x, mean, std, new_mean, new_std, None if mixed is None else mixed.expand(shape), axes)
     y: Tensor = outputs
     return y
 
 
 @torch.library.custom_op(
-    "torchmoments::restyle",
+    "torchmoments::renormalize",
     mutates_args=(),
     schema="(Tensor x, Tensor mean, Tensor std, Tensor new_mean, Tensor new_std, Tensor? mixed, int[] axes) -> Tensor",
 )
-def _restyle(
+def _renormalize(
     x: Tensor, mean: Tensor, std: Tensor, new_mean: Tensor, new_std: Tensor, mixed: Tensor | None, axes: list[int]
 ) -> Tensor:
     y = torch.empty_like(x)
     over = Launch(y, axes, chunked=True)
     own, new = Moments(over.flat(mean), over.flat(std)), Moments(over.flat(new_mean), over.flat(new_std))
-    chunk_restyle(over, over.stepping(x), y, own, new, None if mixed is None else over.flat(mixed))
+    chunk_renormalize(over, over.stepping(x), y, own, new, None if mixed is None else over.flat(mixed))
     return y
 
 
-@_restyle.register_fake
+@_renormalize.register_fake
 def _(x: Tensor, *_: Any) -> Tensor:
     return torch.empty_like(x)
 
 
 @torch.library.custom_op(
-    "torchmoments::restyle_backward",
+    "torchmoments::renormalize_backward",
     mutates_args=(),
     schema="(Tensor g, Tensor x, Tensor mean, Tensor std, Tensor new_std, Tensor? mixed, int[] axes) "
     "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
 )
-def _restyle_backward(
+def _renormalize_backward(
     g: Tensor, x: Tensor, mean: Tensor, std: Tensor, new_std: Tensor, mixed: Tensor | None, axes: list[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """dx, and the gradients of own.mean, own.std, new.mean and new.std: of G1 = sum g and G2 = sum g h alone."""
+    """Compute dx, and the gradients of own.mean, own.std, new.mean and new.std from G1 = sum g and G2 = sum g h."""
     dx = torch.empty_like(x)
     over = Launch(dx, axes, chunked=True)
     own, k = Moments(over.flat(mean), over.flat(std)), over.flat(new_std / std)
@@ -77,22 +77,22 @@ def _restyle_backward(
     return (dx, *shaped)  # type: ignore[return-value]
 
 
-@_restyle_backward.register_fake
+@_renormalize_backward.register_fake
 def _(g: Tensor, x: Tensor, mean: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     moments = [mean.new_empty(mean.shape) for _ in range(4)]
     return (torch.empty_like(x), *moments)  # type: ignore[return-value]
 
 
-def _keep_for_restyle_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def _keep_for_renormalize_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, mean, std, new_mean, new_std, mixed, ctx.axes = inputs
     ctx.save_for_backward(x, mean, std, new_mean, new_std, mixed)
 
 
-def _differentiate_restyle(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiate_renormalize(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
     x, mean, std, new_mean, new_std, mixed = ctx.saved_tensors
     if not has_closed_form(g):
-        return (*reference.restyle_gradients(g, x, (mean, std, new_mean, new_std), mixed), None, None)
-    return (*_restyle_backward(g, x, mean, std, new_std, mixed, ctx.axes), None, None)
+        return (*reference.renormalize_gradients(g, x, (mean, std, new_mean, new_std), mixed), None, None)
+    return (*_renormalize_backward(g, x, mean, std, new_std, mixed, ctx.axes), None, None)
 
 
-_restyle.register_autograd(_differentiate_restyle, setup_context=_keep_for_restyle_backward)
+_renormalize.register_autograd(_differentiate_renormalize, setup_context=_keep_for_renormalize_backward)
