@@ -1,13 +1,12 @@
-"""What `torchmoments compare` adds to small runs: beside it, one process a core with a loop written by hand.
+"""Time small runs of `torchmoments compare` beside loops written by hand, two processes at a time.
 
-    OMP_NUM_THREADS=1 python benchmarks/small_runs.py [SEEDS, 2 where none are given]
-
-All train two networks a seed on 200 digits for 80 epochs, one plain and one with MoEx, two processes at a time; the
-hand-written ones with the published formula, as most loops are written and with the two settings of PyTorch that the
-lab uses too: channels_last, and the optimizer's fused step. Prints seconds of CPU time and of wall time, in turns.
-CPU time counts on a machine that others use too.
+All train two networks a seed on 200 digits for 80 epochs, one plain and one with MoEx; the hand-written ones with the
+published formula, as most loops are written and tuned with the two settings of PyTorch that the lab uses too:
+channels_last, and the optimizer's fused step. Prints seconds of CPU time and of wall time, in turns; CPU time counts on
+a machine that others use too. Run it with OMP_NUM_THREADS=1.
 """
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -86,20 +85,24 @@ def seconds_of(*commands: list[str]) -> tuple[float, float]:
 
 
 def main() -> None:
-    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else 2
-    if len(sys.argv) > 2:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seeds", type=int, nargs="?", default=2, help="pairs of runs; 2 if not given")
+    parser.add_argument("--first", type=int, help="train by hand in this process, every second seed from this one on")
+    parser.add_argument("--tuned", action="store_true", help="with the settings of the lab")
+    chosen = parser.parse_args()
+    if chosen.first is not None:
         torch.set_num_threads(1)
-        mine, tuned = range(int(sys.argv[2]), seeds, 2), sys.argv[3:] == ["tuned"]
-        print([train_by_hand(seed, with_moex, tuned) for seed in mine for with_moex in (False, True)])
+        mine = range(chosen.first, chosen.seeds, 2)
+        print([train_by_hand(seed, with_moex, chosen.tuned) for seed in mine for with_moex in (False, True)])
         return
-    this = [sys.executable, __file__, str(seeds)]
+    by_hand = [[sys.executable, __file__, str(chosen.seeds), "--first", first] for first in ("0", "1")]
     for _ in range(3):
         with tempfile.TemporaryDirectory() as folder:
             out = str(Path(folder) / "out")
-            flags = ["--methods", "none", "moex", "--seeds", str(seeds), "--workers", "2", "--out", out]
+            flags = ["--methods", "none", "moex", "--seeds", str(chosen.seeds), "--workers", "2", "--out", out]
             show("compare", [sys.executable, "-m", "torchmoments_lab", "compare", *flags])
-        show("by hand", [*this, "0"], [*this, "1"])
-        show("by hand, tuned", [*this, "0", "tuned"], [*this, "1", "tuned"])
+        show("by hand", *by_hand)
+        show("by hand, tuned", *([*command, "--tuned"] for command in by_hand))
 
 
 def show(name: str, *commands: list[str]) -> None:
