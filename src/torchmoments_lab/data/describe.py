@@ -1,13 +1,14 @@
-"""What the data are, in words: for the record that a run depends on, and for whoever starts one."""
+"""The data in words: for the record that a run depends on, and for the user who starts one."""
 
 import hashlib
 from collections import Counter
 
 import numpy as np
 
+from torchmoments_lab.data.picture import Levels
 from torchmoments_lab.data.split import Data
 
-# More classes than these are told by their range.
+# More classes than these are shown by their range.
 _FEW_CLASSES = 5
 _SHOWN = 3
 
@@ -20,11 +21,11 @@ def facts(data: Data) -> tuple[tuple[str, str], ...]:
     Raises:
         ValueError: the pictures cannot be scaled.
     """
-    train, test = _seen(data)
+    train, test = data.train.records, data.test.records
     digest = hashlib.sha256()
-    for split, seen in ((data.train, train), (data.test, test)):
+    for split, records in ((data.train, train), (data.test, test)):
         digest.update(split.labels.numpy().tobytes())
-        digest.update(seen["digest"].tobytes())
+        digest.update(records["digest"].tobytes())
     digest.update("/".join(data.classes).encode(errors="surrogateescape"))
     found = [
         ("images", f"{len(train)} + {len(test)} of {len(data.classes)} classes, {digest.hexdigest()[:8]}"),
@@ -44,34 +45,28 @@ def sentences(data: Data, judged: str) -> list[str]:
     Args:
         judged: what the test images are here, "test" or "validation".
     """
-    train, test = _seen(data)
-    said = [
+    train, test = data.train.records, data.test.records
+    found = [
         f"{len(data.classes):,} classes: {_classes(data)}; {_pixels(data)}; {len(train):,} training and {len(test):,} "
         f"{judged} images.",
         *data.remarks,
     ]
     cut = int(train["cut"].sum() + test["cut"].sum())
     if cut:
-        said.append(f"{cut:,} images have 16 bits a colour, of which the upper 8 are read.")
+        found.append(f"{cut:,} images have 16 bits a colour, of which the upper 8 are read.")
     both = copies(data)
     if both:
-        said.append(
+        found.append(
             f"{both:,} of {len(test):,} {judged} images are also training images, pixel for pixel: errors on new "
             "images are higher."
         )
-    return said
+    return found
 
 
 def copies(data: Data) -> int:
     """The number of test images that are training images too, pixel for pixel."""
-    train, test = (seen["digest"] for seen in _seen(data))
+    train, test = data.train.records["digest"], data.test.records["digest"]
     return int((np.isin(test, train) & (test != 0)).sum())
-
-
-def _seen(data: Data) -> tuple[np.ndarray, np.ndarray]:
-    assert data.train.seen is not None
-    assert data.test.seen is not None
-    return data.train.seen, data.test.seen
 
 
 def _classes(data: Data) -> str:
@@ -79,44 +74,42 @@ def _classes(data: Data) -> str:
     counts = np.bincount(labels, minlength=len(data.classes)).tolist()
     if len(data.classes) <= _FEW_CLASSES:
         # A name may be a number.
-        counted = (
-            f"{name}{':' * name[-1:].isdigit()} {count:,}" for name, count in zip(data.classes, counts, strict=True)
-        )
-        return ", ".join(counted)
-    each = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
+        colons = [":" if name[-1:].isdigit() else "" for name in data.classes]
+        return ", ".join(f"{name}{c} {count:,}" for name, c, count in zip(data.classes, colons, counts, strict=True))
+    each = _range(min(counts), max(counts))
     return f"{', '.join(data.classes[:_SHOWN])}, ..., {data.classes[-1]}, of {each} images each"
 
 
 def _pixels(data: Data) -> str:
-    seen = np.concatenate(_seen(data))
+    records = np.concatenate([data.train.records, data.test.records])
     if data.shape is not None:
-        kind = "8-bit" if (seen["bits"] == 8).all() else "normalized," * data.is_normalized
-        values = _range(float(seen["low"].min()), float(seen["high"].max()))
-        return f"{kind} {' x '.join(map(str, data.shape))}, values {values}".lstrip()
-    kinds = Counter(map(_kind, seen["bits"].tolist(), seen["colour"].tolist()))
-    told = [f"{kind} ({count:,})" for kind, count in sorted(kinds.items())] if len(kinds) > 1 else list(kinds)
+        kind = "8-bit " if (records["bits"] == 8).all() else "normalized, " * data.is_normalized
+        low, high = _number(records["low"].min()), _number(records["high"].max())
+        return f"{kind}{' x '.join(map(str, data.shape))}, values {low} to {high}"
+    kinds = Counter(map(_kind, records["bits"].tolist(), records["colour"].tolist()))
+    found = [f"{kind} ({count:,})" for kind, count in sorted(kinds.items())] if len(kinds) > 1 else list(kinds)
     levels = _checked_levels(data)
     if levels is not None:
-        told.append(f"{_range(*levels)} from black to white")
-    return f"{', '.join(told)}; {_sizes(seen)}"
+        found.append(f"{_number(levels[0])} to {_number(levels[1])} from black to white")
+    # Width x height; of several sizes "30 to 40 x 26".
+    size = " x ".join(_range(records[axis].min(), records[axis].max()) for axis in ("width", "height"))
+    return f"{', '.join(found)}; {size}"
 
 
 def _kind(bits: int, colour: bool) -> str:
     return f"{f'{bits}-bit' if bits else 'floating point'} {'colour' if colour else 'grey'}"
 
 
-def _sizes(seen: np.ndarray) -> str:
-    """Width x height; of several sizes "30 to 40 x 26"."""
-    axes = [(int(seen[axis].min()), int(seen[axis].max())) for axis in ("width", "height")]
-    return " x ".join(f"{low:,}" if low == high else f"{low:,} to {high:,}" for low, high in axes)
+def _range(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _range(low: float, high: float) -> str:
-    return " to ".join(f"{value:,.0f}" if value == round(value) else f"{value:.4g}" for value in (low, high))
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:.4g}"
 
 
-def _checked_levels(data: Data) -> tuple[float, float] | None:
-    train, test = _seen(data)
+def _checked_levels(data: Data) -> Levels | None:
+    train, test = data.train.records, data.test.records
     if data.levels is None and (test["bits"] != 8).any():
         raise ValueError(
             "test pictures of more than 8 bits need training pictures of the same kind, which tell what is black and "

@@ -1,8 +1,8 @@
 """Pictures in folders, one folder for each class:
 
-    PATH/CLASS/.../IMAGE              a fifth is held out for the test, once, every class in its share
-    PATH/train/CLASS/.../IMAGE        the split is PATH/test, or PATH/val where there is no test; see `layout` for
-    PATH/test/CLASS/.../IMAGE         the other names that these may have
+    PATH/CLASS/.../IMAGE              a fifth is held out for the test, once, stratified
+    PATH/train/CLASS/.../IMAGE        the split is PATH/test, or PATH/val if there is no test; see `layout` for the
+    PATH/test/CLASS/.../IMAGE         other names that these may have
 
 Any size and mode of image. Each is read once here, and later whenever it is needed.
 """
@@ -12,23 +12,20 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from torchmoments_lab.data.layout import find_layout
-from torchmoments_lab.data.listing import pictures_below, said_of
+from torchmoments_lab.data.listing import left_out_sentence, pictures_below
 from torchmoments_lab.data.picture import decoded
-from torchmoments_lab.data.seen import RECORD, see_picture
-from torchmoments_lab.data.split import Data, Split, stratified
+from torchmoments_lab.data.records import RECORD, picture_record
+from torchmoments_lab.data.split import Data, Split, hold_out
 
-# Chosen once: the same test images for every run, whatever its seed.
-_TEST_SPLIT_SEED = 0
-_TEST_SHARE = 0.2
 # ImageNet's, which the libraries' networks were trained with.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _THREADS = 8
@@ -36,11 +33,11 @@ _THREADS = 8
 _LARGE = 2**24
 
 
+@dataclass(frozen=True)
 class ImageFiles(Sequence[Any]):
     """Pictures in files, decoded each time they are asked for."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = tuple(paths)
+    paths: Sequence[Path]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -64,80 +61,51 @@ def load_folder(name: str) -> Data:
         raise ValueError(f"data needs a folder of images; got '{path}', which does not exist. Write folder:PATH.")
     left_out: Counter[str] = Counter()
     layout = find_layout(path, left_out)
-    train, test = _pictures(layout.train, left_out), _pictures(layout.test, left_out)
-    if not layout.test:
-        train, test = _hold_out(train)
-    classes = tuple(sorted(train))
-    paths, labels = zip(*(_in_order(found, classes) for found in (train, test)), strict=True)
-    seen = _see([path for part in paths for path in part])
-    return Data(
-        Split(ImageFiles(paths[0]), labels[0], seen[: len(paths[0])]),
-        Split(ImageFiles(paths[1]), labels[1], seen[len(paths[0]) :]),
-        tuple(map(printable, classes)),
-        peak=255.0,
-        mean=MEAN,
-        std=STD,
-        remarks=tuple(remark for remark in (layout.remark, said_of(left_out)) if remark is not None),
-    )
+    names = sorted(layout.train)
+    train, test = (_pictures(folders, names, left_out) for folders in (layout.train, layout.test))
+    classes = tuple(map(printable, names))
+    paths, labels = zip(*train, *test, strict=True)
+    if test:
+        parts = np.arange(len(train)), np.arange(len(train), len(paths))
+    else:
+        parts = hold_out(np.array(labels), classes, "a folder without a test part", "Add images of it.")
+    pictures = Split(ImageFiles(paths), torch.tensor(labels), _records(paths))
+    remarks = tuple(filter(None, (layout.remark, left_out_sentence(left_out))))
+    train_split, test_split = map(pictures.take, parts)
+    return Data(train_split, test_split, classes, peak=255.0, mean=MEAN, std=STD, remarks=remarks)
 
 
-def _pictures(folders: dict[str, Path], left_out: Counter[str]) -> dict[str, list[Path]]:
-    """{class: its pictures}."""
-    found = {}
-    for name, folder in folders.items():
-        elsewhere = Counter(left_out)
-        found[name] = pictures_below(folder, left_out)
-        if not found[name]:
-            others = said_of(left_out - elsewhere) or ""
+def _pictures(folders: dict[str, Path], names: Sequence[str], left_out: Counter[str]) -> list[tuple[Path, int]]:
+    """(picture, label), class by class."""
+    found = []
+    for label, folder in [(label, folders[name]) for label, name in enumerate(names) if name in folders]:
+        before = Counter(left_out)
+        pictures = pictures_below(folder, left_out)
+        if not pictures:
+            others = left_out_sentence(left_out - before)
             raise ValueError(
-                f"each class needs an image; got none in '{folder}'. {others}{' ' * bool(others)}Remove the folder, or "
-                "put images in it."
+                f"each class needs an image; got none in '{folder}'. {f'{others} ' if others else ''}Remove the "
+                "folder, or put images in it."
             )
+        found += [(path, label) for path in pictures]
     return found
 
 
-def _hold_out(found: dict[str, list[Path]]) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-    for name, images in found.items():
-        if len(images) < 2:
-            raise ValueError(f"each class needs two images, one of them for the test; got {len(images)} of {name!r}.")
-    names = sorted(found)
-    labels = np.repeat(np.arange(len(names)), [len(found[name]) for name in names])
-    every = [path for name in names for path in found[name]]
-    size = max(len(names), round(_TEST_SHARE * len(every)))
-    held_out = set(stratified(labels, len(names), size, _TEST_SPLIT_SEED).tolist())
-    train: dict[str, list[Path]] = {name: [] for name in names}
-    test: dict[str, list[Path]] = {name: [] for name in names}
-    for index, path in enumerate(every):
-        (test if index in held_out else train)[names[labels[index]]].append(path)
-    return train, test
-
-
-def _in_order(found: dict[str, list[Path]], classes: Sequence[str]) -> tuple[list[Path], Tensor]:
-    """The pictures class by class, and their labels."""
-    paths = [path for name in classes for path in found.get(name, [])]
-    counts = [len(found.get(name, [])) for name in classes]
-    return paths, torch.repeat_interleave(torch.arange(len(classes)), torch.tensor(counts))
-
-
-def _see(paths: Sequence[Path]) -> np.ndarray:
-    """A record of each picture.
-
-    Raises:
-        ValueError: some cannot be read; the sentence names the first and counts the rest.
-    """
+def _records(paths: Sequence[Path]) -> np.ndarray:
+    """A record of each picture. If some cannot be read, the error names the first and counts the rest."""
     one_at_a_time = threading.Lock()
 
-    def see(path: Path) -> np.ndarray | str:
+    def read(path: Path) -> np.ndarray | str:
         try:
             with Image.open(path) as image, one_at_a_time if image.width * image.height > _LARGE else nullcontext():
-                return see_picture(image)
+                return picture_record(image)
         except Exception as error:
-            # Of a damaged file Pillow may raise anything.
+            # Pillow may raise anything for a damaged file.
             reason = "no image" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
             return f"'{path}' ({reason})"
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        results = list(pool.map(see, paths))
+        results = list(pool.map(read, paths))
     failures = [result for result in results if isinstance(result, str)]
     if failures:
         more = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
@@ -146,5 +114,5 @@ def _see(paths: Sequence[Path]) -> np.ndarray:
 
 
 def printable(name: str) -> str:
-    """A folder's name as a terminal and a file can have it: some names are bytes of no known encoding."""
+    """A name that terminals and files can show: some folders have bytes of an unknown encoding in theirs."""
     return name if name.isprintable() else ascii(name)[1:-1]

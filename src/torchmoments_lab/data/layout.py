@@ -1,4 +1,4 @@
-"""Which folders are classes, and which are the training and the test part. What looks like both is refused."""
+"""Which folders are classes, and which are the training and the test part. A folder that could be either is refused."""
 
 import re
 from collections import Counter
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torchmoments_lab.data.listing import folders_in, has_pictures
+from torchmoments_lab.data.listing import listed
 
 # Capitals do not matter, nor numbers and words such as "set" around them: Train, test2017, training_set.
 _PARTS = {
@@ -19,7 +19,7 @@ _AROUND = {"set", "data", "dataset", "image", "images", "img", "imgs", "split", 
 
 @dataclass(frozen=True)
 class Layout:
-    """{class: its folder} of each part, with an empty `test` if it has to be held out; and what was decided."""
+    """{class: its folder} of each part, with an empty `test` if it has to be held out; and a sentence on the choice."""
 
     train: dict[str, Path]
     test: dict[str, Path] = field(default_factory=dict)
@@ -27,35 +27,27 @@ class Layout:
 
 
 def find_layout(path: Path, left_out: Counter[str]) -> Layout:
-    """How the folder is laid out.
-
-    Args:
-        left_out: counts what stands beside the folders of the classes.
+    """How the folder is laid out; files beside the folders of the classes are counted as left out.
 
     Raises:
-        ValueError: there are no classes, or it cannot be told what is a class and what is a part.
+        ValueError: there are no classes, or a folder may be a class or a part.
     """
-    top = folders_in(path, left_out)
-    parts: dict[str, list[Path]] = {part: [] for part in _PARTS}
-    for folder in top:
-        part = _part_of(folder.name)
-        if part is not None:
-            parts[part].append(folder)
+    top, pictures = listed(path, left_out)
+    parts = {part: [folder for folder in top if _part_of(folder.name) == part] for part in _PARTS}
     if not any(parts.values()):
-        return Layout(_classes(path, top))
-    judged = "test" if parts["test"] else "val"
-    if len(parts["train"]) != 1 or len(parts[judged]) != 1:
+        return Layout(_classes(path, top, pictures))
+    test_part = "test" if parts["test"] else "val"
+    if len(parts["train"]) != 1 or len(parts[test_part]) != 1:
         raise _not_understood(path, parts)
-    train, test = parts["train"][0], parts[judged][0]
-    of_train, of_test = (_classes(part, folders_in(part, left_out)) for part in (train, test))
+    train, test = parts["train"][0], parts[test_part][0]
+    of_train, of_test = (_classes(part, *listed(part, left_out)) for part in (train, test))
     unknown = sorted(set(of_test) - set(of_train))
     if unknown:
         raise ValueError(f"test images need classes that training has too; '{train}' has no {unknown[0]!r}.")
     others = [folder.name for folder in top if folder not in (train, test)]
-    unused = f"; {_listed(others)} {'is' if len(others) == 1 else 'are'} not used" if others else ""
-    return Layout(
-        of_train, of_test, f"Training images are those in '{train.name}', test images those in '{test.name}'{unused}."
-    )
+    unused = f"; {_quoted(others)} {'is' if len(others) == 1 else 'are'} not used" if others else ""
+    remark = f"Training images are those in '{train.name}', test images those in '{test.name}'{unused}."
+    return Layout(of_train, of_test, remark)
 
 
 def _part_of(name: str) -> str | None:
@@ -67,36 +59,32 @@ def _part_of(name: str) -> str | None:
     return next(found, None)
 
 
-def _classes(path: Path, folders: list[Path]) -> dict[str, Path]:
-    """{class: its folder} of the folders in `path`.
-
-    Raises:
-        ValueError: they are fewer than two, or look like domains or parts of a split.
-    """
+def _classes(path: Path, folders: list[Path], pictures: list[Path]) -> dict[str, Path]:
+    """{class: its folder} of the folders in `path`, which are refused if they look like domains or parts of a split."""
     if not folders:
-        has = "holds images but no folders" if has_pictures(path) else "has none"
+        has = "holds images but no folders" if pictures else "has none"
         raise ValueError(
             f"data needs a folder for each class, with images; got '{path}', which {has}. Put the images of each class "
             "into a folder of its own."
         )
-    below = {folder: [f.name for f in folders_in(folder, Counter())] for folder in folders}
+    inside = {folder: listed(folder, Counter()) for folder in folders}
     if len(folders) == 1:
-        inside = f" Write folder:{folders[0]}." if len(below[folders[0]]) > 1 else ""
-        raise ValueError(f"data needs two classes or more; got one folder, {folders[0].name!r}, in '{path}'.{inside}")
-    nested = [folder for folder in folders if below[folder] and not has_pictures(folder)]
-    counts = Counter(name for folder in nested for name in below[folder])
+        repair = f" Write folder:{folders[0]}." if len(inside[folders[0]][0]) > 1 else ""
+        raise ValueError(f"data needs two classes or more; got one folder, {folders[0].name!r}, in '{path}'.{repair}")
+    nested = {folder: below for folder, (below, directly) in inside.items() if below and not directly}
+    counts = Counter(folder.name for below in nested.values() for folder in below)
     repeated = sorted(name for name, count in counts.items() if count > 1)
     if len(repeated) > 1 and 2 * len(repeated) >= len(counts):
-        first = nested[0].name
+        first = next(iter(nested))
         repair = (
-            f"Write '{repeated[0]}/{first}' in place of '{first}/{repeated[0]}'"
+            f"Write '{repeated[0]}/{first.name}' in place of '{first.name}/{repeated[0]}'"
             if any(map(_part_of, repeated))
-            else f"Write folder:{nested[0]} for one of them, or name two of them train and test; if {first!r} is a "
+            else f"Write folder:{first} for one of them, or name two of them train and test; if {first.name!r} is a "
             "class, put its images into it without folders"
         )
         raise ValueError(
-            f"data needs to tell classes from domains and parts; in '{path}' {_listed(f.name for f in nested)} hold "
-            f"the same folders, {_listed(repeated)}. {repair}."
+            f"data needs to tell classes from domains and parts; in '{path}' {_quoted(f.name for f in nested)} hold "
+            f"the same folders, {_quoted(repeated)}. {repair}."
         )
     return {folder.name: folder for folder in folders}
 
@@ -111,12 +99,12 @@ def _not_understood(path: Path, parts: dict[str, list[Path]]) -> ValueError:
     else:
         repair = "Keep one of each, and move the others out of the folder"
     return ValueError(
-        f"data needs one folder for training and one for the test, or classes alone; got {_listed(found)} in '{path}'. "
+        f"data needs one folder for training and one for the test, or classes alone; got {_quoted(found)} in '{path}'. "
         f"{repair}."
     )
 
 
-def _listed(names: Iterable[str]) -> str:
+def _quoted(names: Iterable[str]) -> str:
     """'a', 'b' and 2 more."""
     names = [repr(name) for name in names]
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"

@@ -1,10 +1,13 @@
-"""One reader for all pictures: files, PIL images of a user's Dataset, and arrays of whole numbers.
+"""One reader for all images: files, PIL images of a user's Dataset, arrays and tensors.
+
+Floating point numbers are normalized, and taken as they are. All others are pictures, and read as
 
     8 bits    PIL image, RGB: upright as the camera was held, transparent parts over white
     deeper    array [H, W] or [H, W, 3] of the values as they are: 16 and 32 bits, floating point
 
 The type of a deep picture does not tell which value is white: 12 bits are kept in files of 16, and Hounsfield units
-begin below 0. So deep pictures are scaled by what the training pictures of the whole data set hold, see `seen.levels`.
+begin below 0. So deep pictures are scaled by what the training pictures of the whole data set hold, see
+`records.levels_of`.
 """
 
 from typing import Any
@@ -23,7 +26,7 @@ DEEP = ("I", "F")
 
 
 def decoded(picture: Image.Image | np.ndarray | Tensor) -> Image.Image | np.ndarray:
-    """The picture in one of the two forms above; what is in such a form already stays as it is.
+    """The picture in one of the two forms above; one that is in such a form already is returned as it is.
 
     Raises:
         ValueError: an array of another shape, or colours that Pillow cannot convert.
@@ -40,7 +43,7 @@ def decoded(picture: Image.Image | np.ndarray | Tensor) -> Image.Image | np.ndar
     if picture.mode.startswith(DEEP):
         return np.asarray(picture)
     if picture.has_transparency_data:
-        # White is what pages and screens have behind drawings and logos.
+        # Pages and screens have white behind drawings and logos.
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     if picture.mode == "RGB":
@@ -69,9 +72,9 @@ def scaled(values: np.ndarray, levels: Levels | None) -> Tensor:
 
 
 def channels_last(array: np.ndarray | Tensor, batch: int = 0) -> np.ndarray:
-    """Whole numbers as [H, W] or, of 3 or 4 channels, [H, W, channels], told by their shape.
+    """Whole numbers as [H, W] or, if they have 3 or 4 channels, [H, W, channels], judged by their shape.
 
-    Where both ends could be channels, they are the first axis of a tensor and the last one of an array.
+    If the first and the last axis could be channels, they are the first of a tensor and the last of an array.
 
     Args:
         batch: axes in front that are left alone.
@@ -107,8 +110,48 @@ def looks_channels_last(shape: tuple[int, ...]) -> bool:
     return shape[2] in (3, 4) or (shape[2] == 1 and shape[0] == shape[1])
 
 
+def taken_as_it_is(image: Any) -> Tensor:
+    """A floating point image as float32.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    tensor = floats(image)
+    if tensor is None:
+        raise ValueError(f"images need to stay floating point, as when they were checked; got {image.dtype}.")
+    return tensor
+
+
+def floats(image: Any) -> Tensor | None:
+    """A floating point image as float32, which is taken as normalized; None: whole numbers, which are a picture.
+
+    Raises:
+        ValueError: it is no array or tensor of numbers, or its channels come last.
+    """
+    if isinstance(image, np.ndarray):
+        kind, move = image.dtype.kind, "numpy.moveaxis(images, -1, -3)"
+        if kind not in "biuf":
+            raise ValueError(f"numbers are needed; got {image.dtype}. Give PIL images otherwise")
+    elif isinstance(image, Tensor):
+        kind, move = "f" if image.is_floating_point() else "i", "images.movedim(-1, -3)"
+        if image.is_complex():
+            raise ValueError(f"real numbers are needed; got {image.dtype}. Give two channels")
+    else:
+        raise ValueError(f"PIL images, tensors or arrays are needed; got {type(image).__name__}")
+    if kind != "f":
+        return None
+    if looks_channels_last(tuple(image.shape)):
+        raise ValueError(f"channels are needed first, [C, H, W]; got {list(image.shape)}. Write {move}")
+    return float32(image)
+
+
+def float32(values: np.ndarray | Tensor) -> Tensor:
+    # Through NumPy for numbers in another order of bytes.
+    return torch.from_numpy(values.astype(np.float32)) if isinstance(values, np.ndarray) else values.detach().float()
+
+
 def is_cut_by_pillow(picture: Any) -> bool:
-    """Whether a file has 16 bits a colour, of which Pillow reads the upper 8. Known until it is loaded."""
+    """Whether a file has 16 bits a colour, of which Pillow reads the upper 8. Ask before it is loaded."""
     if not isinstance(picture, Image.Image) or picture.mode.startswith(DEEP):
         return False
     return any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
@@ -118,5 +161,5 @@ def _orientation(picture: Image.Image) -> int:
     try:
         return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
-        # Of a damaged block of EXIF anything may come; the pixels are whole.
+        # A damaged block of EXIF may raise anything; the pixels are whole.
         return 1

@@ -1,7 +1,7 @@
-"""A data set split into a training pool and test images, and subsets in which every class has its share."""
+"""A data set split into training and test images, and stratified subsets of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from torchmoments_lab.data.picture import Levels
-from torchmoments_lab.data.seen import levels, see_tensors
+from torchmoments_lab.data.records import RECORD, levels_of, tensor_records
 
-# Chosen once: the same validation images for every run, whatever its seed.
-_VALIDATION_SEED = 0
-_VALIDATION_SHARE = 0.2
+# Chosen once: the same images are held out for every run, whatever its seed.
+_HOLD_OUT_SEED = 0
+_HOLD_OUT_SHARE = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,18 +21,18 @@ class Split:
     """Images and their labels.
 
     Args:
-        images: [N, C, H, W] pixels in memory; or anything indexed that gives one image, which is then streamed.
+        images: [N, C, H, W] pixels in memory; or a sequence that gives one image at a time, which is streamed.
         labels: [N] int64, from 0 to the number of classes - 1.
-        seen: a record of each image [N], see `seen.RECORD`. Every loader makes it.
+        records: one of each image [N], see `records.RECORD`. Every loader makes them; none is needed for training.
     """
 
     images: Tensor | Sequence[Any]
     labels: Tensor
-    seen: np.ndarray | None = None
+    records: np.ndarray = field(default_factory=lambda: np.empty(0, RECORD))
 
     @classmethod
     def in_memory(cls, images: Tensor, labels: Tensor) -> "Split":
-        return cls(images, labels, see_tensors(images))
+        return cls(images, labels, tensor_records(images))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,35 +41,35 @@ class Split:
         """The images at these places, in this order."""
         chosen = torch.from_numpy(index)
         images = self.images[chosen] if isinstance(self.images, Tensor) else Part(self.images, index.tolist())
-        return Split(images, self.labels[chosen], None if self.seen is None else self.seen[index])
+        return Split(images, self.labels[chosen], self.records[index] if len(self.records) else self.records)
 
 
+@dataclass(frozen=True, eq=False)
 class Part(Sequence[Any]):
-    """Some of the images, in another order."""
+    """The images at some places of a sequence, in the order of the places."""
 
-    def __init__(self, images: Sequence[Any], index: Sequence[int]) -> None:
-        self.images = images
-        self.chosen = index
+    images: Sequence[Any]
+    places: Sequence[int]
 
     def __len__(self) -> int:
-        return len(self.chosen)
+        return len(self.places)
 
     def __getitem__(self, number: int) -> Any:  # type: ignore[override]
-        return self.images[self.chosen[number]]
+        return self.images[self.places[number]]
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A training pool, and test images that are the same for all runs.
+    """A training set, and test images that are the same for all runs.
 
     Args:
-        train: the pool that each run draws its training images from.
+        train: the training set, which each run draws its training images from.
         test: the test images.
         classes: their names.
-        peak: what a pixel at full brightness counts; `mean` and `std` are in units of it.
+        peak: the value of a pixel at full brightness; `mean` and `std` are in units of it.
         mean, std: of a pixel, one number a channel. Constants of the data set: nothing is estimated from test images.
         flips: whether a mirrored image is still of its class.
-        is_normalized: the images are as a network wants them already; `mean` and `std` are not used.
+        is_normalized: the images are normalized already; `mean` and `std` are not used.
         item_shape: of a user's tensors that are read one by one, see `shape`.
         remarks: what the loader decided or left out, a sentence each.
     """
@@ -92,51 +92,60 @@ class Data:
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        """Of an image; None: pictures, which become what the network wants."""
+        """Shape of an image; None for pictures, which get the size that the network needs."""
         return tuple(self.train.images.shape[1:]) if isinstance(self.train.images, Tensor) else self.item_shape
 
     @property
     def levels(self) -> Levels | None:
-        """What is black and what is white in pictures of more than 8 bits; None if there are none."""
-        return levels(self.train.seen) if self.are_pictures and self.train.seen is not None else None
+        """The values of black and white in pictures of more than 8 bits; None if there are none."""
+        return levels_of(self.train.records) if self.are_pictures else None
 
     def subset(self, size: int, seed: int) -> Tensor:
-        """Indices of one run's training images: `size` of the pool, every class in its share, drawn by `seed`.
+        """Indices of one run's training images: a stratified subset of the training set, drawn by `seed`.
 
         Raises:
-            ValueError: fewer images than classes, or more than the pool has.
+            ValueError: fewer images than classes, or more than the training set has.
         """
-        classes, pool = len(self.classes), len(self.train)
-        if not classes <= size <= pool:
+        classes, images = len(self.classes), len(self.train)
+        if not classes <= size <= images:
             raise ValueError(
-                f"train_size needs {classes} (one image of each class) to {pool} images; "
-                f"got {size}. Write --train-size {min(max(size, classes), pool)}."
+                f"train_size needs {classes} (one image of each class) to {images} images; "
+                f"got {size}. Write --train-size {min(max(size, classes), images)}."
             )
         return torch.from_numpy(stratified(self.train.labels.numpy(), classes, size, seed))
 
     def without_test(self) -> "Data":
-        """The training pool split again: a fifth of it, every class in its share, stands in for the test images.
-
-        The same images for every run. The test images themselves are not in what is returned.
+        """The training set alone: a stratified fifth of it, the same for every run, takes the place of the test set.
 
         Raises:
             ValueError: a class has fewer than two training images.
         """
-        labels = self.train.labels.numpy()
-        counts = np.bincount(labels, minlength=len(self.classes))
-        if counts.min() < 2:
-            raise ValueError(
-                f"evaluate='validation' needs two training images of each class; got {counts.min()} of class "
-                f"{self.classes[int(counts.argmin())]!r}. Write --evaluate test, or take more images."
-            )
-        size = max(len(self.classes), round(_VALIDATION_SHARE * len(labels)))
-        held_out = np.sort(stratified(labels, len(self.classes), size, _VALIDATION_SEED))
-        kept = np.setdiff1d(np.arange(len(labels)), held_out)
+        kept, held_out = hold_out(
+            self.train.labels.numpy(), self.classes, "evaluate='validation'", "Write --evaluate test, or add images."
+        )
         return replace(self, train=self.train.take(kept), test=self.train.take(held_out))
 
 
+def hold_out(labels: np.ndarray, classes: Sequence[str], purpose: str, repair: str) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the images that stay, and of a stratified fifth that does not; both in order, the same for every run.
+
+    Args:
+        purpose, repair: what needs it, and what to do if it is impossible, for the error.
+
+    Raises:
+        ValueError: a class has fewer than two images.
+    """
+    counts = np.bincount(labels, minlength=len(classes))
+    if counts.min() < 2:
+        name = classes[int(counts.argmin())]
+        raise ValueError(f"{purpose} needs two images or more of each class; got {counts.min()} of {name!r}. {repair}")
+    size = max(len(classes), round(_HOLD_OUT_SHARE * len(labels)))
+    held_out = np.sort(stratified(labels, len(classes), size, _HOLD_OUT_SEED))
+    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+
+
 def stratified(labels: np.ndarray, classes: int, size: int, seed: int) -> np.ndarray:
-    """Indices [size] of a random subset in which every class has its share, and at least one image."""
+    """Indices [size] of a random subset with each class in proportion, and at least one image of each."""
     order = np.random.default_rng(seed).permutation(len(labels))
     shuffled = labels[order]
     shares = _shares(np.bincount(labels, minlength=classes), size)
@@ -145,7 +154,7 @@ def stratified(labels: np.ndarray, classes: int, size: int, seed: int) -> np.nda
 
 
 def _shares(counts: np.ndarray, size: int) -> np.ndarray:
-    """Images of each class, sum `size`: one each, then always one for the class with most images a share (D'Hondt)."""
+    """Number of images of each class, `size` in all: one each, the others in proportion (D'Hondt's method)."""
     taken = np.concatenate([np.arange(1, count) for count in counts])
     classes = np.repeat(np.arange(len(counts)), np.maximum(counts - 1, 0))
     next_in_turn = np.argsort(-counts[classes] / taken, kind="stable")[: size - len(counts)]

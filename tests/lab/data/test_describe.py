@@ -5,12 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from torchmoments_lab.config import TrainConfig
 from torchmoments_lab.data import load
 from torchmoments_lab.data.describe import copies, facts, sentences
 from torchmoments_lab.data.own import from_objects
-from torchmoments_lab.data.seen import RECORD
+from torchmoments_lab.data.records import RECORD
 from torchmoments_lab.data.split import Data, Split
+from torchmoments_lab.settings import DataSettings
 
 
 def data(train, test, classes=("cat", "dog")):
@@ -56,7 +56,7 @@ def test_tensors_are_described_by_their_shape_and_their_values():
     images = torch.linspace(-1.5, 2, 2 * 6 * 3 * 4 * 5).reshape(12, 3, 4, 5)
     given = from_objects((images, torch.arange(12) % 2), (images, torch.arange(12) % 2))
     assert "; normalized, 3 x 4 x 5, values -1.5 to 2; " in sentences(given, "test")[0]
-    assert "; 1 x 8 x 8, values 0 to 16; " in sentences(load(TrainConfig()), "test")[0]
+    assert "; 1 x 8 x 8, values 0 to 16; " in sentences(load(DataSettings()), "test")[0]
 
 
 def test_any_change_of_the_contents_the_labels_or_the_names_is_another_record():
@@ -117,11 +117,11 @@ def test_copies_on_both_sides_of_the_split_are_counted_whatever_their_file(tmp_p
             folder = tmp_path / name / ("cat" if index % 2 else "dog")
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(random.integers(0, 256, (9, 9), dtype=np.uint8)).save(folder / f"{index}.png")
-    assert copies(load(TrainConfig(data=f"folder:{tmp_path}"))) == 0
+    assert copies(load(DataSettings(data=f"folder:{tmp_path}"))) == 0
     with Image.open(tmp_path / "train" / "cat" / "1.png") as image:
         image.save(tmp_path / "test" / "cat" / "again.tif")
         image.convert("RGB").save(tmp_path / "test" / "dog" / "coloured.bmp")
-    given = load(TrainConfig(data=f"folder:{tmp_path}"))
+    given = load(DataSettings(data=f"folder:{tmp_path}"))
     assert dict(facts(given))["copies"] == "2 of 6"
     assert sentences(given, "test")[-1] == (
         "2 of 6 test images are also training images, pixel for pixel: errors on new images are higher."
@@ -142,7 +142,7 @@ def test_deep_test_pictures_need_deep_training_pictures():
 @pytest.mark.parametrize(("high", "is_refused"), [(15, True), (200, False)])
 def test_16_bits_a_colour_are_refused_if_the_part_that_is_read_is_empty(high, is_refused):
     given = data(noise(8), noise(4, seed=1))
-    given.train.seen["cut"], given.train.seen["high"] = True, high
+    given.train.records["cut"], given.train.records["high"] = True, high
     if is_refused:
         with pytest.raises(ValueError, match="got 8 that use values to 4,095. Save them scaled up to 65,535"):
             facts(given)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image, features
 
-from torchmoments_lab.config import TrainConfig
 from torchmoments_lab.data import folder as folder_module
 from torchmoments_lab.data import load
-from torchmoments_lab.models import Input
+from torchmoments_lab.models.network import Input
+from torchmoments_lab.settings import DataSettings, TrainingSettings
 from torchmoments_lab.training.feed import Feed
 
 
@@ -23,11 +23,12 @@ def fill(folder, number, shade=128, ending="png"):
 
 
 def folder(path):
-    return load(TrainConfig(data=f"folder:{path}"))
+    return load(DataSettings(data=f"folder:{path}"))
 
 
 def names(split):
-    return [str(path.relative_to(path.parents[1])) for path in split.images.paths]
+    paths = [split.images.images.paths[place] for place in split.images.places]
+    return [str(path.relative_to(path.parents[1])) for path in paths]
 
 
 def test_a_fifth_of_each_class_is_held_out_always_the_same(tmp_path):
@@ -131,12 +132,17 @@ def test_batches_have_the_size_of_the_network_and_its_normalization(tmp_path):
     fill(tmp_path / "dog", 4, shade=0)
     wanted = Input(channels=3, size=24, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), crop=0.9)
     data = folder(tmp_path)
-    feed = Feed(data, wanted, TrainConfig(), torch.device("cpu"))
+    feed = Feed(data, wanted, TrainingSettings(), torch.device("cpu"))
     (x,) = feed.test()
     assert x.shape == (2, 3, 24, 24)
     assert x.flatten(1).amax(1).tolist() == x.flatten(1).amin(1).tolist() == [2.0, -2.0]
-    assert Feed(data, Input(), TrainConfig(), torch.device("cpu")).example(2).shape == (2, 3, 64, 64)
-    assert Feed(data, wanted, TrainConfig(image_size=40), torch.device("cpu")).example(2).shape == (2, 3, 40, 40)
+    assert Feed(data, Input(), TrainingSettings(), torch.device("cpu")).example(2).shape == (2, 3, 64, 64)
+    assert Feed(data, Input(3, 40), TrainingSettings(), torch.device("cpu")).example(2).shape == (
+        2,
+        3,
+        40,
+        40,
+    )
 
 
 def refused(path, sentence):
@@ -155,7 +161,7 @@ def test_a_folder_that_is_missing_empty_or_of_one_class_is_refused(tmp_path):
         tmp_path, "each class needs an image; got none in .*dog'. Left out of the folder: .dcm 1. Remove the folder"
     )
     fill(tmp_path / "dog", 1)
-    refused(tmp_path, "two images, one of them for the test; got 1 of 'dog'")
+    refused(tmp_path, "without a test part needs two images or more of each class; got 1 of 'dog'")
 
 
 def test_images_without_class_folders_are_refused(tmp_path):
@@ -293,7 +299,7 @@ def test_large_pictures_are_read_one_at_a_time(tmp_path, monkeypatch):
     fill(tmp_path / "dog", 8)
     monkeypatch.setattr(folder_module, "_LARGE", 20 * 30)
     reading, most, guard = 0, 0, threading.Lock()
-    see = folder_module.see_picture
+    read = folder_module.picture_record
 
     def slow(image):
         nonlocal reading, most
@@ -304,8 +310,8 @@ def test_large_pictures_are_read_one_at_a_time(tmp_path, monkeypatch):
         time.sleep(0.01)
         with guard:
             reading -= large
-        return see(image)
+        return read(image)
 
-    monkeypatch.setattr(folder_module, "see_picture", slow)
+    monkeypatch.setattr(folder_module, "picture_record", slow)
     folder(tmp_path)
     assert most == 1

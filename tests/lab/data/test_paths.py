@@ -7,11 +7,11 @@ from PIL import Image
 from torch.utils.data import Dataset, Subset, TensorDataset
 from torchvision.datasets import ImageFolder
 
-from torchmoments_lab.config import TrainConfig
 from torchmoments_lab.data import load
 from torchmoments_lab.data.describe import facts, sentences
 from torchmoments_lab.data.own import from_objects
-from torchmoments_lab.models import Input
+from torchmoments_lab.models.network import Input
+from torchmoments_lab.settings import DataSettings, TrainingSettings
 from torchmoments_lab.training.feed import Feed
 
 CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ def stacked(part, kind):
 
 
 WAYS = {
-    "folder": lambda path, parts: load(TrainConfig(data=f"folder:{as_files(path, parts)}")),
+    "folder": lambda path, parts: load(DataSettings(data=f"folder:{as_files(path, parts)}")),
     "ImageFolder": lambda path, parts: from_objects(
         *(ImageFolder(as_files(path, parts) / name, loader=opened) for name in ("train", "test"))
     ),
@@ -98,10 +98,10 @@ def data_of(way, content, path):
 @pytest.mark.parametrize("augment", [False, True])
 def test_the_same_pictures_give_the_same_batches_in_whatever_way_they_come(tmp_path, way, content, augment):
     def batches(data):
-        feed = Feed(data, Input(), TrainConfig(image_size=16, augment=augment), CPU)
-        pool = feed.pool(torch.arange(8))
+        feed = Feed(data, Input(size=16, fixed_size=True), TrainingSettings(augment=augment), CPU)
+        images = feed.subset(torch.arange(8))
         return [
-            *feed.training(pool, [torch.arange(8)], torch.Generator().manual_seed(0)),
+            *feed.training(images, [torch.arange(8)], torch.Generator().manual_seed(0)),
             (torch.cat(list(feed.test())), data.test.labels),
         ]
 
@@ -122,8 +122,8 @@ def test_the_same_pictures_are_described_in_the_same_words(tmp_path, way, conten
         "12 bits in 16": " from black to white; 30 x 26",
     }
     assert numbers.get(content, "") in sentences(here, "test")[0]
-    assert [split.seen["digest"].tolist() for split in (here.train, here.test)] == [
-        split.seen["digest"].tolist() for split in (from_folder.train, from_folder.test)
+    assert [split.records["digest"].tolist() for split in (here.train, here.test)] == [
+        split.records["digest"].tolist() for split in (from_folder.train, from_folder.test)
     ]
 
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from torchmoments_lab.data.picture import decoded, looks_channels_last, scaled
-from torchmoments_lab.data.seen import RECORD, levels, see_picture
+from torchmoments_lab.data.records import RECORD, levels_of, picture_record
 
 
 def saved(image, kind, **options):
@@ -146,26 +146,26 @@ def test_deep_colours_keep_their_channels():
     torch.testing.assert_close(x[2], torch.from_numpy(values[..., 2] * (255 / 5900)).float())
 
 
-def seen(*pictures):
-    return np.array([see_picture(picture) for picture in pictures], RECORD)
+def records(*pictures):
+    return np.array([picture_record(picture) for picture in pictures], RECORD)
 
 
 def test_black_and_white_are_what_the_pictures_hold():
     twelve_bits = np.array([[100, 4000]], np.uint16)
     hounsfield = np.array([[-1000, 3000]], np.int16)
-    assert levels(seen(twelve_bits, twelve_bits // 2)) == (50, 4000)
-    assert levels(seen(twelve_bits * 16)) == (1600, 64000)
-    assert levels(seen(hounsfield, twelve_bits)) == (-1000, 4000)
-    assert levels(seen(np.float32([[0.25, 200.5]]))) == (0.25, 200.5)
-    assert levels(seen(np.int64([[0, 16]]))) == (0, 16)
-    assert levels(seen(np.int8([[-100, 100]]))) == (-100, 100)
-    assert levels(seen(np.uint8([[0, 16]]))) is None
+    assert levels_of(records(twelve_bits, twelve_bits // 2)) == (50, 4000)
+    assert levels_of(records(twelve_bits * 16)) == (1600, 64000)
+    assert levels_of(records(hounsfield, twelve_bits)) == (-1000, 4000)
+    assert levels_of(records(np.float32([[0.25, 200.5]]))) == (0.25, 200.5)
+    assert levels_of(records(np.int64([[0, 16]]))) == (0, 16)
+    assert levels_of(records(np.int8([[-100, 100]]))) == (-100, 100)
+    assert levels_of(records(np.uint8([[0, 16]]))) is None
 
 
 def test_hot_and_dead_pixels_do_not_decide_what_is_black_and_white():
     values = np.random.default_rng(0).integers(1000, 2000, (50, 60)).astype(np.uint16)
     values[3, 4], values[5, 6], values[7, 8] = 65535, 60000, 0
-    low, high = levels(seen(values))
+    low, high = levels_of(records(values))
     assert 1000 <= low < 1010
     assert 1990 < high < 2000
     assert scaled(values, (low, high)).max() > 255
@@ -174,25 +174,25 @@ def test_hot_and_dead_pixels_do_not_decide_what_is_black_and_white():
 def test_eight_bits_in_a_wider_type_are_eight_bits():
     for dtype in (np.uint16, np.int32, np.float32):
         values = np.array([[3, 250]], dtype)
-        assert levels(seen(values)) == (0, 255)
+        assert levels_of(records(values)) == (0, 255)
         assert torch.equal(scaled(decoded(values), (0, 255))[0], torch.tensor([[3.0, 250.0]]))
 
 
 def test_times_sixteen_and_plus_an_offset_change_nothing():
     values = np.random.default_rng(0).integers(900, 4096, (6, 7)).astype(np.uint16)
-    one, other = (scaled(decoded(v), levels(seen(v))) for v in (values, values * 16 - 200))
+    one, other = (scaled(decoded(v), levels_of(records(v))) for v in (values, values * 16 - 200))
     torch.testing.assert_close(one, other)
 
 
-def test_what_is_seen_of_a_picture_does_not_depend_on_its_file():
+def test_the_record_of_a_picture_does_not_depend_on_its_file():
     array = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
     image = Image.fromarray(array)
-    records = seen(image, saved(image, "PNG"), saved(image, "TIFF"), array, torch.from_numpy(array).movedim(2, 0))
-    assert len(np.unique(records)) == 1
-    assert records[0]["digest"] != seen(np.roll(array, 1))[0]["digest"]
-    assert records[0]["digest"] != seen(array.reshape(30, 20, 3))[0]["digest"]
-    assert bool(records[0]["colour"])
-    grey = seen(Image.fromarray(array[..., 0]), Image.fromarray(array[..., 0]).convert("RGB"))
+    found = records(image, saved(image, "PNG"), saved(image, "TIFF"), array, torch.from_numpy(array).movedim(2, 0))
+    assert len(np.unique(found)) == 1
+    assert found[0]["digest"] != records(np.roll(array, 1))[0]["digest"]
+    assert found[0]["digest"] != records(array.reshape(30, 20, 3))[0]["digest"]
+    assert bool(found[0]["colour"])
+    grey = records(Image.fromarray(array[..., 0]), Image.fromarray(array[..., 0]).convert("RGB"))
     assert not grey["colour"].any()
 
 
@@ -210,11 +210,11 @@ def tiff_of_16_bits_a_colour(values):
 
 def test_16_bits_a_colour_of_which_pillow_reads_eight_are_told():
     image = Image.open(io.BytesIO(tiff_of_16_bits_a_colour(np.full((4, 5, 3), 4000))))
-    record = see_picture(image)
+    record = picture_record(image)
     assert bool(record["cut"])
     assert record["high"] == 4000 // 256
-    assert not see_picture(saved(RED, "PNG"))["cut"]
-    assert not see_picture(saved(Image.fromarray(np.full((4, 5), 4000, np.uint16)), "PNG"))["cut"]
+    assert not picture_record(saved(RED, "PNG"))["cut"]
+    assert not picture_record(saved(Image.fromarray(np.full((4, 5), 4000, np.uint16)), "PNG"))["cut"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""What reading each image once has shown: one record an image, made when data are loaded.
+"""One record for each image, made when data are loaded.
 
-What the images are, what a run depends on, and how deep pictures are scaled all come from these records, so that
-nothing is read twice.
+The description of the data, the digest that a run depends on and the scale of deep pictures all come from these
+records, so that nothing is read twice.
 """
 
 import hashlib
@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from torchmoments_lab.data.picture import Levels, decoded, is_cut_by_pillow
+from torchmoments_lab.data.picture import Levels, decoded, floats, is_cut_by_pillow
 
-# digest: of the values; 0 where they are others at each read. bits: of a value, 0 for floating point. whole: no value
+# digest: of the values; 0 if they are others at each read. bits: of a value, 0 for floating point. whole: no value
 # has a fraction. colour: the channels differ. cut: of each colour Pillow reads the upper half of the bits.
-# low, high: the lowest and the highest value, NaN if one is; of a deep picture those that nearly all lies between.
+# low, high: the lowest and the highest value, NaN if one is; of a deep picture those between which nearly all lie.
 RECORD = np.dtype(
     [
         ("digest", np.uint64),
@@ -33,11 +34,21 @@ RECORD = np.dtype(
 _NEARLY_ALL = (0.1, 99.9)
 
 
-def see_picture(picture: Any) -> np.ndarray:
+def record(image: Any) -> tuple[np.ndarray, tuple[int, ...] | None]:
+    """The record of any image; and its shape, None if it is a picture.
+
+    Raises:
+        ValueError: it cannot be used, see `picture_record` and `picture.floats`.
+    """
+    tensor = None if isinstance(image, Image.Image) else floats(image)
+    return (picture_record(image), None) if tensor is None else (tensor_records(tensor[None])[0], tuple(tensor.shape))
+
+
+def picture_record(picture: Any) -> np.ndarray:
     """The record of a picture, which is read here.
 
     Raises:
-        ValueError: a value is not finite. Of a damaged file Pillow may raise anything.
+        ValueError: a value is not finite. Pillow may raise anything for a damaged file.
     """
     cut = is_cut_by_pillow(picture)
     values = np.asarray(decoded(picture))
@@ -53,33 +64,33 @@ def see_picture(picture: Any) -> np.ndarray:
     if bits != 8:
         low, high = map(float, np.percentile(same, _NEARLY_ALL, method="nearest"))
     whole = bits > 0 or bool((same == np.rint(same)).all())
-    colour = values.ndim == 3 and not _is_grey(values)
+    colour = values.ndim == 3 and any((values[..., 0] != values[..., channel]).any() for channel in (1, 2))
     return np.array((_digest(same), low, high, width, height, bits, whole, colour, cut), RECORD)
 
 
-def see_tensors(images: Tensor) -> np.ndarray:
+def tensor_records(images: Tensor) -> np.ndarray:
     """[N] records of images in memory, [N, ..., H, W]."""
     values = images.detach().cpu()
     array = (values if values.dtype == torch.uint8 else values.float()).contiguous().numpy()
-    seen = np.zeros(len(array), RECORD)
+    records = np.zeros(len(array), RECORD)
     flat = array.reshape(len(array), -1)
-    seen["low"], seen["high"] = flat.min(1), flat.max(1)
-    seen["width"], seen["height"] = array.shape[-1], array.shape[-2] if array.ndim > 2 else 1
-    seen["bits"] = 8 if array.dtype == np.uint8 else 0
-    seen["colour"] = array.ndim == 4 and array.shape[1] == 3
-    seen["digest"] = [_digest(image) for image in array]
-    return seen
+    records["low"], records["high"] = flat.min(1), flat.max(1)
+    records["width"], records["height"] = array.shape[-1], array.shape[-2] if array.ndim > 2 else 1
+    records["bits"] = 8 if array.dtype == np.uint8 else 0
+    records["colour"] = array.ndim == 4 and array.shape[1] == 3
+    records["digest"] = [_digest(image) for image in array]
+    return records
 
 
-def levels(seen: np.ndarray) -> Levels | None:
+def levels_of(records: np.ndarray) -> Levels | None:
     """The lowest and the highest of the values that deep pictures hold; None if all have 8 bits.
 
-    Where they are the whole numbers of 8 bits, whatever they are kept in, black and white are 0 and 255.
+    If they are the whole numbers of 8 bits, whatever they are kept in, black and white are 0 and 255.
 
     Args:
-        seen: of the training pictures alone. Nothing is estimated from images that are judged on.
+        records: of the training pictures alone. Nothing is estimated from test images.
     """
-    deep = seen[seen["bits"] != 8]
+    deep = records[records["bits"] != 8]
     if not len(deep):
         return None
     low, high = float(deep["low"].min()), float(deep["high"].max())
@@ -90,7 +101,3 @@ def _digest(values: np.ndarray) -> int:
     digest = hashlib.sha256(str(values.shape).encode())
     digest.update(np.ascontiguousarray(values).data)
     return int.from_bytes(digest.digest()[:8], "little")
-
-
-def _is_grey(values: np.ndarray) -> bool:
-    return all(np.array_equal(values[..., 0], values[..., channel]) for channel in (1, 2))
