@@ -63,7 +63,8 @@ def test_the_mean_over_images_is_the_metric(some, metric):
 
 
 def test_auroc_is_no_mean_over_images(some):
-    assert of_images("auroc", some) is None
+    with pytest.raises(ValueError, match="needs the metric error or balanced-error; got auroc"):
+        of_images("auroc", some)
 
 
 @pytest.mark.parametrize(

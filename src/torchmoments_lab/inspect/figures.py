@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from torchmoments_lab.inspect.maps import Layer
-from torchmoments_lab.report.figures import INK, MUTED
+from torchmoments_lab.report.drawing import INK, MUTED, axes_at, canvas
 
 # Points.
 _TILE, _GAP, _LABEL, _HEAD = 92.0, 6.0, 42.0, 20.0
@@ -31,52 +32,44 @@ def moment_maps(images: Tensor, layers: Sequence[Layer]) -> Figure:
 
     Each map has its own scale, from its 1st to its 99th percentile.
     """
-    rows: list[list[Tile]] = []
+    rows: list[tuple[str, list[Tile]]] = []
+    heads = [f"{layer.name}\n{layer.mean.shape[-2]} x {layer.mean.shape[-1]}" for layer in layers]
     for number, image in enumerate(images):
-        titles = [layer.name if number == 0 else "" for layer in layers]
-        sizes = [f"{layer.mean.shape[-2]} x {layer.mean.shape[-1]}" if number == 0 else "" for layer in layers]
-        heads = ["\n".join(filter(None, pair)) for pair in zip(titles, sizes, strict=True)]
-        means = [Tile(layer.mean[number], head, _MEAN) for layer, head in zip(layers, heads, strict=True)]
+        titles = heads if number == 0 else [""] * len(layers)
+        means = [Tile(layer.mean[number], title, _MEAN) for layer, title in zip(layers, titles, strict=True)]
         stds = [Tile(layer.std[number], "", _STD) for layer in layers]
-        rows += [[Tile(image), *means], [Tile(None), *stds]]
-    return _grid(rows, [("mean", "std")[number % 2] for number in range(len(rows))])
+        rows += [("mean", [Tile(image), *means]), ("std", [Tile(None), *stds])]
+    return tiles(rows)
 
 
-def exchanged(rows: Sequence[tuple[str, Sequence[Tile]]]) -> Figure:
+def tiles(rows: Sequence[tuple[str, Sequence[Tile]]]) -> Figure:
     """Rows of pictures with a word before each."""
-    return _grid([list(tiles) for _, tiles in rows], [word for word, _ in rows])
-
-
-def _grid(rows: Sequence[Sequence[Tile]], words: Sequence[str]) -> Figure:
-    columns = max(len(row) for row in rows)
-    heads = [_HEAD + 4 * any("\n" in tile.title for tile in row) if any(t.title for t in row) else 0.0 for row in rows]
-    width = _LABEL + columns * (_TILE + _GAP)
+    columns = max(len(row) for _, row in rows)
+    lines = [max((len(tile.title.split("\n")) for tile in row if tile.title), default=0) for _, row in rows]
+    heads = [_HEAD + 4 * (number > 1) if number else 0.0 for number in lines]
     height = sum(heads) + len(rows) * (_TILE + _GAP)
-    figure = Figure(figsize=(width / 72, height / 72))
-    top = height
-    for row, head, word in zip(rows, heads, words, strict=True):
+    figure = canvas(_LABEL + columns * (_TILE + _GAP), height)
+    width, top = 72 * figure.get_figwidth(), height
+    for (word, row), head in zip(rows, heads, strict=True):
         top -= head + _TILE
         for column, tile in enumerate(row):
-            if tile.picture is None:
-                continue
-            left = _LABEL + column * (_TILE + _GAP)
-            axes = figure.add_axes((left / width, top / height, _TILE / width, _TILE / height))
-            _draw(axes, tile)
-        middle = (top + _TILE / 2) / height
-        figure.text((_LABEL - 8) / width, middle, word, rotation=90, ha="right", va="center", color=MUTED, fontsize=8)
+            if tile.picture is not None:
+                _draw(axes_at(figure, _LABEL + column * (_TILE + _GAP), top, _TILE, _TILE), tile.picture, tile)
+        style: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "center", "color": MUTED, "fontsize": 8}
+        figure.text((_LABEL - 8) / width, (top + _TILE / 2) / height, word, **style)
         top -= _GAP
     return figure
 
 
-def _draw(axes: Axes, tile: Tile) -> None:
-    assert tile.picture is not None
-    picture = tile.picture.detach().float().cpu()
-    if picture.ndim == 3:
-        colors = picture.expand(3, -1, -1) if len(picture) == 1 else picture
-        axes.imshow(colors.movedim(0, -1).clamp(0, 1).numpy(), interpolation="nearest")
+def _draw(axes: Axes, picture: Tensor, tile: Tile) -> None:
+    values = picture.detach().float().cpu()
+    # "none": the pixels themselves, also in an SVG.
+    if values.ndim == 3:
+        colors = values.expand(3, -1, -1) if len(values) == 1 else values
+        axes.imshow(colors.movedim(0, -1).clamp(0, 1).numpy(), interpolation="none")
     else:
-        low, high = np.quantile(picture.numpy(), [0.01, 0.99])
-        axes.imshow(picture.numpy(), cmap=tile.colors, vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
+        low, high = np.quantile(values.numpy(), [0.01, 0.99])
+        axes.imshow(values.numpy(), cmap=tile.colors, vmin=low, vmax=max(high, low + 1e-6), interpolation="none")
     axes.set_axis_off()
     if tile.title:
         axes.set_title(tile.title, color=INK, fontsize=7.5, pad=3, linespacing=1.1)

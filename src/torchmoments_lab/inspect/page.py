@@ -1,10 +1,10 @@
 """The pictures on one page that opens offline."""
 
-import base64
 from collections.abc import Mapping, Sequence
 
-from torchmoments_lab.config import TrainConfig
-from torchmoments_lab.report.render import template
+from torchmoments_lab.report import render
+from torchmoments_lab.report.drawing import Drawing
+from torchmoments_lab.report.page import Page, Picture, Section, Text
 
 _WORDS = {
     "moments": (
@@ -16,28 +16,30 @@ _WORDS = {
         "The exchange",
         "A with the moments of B. pono are the moments over the channels at each position: they carry B's structure. "
         "in are those over the positions of each channel: they carry B's colours and style. Features are shown as "
-        "their first three principal components. Images with such features, where they are shown, were found by "
+        "their first three principal components. Images with such features, if they are shown, were found by "
         "gradient descent.",
     ),
 }
 
 
-def page(config: TrainConfig, images: Sequence[str], pictures: Mapping[str, bytes]) -> str:
+def page(model: str, images: Sequence[str], drawings: Mapping[str, Drawing]) -> str:
     """HTML without scripts and without anything from elsewhere.
 
     Args:
         images: as the user named them.
-        pictures: {KIND-STATE: PNG}, KIND one of moments and exchange.
+        drawings: {KIND-STATE: drawing}, KIND one of moments and exchange.
     """
     sections = []
-    for name, content in pictures.items():
+    for name, drawing in drawings.items():
         kind, _, state = name.partition("-")
         title, words = _WORDS[kind]
-        sections.append(
-            {
-                "title": f"{title}: {state} network",
-                "words": words,
-                "source": "data:image/png;base64," + base64.b64encode(content).decode(),
-            }
+        heading = f"{title}: {state} network"
+        sections.append(Section(heading, [Text(words), Picture(name, heading, drawing)]))
+    return render.html(
+        Page(
+            title=f"Moments of {', '.join(images)} in {model}",
+            conclusion="What moments show of an image",
+            sections=sections,
+            end="Made by torchmoments inspect.",
         )
-    return template("inspect", "inspect.html").render(model=config.model, images=images, sections=sections)
+    )

@@ -1,92 +1,220 @@
-"""What the figures of a report share: colours, sizes, and how they become files and parts of a page.
+"""One drawing for each kind of numbers: seed dots, lines, a heat map, bars. Learning curves are in `curves`.
 
-Drawn without pyplot: no window, no global state. Lengths are in points (1/72 inch), so that the same drawing is made
-for a page and, narrower, for a phone.
+Lengths are in points, on a figure of `drawing.WIDTH`.
 """
 
-import re
-import textwrap
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from typing import Any
 
-from matplotlib import rc_context
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's blue: distinct from the greys for every kind of colour vision.
-INK, MUTED, LINE, ACCENT = "#1b1f24", "#5c6670", "#dfe3e8", "#0072b2"
-WIDE, NARROW = 518.0, 262.0
+from torchmoments_lab.report.drawing import (
+    ACCENT,
+    BOLD_LETTER,
+    HARM,
+    INK,
+    LETTER,
+    LINE,
+    MUTED,
+    TEXT_LINE,
+    WIDTH,
+    axes_at,
+    canvas,
+    wrapped,
+)
+from torchmoments_lab.report.wording import signed, with_interval
+from torchmoments_lab.statistics import Errors, Estimate
 
-SIZE, EDGE = 9.0, 1.0
-LETTER, BOLD_LETTER, TEXT_LINE = 0.58 * SIZE, 0.68 * SIZE, 12.0
+_DOT, _ROW, _HEAD, _FOOT = 5.5, 15.0, 24.0, 36.0
+# Okabe and Ito's, for lines.
+_COLORS = (ACCENT, HARM, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", MUTED)
+# Of the page's colours none exactly: cells keep theirs on a dark page, as black and white numbers stand on them.
+_MAP = LinearSegmentedColormap.from_list("better_worse", ["#0071b1", "#9cc9e3", "#f7f7f7", "#f2b48c", "#d45d00"])
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A figure as files (png, svg) and as two inline SVGs whose colours are CSS variables and whose text is text."""
+class Dots:
+    """One method seed by seed: its differences to the reference, and their mean."""
 
-    png: bytes
-    svg: bytes
-    wide: str
-    narrow: str
-
-
-def draw(name: str, figure: Callable[[float], Figure]) -> Drawing:
-    """Draw `figure(width)` for files and for a page. The same input gives the same bytes.
-
-    Args:
-        name: starts the ids in the inline SVGs, which share a document.
-        figure: makes the figure for a width in points.
-    """
-    with _style():
-        wide, narrow = figure(WIDE), figure(NARROW)
-        png, svg = _saved(wide, "png"), _saved(wide, "svg")
-        with rc_context({"svg.fonttype": "none"}):
-            return Drawing(png, svg, _inline(f"{name}-wide", wide), _inline(f"{name}-narrow", narrow))
+    name: str
+    differences: Errors
+    mean: Estimate
 
 
-def as_files(figure: Callable[[], Figure]) -> dict[str, bytes]:
-    """Draw a figure for files alone: {"png": ..., "svg": ...}."""
-    with _style():
-        drawn = figure()
-        return {kind: _saved(drawn, kind) for kind in ("png", "svg")}
+@dataclass(frozen=True)
+class Bar:
+    """A row: words in columns on its left, a mean with its interval, the number on its right."""
+
+    words: Sequence[str]
+    estimate: Estimate
+    color: str = ACCENT
 
 
-def _style() -> AbstractContextManager[None]:
-    # A user's words are never formulas.
-    return rc_context({"svg.hashsalt": "torchmoments", "font.size": SIZE, "text.parse_math": False})
+@dataclass(frozen=True)
+class Bars:
+    """Rows that share an axis, with headings over their words. Differences have signs, and a line at 0."""
+
+    rows: Sequence[Bar]
+    label: str
+    headings: Sequence[str] = ()
+    log: bool = False
 
 
-def wrapped(word: str, letters: int) -> list[str]:
-    """A method's word in lines of at most so many letters, broken after an option where possible."""
-    spaced = word.replace(",", ", ").replace("+", "+ ")
-    lines = textwrap.wrap(spaced, max(8, letters), break_on_hyphens=False)
-    return [line.replace(", ", ",").replace("+ ", "+") for line in lines] or [""]
+def seed_dots(rows: Sequence[Dots], label: str) -> Figure:
+    """One row a method: a dot for each seed, below it the mean and its 95% interval."""
+    values = [0.0, *(v for row in rows for v in [*row.differences.values(), *(row.mean.ci95 or ())])]
+    margin = 0.04 * (float(np.ptp(values)) or 1.0)
+    low, high = min(values) - margin, max(values) + margin
+    letters = int((WIDTH - (max(len(with_interval(row.mean, "+")) for row in rows) + 2) * LETTER) / BOLD_LETTER)
+    names = [wrapped(row.name, letters) for row in rows]
+    stacks = [_stacked(row.differences, (high - low) * _DOT / WIDTH) for row in rows]
+    steps = [min(_DOT + 0.5, 84 / max([1, *(level for _, level in stack)])) for stack in stacks]
+    piles = [max([0, *(level for _, level in stack)]) * step + _DOT for stack, step in zip(stacks, steps, strict=True)]
+    heights = [TEXT_LINE * len(name) + pile + 28 for name, pile in zip(names, piles, strict=True)]
+    figure = canvas(WIDTH, 62 + sum(heights))
+    axes = axes_at(figure, 1, 40, WIDTH - 2, 22 + sum(heights))
+    axes.set(xlim=(low, high), ylim=(22 + sum(heights), 0), yticks=[])
+    ticks = [tick for tick in MaxNLocator(6).tick_values(low, high) if low + margin / 2 <= tick <= high - margin / 2]
+    axes.set_xticks(ticks)
+    axes.set_xlabel(label, color=MUTED)
+    for side, word, align, room in ((-4, "← better", "right", -low), (4, "worse →", "left", high)):
+        # Next to the edge there may be no room; the other side says enough.
+        if room > 0.12 * (high - low):
+            axes.annotate(word, (0, 8), (side, 0), textcoords="offset points", ha=align, va="center", color=MUTED)
+    top = 22.0
+    for row, name, stack, step, height in zip(rows, names, stacks, steps, heights, strict=True):
+        bottom = top + height - 10
+        above, base = top + TEXT_LINE * len(name) + 1, bottom - 12
+        axes.vlines(ticks, above, bottom, color=LINE, linewidth=0.7, zorder=1)
+        axes.vlines([0], above, bottom, color=MUTED, linewidth=1, zorder=1)
+        place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "va": "top", "color": INK}
+        axes.text(0, top, "\n".join(name), weight="bold", linespacing=1.15, **place)
+        axes.text(1, top, with_interval(row.mean, "+") if stack else "no paired runs", ha="right", **place)
+        x, y = [value for value, _ in stack], [base - _DOT / 2 - step * level for _, level in stack]
+        axes.plot(x, y, "o", color=ACCENT, alpha=0.75, markersize=_DOT, markeredgewidth=0, zorder=2)
+        if row.mean.ci95 is not None:
+            axes.plot(row.mean.ci95, [base + 6] * 2, color=INK, linewidth=2, solid_capstyle="butt", zorder=3)
+        if row.mean.mean is not None:
+            axes.plot([row.mean.mean], [base + 6], "D", color=INK, markersize=5, markeredgewidth=0, zorder=4)
+        top += height
+    return figure
 
 
-def _saved(figure: Figure, kind: str) -> bytes:
-    file = BytesIO()
-    if kind == "png":
-        figure.savefig(file, format="png", dpi=180, facecolor="white", metadata={"Software": None})
-    else:
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    return file.getvalue()
+def _stacked(errors: Errors, diameter: float) -> list[tuple[float, int]]:
+    """(value, level) for each seed: the lowest level on which its dot covers no other."""
+    ends: list[float] = []
+    placed = []
+    for value in sorted(errors.values()):
+        level = next((k for k, end in enumerate(ends) if value - end >= diameter), len(ends))
+        ends[level : level + 1] = [value]
+        placed.append((value, level))
+    return placed
 
 
-def _inline(name: str, figure: Figure) -> str:
-    """The figure for a place inside HTML: no size, ids of its own, and colours that follow the page."""
-    text = _saved(figure, "svg").decode()
-    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    # Only inside tags: a user's words stand between them.
-    text = re.sub(r"<[^>]+>", lambda tag: _themed(tag[0], name), text)
-    size = r' (?:width|height)="[^"]*"'
-    head, _, rest = text.partition(">")
-    return re.sub(size, "", head).replace("<svg", '<svg aria-hidden="true" focusable="false"') + ">" + rest.strip()
+def lines(series: Mapping[str, Sequence[Estimate]], places: Sequence[str], across: str, label: str) -> Figure:
+    """Lines over numbers, logarithmic if they span a factor of 4; vertical bars are the intervals."""
+    figure = canvas(WIDTH, 320)
+    axes = axes_at(figure, 48, 40, WIDTH - 56, 256)
+    x = np.array([float(place) for place in places])
+    is_log = x.min() > 0 and x.max() / x.min() >= 4
+    if is_log:
+        axes.set_xscale("log")
+    axes.axhline(0, color=MUTED, linewidth=1)
+    for number, (name, estimates) in enumerate(series.items()):
+        color = _COLORS[number % len(_COLORS)]
+        # Side by side, so that intervals at one place do not cover each other.
+        shift = (number - (len(series) - 1) / 2) * 0.018
+        at = x * (1 + shift) if is_log else x + shift * np.ptp(x)
+        for place, estimate in zip(at, estimates, strict=True):
+            if estimate.ci95 is not None:
+                axes.plot([place] * 2, estimate.ci95, color=color, linewidth=2, solid_capstyle="butt")
+        means = [np.nan if estimate.mean is None else estimate.mean for estimate in estimates]
+        axes.plot(at, means, "o-", color=color, markersize=5, linewidth=1.3, label=name)
+    axes.set_xticks(x, places)
+    axes.minorticks_off()
+    axes.grid(axis="y", color=LINE, linewidth=0.7)
+    axes.set_xlabel(across, color=MUTED)
+    axes.set_ylabel(label, color=MUTED)
+    axes.set_title("below 0 is better; vertical lines are 95% CIs over seeds", color=MUTED, fontsize=8, loc="left")
+    if len(series) > 1:
+        axes.legend(frameon=False, labelcolor=INK, fontsize=8)
+    return figure
 
 
-def _themed(tag: str, name: str) -> str:
-    tag = re.sub(r'( id="|url\(#|xlink:href="#)', rf"\g<1>{name}-", tag)
-    for color, variable in ((INK, "ink"), (MUTED, "muted"), (LINE, "line"), (ACCENT, "accent")):
-        tag = tag.replace(color, f"var(--{variable})")
-    return tag
+def heat_map(
+    rows: Mapping[str, Sequence[Estimate]], columns: Sequence[str], down: str, across: str, title: str, best: int | None
+) -> Figure:
+    """Means as colours and as numbers, the intervals below them; cell number `best` is bold."""
+    values = np.array([[np.nan if e.mean is None else e.mean for e in row] for row in rows.values()])
+    reach = max(float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0, 1e-6)
+    figure = canvas(WIDTH, 34.0 * len(rows) + 66)
+    axes = axes_at(figure, 62, 38, WIDTH - 70, 34.0 * len(rows))
+    # Rectangles, not an image: sharp at every size.
+    axes.pcolormesh(np.ma.masked_invalid(values), cmap=_MAP, norm=TwoSlopeNorm(0, -reach, reach))
+    for number, estimate in enumerate(estimate for row in rows.values() for estimate in row):
+        if estimate.mean is None:
+            continue
+        y, x = divmod(number, len(columns))
+        color = "white" if abs(estimate.mean) > 0.72 * reach else "black"
+        style: dict[str, Any] = {"ha": "center", "va": "center", "color": color}
+        axes.text(x + 0.5, y + 0.37, signed(estimate.mean), weight="bold" if number == best else "normal", **style)
+        if estimate.ci95 is not None:
+            half = (estimate.ci95[1] - estimate.ci95[0]) / 2
+            axes.text(x + 0.5, y + 0.74, f"± {half:.2f}", fontsize=6.5, **style)
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
+    axes.invert_yaxis()
+    axes.set_xlabel(across, color=MUTED)
+    axes.set_ylabel(down, color=MUTED)
+    axes.set_title(title, color=MUTED, fontsize=8, loc="left")
+    return figure
+
+
+def bars(parts: Sequence[Bars]) -> Figure:
+    """Parts one below the other, each with an axis of its own."""
+    every = [words for part in parts for words in (part.headings, *(row.words for row in part.rows)) if words]
+    room = min(0.56 * WIDTH, max(len(words) * (max(map(len, words)) + 2) * LETTER for words in every))
+    top = sum(_HEAD + _ROW * len(part.rows) + _FOOT for part in parts)
+    figure = canvas(WIDTH, top)
+    for part in parts:
+        height = _ROW * len(part.rows)
+        axes = axes_at(figure, room + 4, top - _HEAD - height, WIDTH - room - 50, height)
+        top -= _HEAD + height + _FOOT
+        axes.set(ylim=(0.5 - len(part.rows), 0.5), yticks=[], xscale="log" if part.log else "linear")
+        axes.grid(axis="x", color=LINE, linewidth=0.7)
+        axes.set_xlabel(part.label, color=MUTED)
+        if not part.log:
+            axes.axvline(0, color=MUTED, linewidth=1)
+        _words(axes, 1, part.headings, room, MUTED)
+        for number, row in enumerate(part.rows):
+            _words(axes, -number, row.words, room, INK)
+            if row.estimate.mean is None:
+                continue
+            if row.estimate.ci95 is not None:
+                axes.plot(row.estimate.ci95, [-number] * 2, color=row.color, linewidth=2, solid_capstyle="butt")
+            axes.plot([row.estimate.mean], [-number], "o", color=row.color, markersize=5)
+            number_words = signed(row.estimate.mean, "" if part.log else "+")
+            edge: dict[str, Any] = {
+                "xycoords": axes.get_yaxis_transform(),
+                "textcoords": "offset points",
+                "va": "center",
+            }
+            axes.annotate(number_words, (1, -number), (6, 0), color=row.color, **edge)
+        if part.log:
+            low, high = axes.get_xlim()
+            ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if low <= tick <= high]
+            axes.set_xticks(ticks, [str(tick) for tick in ticks])
+            axes.minorticks_off()
+    return figure
+
+
+def _words(axes: Axes, y: float, words: Sequence[str], room: float, color: str) -> None:
+    """Words to the left of a row, in as many columns."""
+    for number, word in enumerate(words):
+        place = (number * room / len(words) - room, y)
+        axes.annotate(word, place, xycoords=("axes points", "data"), va="center", annotation_clip=False, color=color)

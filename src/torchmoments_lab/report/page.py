@@ -1,12 +1,12 @@
-"""What a report says, as plain data, so that HTML and Markdown say the same.
+"""What a report says, as plain data, so that HTML, Markdown and the terminal say the same.
 
-All text is as the user and the statistics have it; whoever renders a page escapes it.
+All text is as the user and the statistics have it; what renders a page escapes it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from torchmoments_lab.report.figures import Drawing
+from torchmoments_lab.report.drawing import Drawing
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,13 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text. The first column names the row."""
+    """Cells of text. The first `names` columns name the row; the others are numbers, unless it says otherwise."""
 
     caption: str
     headings: list[str]
     rows: list[list[str]]
     numbers: bool = True
+    names: int = 1
     kind: ClassVar[str] = "table"
 
 
@@ -58,12 +59,16 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A report: what was compared, the conclusion in one sentence and in one word, and the sections."""
+    """A report: what it is of, the conclusion in one sentence and in one word, and the sections."""
 
     title: str
     conclusion: str
-    outcome: str
-    facts: list[str]
-    notes: list[Text]
     sections: list[Section]
     end: str
+    outcome: str = "none"
+    facts: list[str] = field(default_factory=list)
+    notes: list[Text] = field(default_factory=list)
+
+    @property
+    def pictures(self) -> list[Picture]:
+        return [block for section in self.sections for block in section.blocks if isinstance(block, Picture)]

@@ -1,53 +1,70 @@
-"""How a comparison was made: its commands, settings, versions, hardware and history."""
+"""How runs were made: commands, settings, versions, hardware and history."""
 
 import shlex
 from collections import Counter
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
+from torchmoments_lab.report import wording
 from torchmoments_lab.report.page import Block, Command, Section, Table, Text
-from torchmoments_lab.report.reading import Comparison
-from torchmoments_lab.report.wording import NONE
+from torchmoments_lab.report.reading import Comparison, Runs
+from torchmoments_lab.report.summary import About, Environment
+from torchmoments_lab.settings import Setting
 
 
-def section(comparison: Comparison) -> Section:
-    settings = [[name.replace("_", " "), _plain(value)] for name, value in comparison.settings.items()]
-    blocks: list[Block] = []
-    commands = [_shown(event["command"]) for event in comparison.history if event.get("command")]
-    if commands:
-        many = len(commands) > 1
-        blocks.append(Text("These commands make it, in this order:" if many else "This command makes it:"))
-        blocks += map(Command, commands)
-    blocks.append(Table("Settings that all runs share", ["Setting", "Value"], settings, numbers=False))
-    environments = [run["env"] for of_method in comparison.runs.values() for run in of_method.values()]
-    names = dict.fromkeys(name for environment in environments for name in environment)
-    if names:
-        used = [[name.replace("_", " "), _counted(environments, name)] for name in names]
-        blocks.append(Table("Versions and hardware", ["What", "Used"], used, numbers=False))
-    history = [
-        [_time(event.get("time")), ", ".join(event["methods"]), str(event["seeds"])] for event in comparison.history
+def facts(about: About, seeds: Sequence[int]) -> list[str]:
+    """Data, model and sizes, for the head of a report; `seeds` are the numbers of complete runs of its methods."""
+    few, many = min(seeds, default=0), max(seeds, default=0)
+    counted = [
+        (about.settings.get("classes"), "classes: {}"),
+        (about.settings.get("model"), "{}"),
+        (about.settings.get("train_size"), "{:,} training images"),
+        (about.settings.get("epochs"), "{:,} epochs"),
+        (wording.seeds(many) if few == many else f"{few} to {wording.seeds(many)}", "{}"),
+        (about.images, f"{{:,}} {about.split} images"),
     ]
-    blocks.append(Table("What was asked for, and when", ["Time", "Methods", "Seeds"], history, numbers=False))
+    return [words.format(value) for value, words in counted if value is not None]
+
+
+def of_comparison(comparison: Comparison) -> Section:
+    commands = [_lines(event.command) for event in comparison.history if event.command]
+    many = len(commands) > 1
+    intro = [Text("These commands make it, in this order:" if many else "This command makes it:")] if commands else []
+    history = [[_time(event.time), ", ".join(event.methods), str(event.seeds)] for event in comparison.history]
+    asked = Table("What was asked for, and when", ["Time", "Methods", "Seeds"], history, numbers=False)
+    blocks: list[Block] = [*intro, *map(Command, commands), *of_runs(comparison.settings, comparison.runs), asked]
     return Section("How it was made", blocks)
 
 
-def _shown(words: list[str]) -> str:
+def of_runs(settings: Mapping[str, Setting], runs: Runs) -> list[Table]:
+    """The settings that all runs share, and their environments."""
+    rows = [[name.replace("_", " "), _plain(value)] for name, value in settings.items()]
+    tables = [Table("Settings that all runs share", ["Setting", "Value"], rows, numbers=False)]
+    environments = [run.env for of_method in runs.values() for run in of_method.values()]
+    names = dict.fromkeys(name for environment in environments for name in environment)
+    if names:
+        used = [[name.replace("_", " "), _counted(environments, name)] for name in names]
+        tables.append(Table("Versions and hardware", ["What", "Used"], used, numbers=False))
+    return tables
+
+
+def _lines(words: Iterable[str]) -> str:
     """A command for a shell, a flag a line."""
     return "".join(f" \\\n    {word}" if word.startswith("--") else f" {shlex.quote(word)}" for word in words).lstrip()
 
 
 def _time(stamp: str | None) -> str:
-    return NONE if stamp is None else stamp.replace("T", " ").replace("+00:00", " UTC")
+    return wording.NONE if stamp is None else stamp.replace("T", " ").replace("+00:00", " UTC")
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return NONE if value is None else str(value)
+    return wording.NONE if value is None else str(value)
 
 
-def _counted(environments: list[dict[str, Any]], name: str) -> str:
+def _counted(environments: Sequence[Environment], name: str) -> str:
     """The value of `name` in all runs, or each of its values with the number of runs that have it."""
     counts = Counter(_plain(environment.get(name)) for environment in environments)
     if len(counts) == 1:

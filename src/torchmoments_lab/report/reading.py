@@ -1,45 +1,86 @@
-"""What a comparison's folder holds, read and checked. Needs no PyTorch.
+"""What a folder of runs holds, read and checked. Needs no PyTorch.
 
 Everything that a report says comes from here: comparison.json and the run folders (see `runs`).
 """
 
 import csv
+import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote
 
 import numpy as np
 
 from torchmoments_lab.files import damaged, read_record
+from torchmoments_lab.report.summary import Environment, Failure
+from torchmoments_lab.settings import Setting
+from torchmoments_lab.statistics import Errors
 
-# {method: {seed: run}}. A run has the contents of its summary.json, "config", "env", and if it is complete
-# "predictions" [images] (see `runs.with_targets`) and "epochs" {column of metrics.csv: [epochs]}.
-Runs = dict[str, dict[int, dict[str, Any]]]
-
-# The columns of metrics.csv that a report draws, where they are there.
+# The columns of metrics.csv that a report draws, if they are there.
 CURVES = ("loss", "accuracy")
 
 
 @dataclass(frozen=True)
+class RunRecord:
+    """A complete run.
+
+    Args:
+        predictions: [images] records of target and predicted.
+        epochs: {column of metrics.csv: [epochs]}.
+    """
+
+    method: str
+    seed: int
+    error: float
+    seconds: float
+    config: Mapping[str, Setting]
+    env: Environment
+    predictions: np.ndarray
+    epochs: Mapping[str, np.ndarray]
+
+
+# {method: {seed: run}}, complete runs alone.
+Runs = Mapping[str, Mapping[int, RunRecord]]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What was asked for at one time."""
+
+    methods: tuple[str, ...]
+    seeds: int
+    time: str | None
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Comparison:
-    """A comparison: the settings that all runs share, the methods (the first is the reference), what was asked for."""
+    """A comparison: the settings that all runs share, its methods (the first is the reference) and its runs."""
 
     name: str
-    settings: dict[str, Any]
-    methods: list[str]
-    history: list[dict[str, Any]]
+    settings: Mapping[str, Setting]
+    history: tuple[Event, ...]
     runs: Runs
+    failed: tuple[Failure, ...]
 
-    def missing(self) -> dict[str, list[int]]:
+    @property
+    def reference(self) -> str:
+        return next(iter(self.runs))
+
+    def missing(self) -> dict[str, tuple[int, ...]]:
         """{method: seeds that were asked for and have no run folder}, without the methods that have them all."""
-        asked: dict[str, set[int]] = {word: set() for word in self.methods}
-        for event in self.history:
-            for word in event["methods"]:
-                asked[word] |= set(range(event["seeds"]))
-        missing = {word: sorted(asked[word] - set(self.runs[word])) for word in self.methods}
-        return {word: seeds for word, seeds in missing.items() if seeds}
+        there = {(failure.method, failure.seed) for failure in self.failed}
+        there |= {(method, seed) for method, runs in self.runs.items() for seed in runs}
+        asked = {(method, seed) for event in self.history for method in event.methods for seed in range(event.seeds)}
+        found = {method: tuple(sorted(s for m, s in asked - there if m == method)) for method in self.runs}
+        return {method: seeds for method, seeds in found.items() if seeds}
+
+
+def errors_of(runs: Mapping[int, RunRecord]) -> Errors:
+    return {seed: run.error for seed, run in runs.items()}
 
 
 def read_comparison(out: Path) -> Comparison:
@@ -52,18 +93,39 @@ def read_comparison(out: Path) -> Comparison:
     if record is None:
         why = "which holds no comparison.json" if out.is_dir() else "which is no folder"
         raise ValueError(f"report needs the folder of a comparison; got '{out}', {why}. Write the --out of a compare.")
-    runs: Runs = {word: {} for word in record["methods"]}
-    for folder in sorted(out.glob("runs/*/seed*")):
-        word, seed = unquote(folder.parent.name), folder.name.removeprefix("seed")
-        if word in runs and seed.isdecimal():
-            runs[word][int(seed)] = _run(folder, word, int(seed), record["settings"])
-    _check_test_images(out, runs)
-    in_order = {word: dict(sorted(of_method.items())) for word, of_method in runs.items()}
-    return Comparison(out.resolve().name, record["settings"], record["methods"], record["history"], in_order)
+    runs, failed = read_runs(out, record["methods"], record["settings"])
+    history = _history(out / "comparison.json", record)
+    return Comparison(out.resolve().name, record["settings"], history, runs, failed)
+
+
+def read_runs(
+    out: Path, methods: Sequence[str], settings: Mapping[str, Setting] | None = None
+) -> tuple[Runs, tuple[Failure, ...]]:
+    """The runs of these methods in OUT/runs, and those that failed; a run with a damaged file counts as failed.
+
+    Args:
+        settings: those that all runs need to have.
+
+    Raises:
+        ValueError: runs are on different test images.
+    """
+    runs: dict[str, dict[int, RunRecord]] = {method: {} for method in methods}
+    failed = []
+    for method in methods:
+        folders = (out / "runs" / quote(method, safe="=,")).glob("seed*")
+        seeds = sorted(int(name) for folder in folders if (name := folder.name.removeprefix("seed")).isdecimal())
+        for seed in seeds:
+            run = _run(out / "runs" / quote(method, safe="=,") / f"seed{seed}", method, seed, settings or {})
+            if isinstance(run, Failure):
+                failed.append(run)
+            else:
+                runs[method][seed] = run
+    _check_test_images(out, [run for of_method in runs.values() for run in of_method.values()])
+    return runs, tuple(failed)
 
 
 def read_comparison_record(out: Path) -> dict[str, Any] | None:
-    """What comparison.json holds; None where there is none.
+    """What comparison.json holds; None if there is none.
 
     Raises:
         ValueError: it is damaged; the sentence says which runs are there all the same, and how to go on.
@@ -71,11 +133,24 @@ def read_comparison_record(out: Path) -> dict[str, Any] | None:
     path = out / "comparison.json"
     try:
         record = read_record(path, settings=dict, methods=list, history=list)
-        if record is not None and not _is_record(record):
-            raise damaged(path, "its methods and its history do not fit together")
+        if record is not None:
+            _history(path, record)
     except ValueError as error:
         raise ValueError(f"{error} {count_complete(out)} runs in the folder are complete.") from error
     return record
+
+
+def _history(path: Path, record: dict[str, Any]) -> tuple[Event, ...]:
+    try:
+        events = tuple(
+            Event(tuple(event["methods"]), int(event["seeds"]), event.get("time"), tuple(event.get("command") or ()))
+            for event in record["history"]
+        )
+        if record["methods"] and {method for event in events for method in event.methods} <= set(record["methods"]):
+            return events
+    except (TypeError, LookupError, ValueError, AttributeError):
+        pass
+    raise damaged(path, "its methods and its history do not fit together")
 
 
 def count_complete(out: Path) -> int:
@@ -90,88 +165,69 @@ def _is_complete(path: Path) -> bool:
         return False
 
 
-def _is_record(record: dict[str, Any]) -> bool:
-    try:
-        asked = [word for event in record["history"] for word in event["methods"]]
-        seeds = [event["seeds"] for event in record["history"]]
-        return bool(
-            record["methods"]
-            and set(asked) <= set(record["methods"])
-            and all(isinstance(word, str) for word in record["methods"])
-            and all(isinstance(number, int) for number in seeds)
-            and isinstance(record["settings"], dict)
-        )
-    except (TypeError, KeyError):
-        return False
-
-
-def _run(folder: Path, word: str, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return _whole_run(folder, word, seed, settings)
-    except (OSError, ValueError) as error:
-        # Its sentence ends where a list of failed runs puts a full stop.
-        return {"method": word, "seed": seed, "failed": str(error).removesuffix("."), "env": {}}
-
-
-def _whole_run(folder: Path, word: str, seed: int, settings: dict[str, Any]) -> dict[str, Any]:
+def _run(folder: Path, method: str, seed: int, settings: Mapping[str, Setting]) -> RunRecord | Failure:
+    """The run in a folder; each file is checked as far as it is used."""
     path = folder / "summary.json"
-    summary = _there(path, method=str, seed=int, error=object, seconds=object)
-    if (summary["method"], summary["seed"]) != (word, seed):
-        raise damaged(path, f"it is of {summary['method']} seed {summary['seed']}")
-    run = {**summary, "config": _there(folder / "config.json"), "env": _there(folder / "env.json")}
-    differing = [name for name, value in settings.items() if run["config"].get(name, value) != value]
-    if differing:
-        raise damaged(folder / "config.json", f"{', '.join(differing)} differ from comparison.json")
-    if "failed" in run:
-        return run
-    for name in ("error", "seconds"):
-        if not (isinstance(run[name], int | float) and math.isfinite(run[name])):
-            raise damaged(path, f"{name} is {run[name]}")
-    run["predictions"] = _predictions(folder / "predictions.npy")
-    run["epochs"] = _epochs(folder / "metrics.csv", run["config"].get("epochs"))
-    return run
-
-
-def _there(path: Path, **kinds: type) -> dict[str, Any]:
-    record = read_record(path, **kinds)
-    if record is None:
-        raise damaged(path, "it is missing")
-    return record
-
-
-def _predictions(path: Path) -> np.ndarray:
     try:
-        predictions: np.ndarray = np.load(path, allow_pickle=False)
-        has_both = {"target", "predicted"} <= set(predictions.dtype.names or ())
-    except (OSError, ValueError, EOFError, AttributeError) as error:
-        raise damaged(path, str(error) or type(error).__name__) from error
-    if not has_both or predictions.ndim != 1 or not len(predictions):
-        raise damaged(path, "it needs records of target and predicted")
-    # A copy without the other columns, which may be large.
-    rows = np.empty(len(predictions), dtype=[("target", np.int64), ("predicted", np.int64)])
-    rows["target"], rows["predicted"] = predictions["target"], predictions["predicted"]
-    return rows
-
-
-def _epochs(path: Path, number: int | None) -> dict[str, np.ndarray]:
-    try:
+        summary = _record(path)
+        _need((summary["method"], summary["seed"]) == (method, seed), f"it is of {summary['method']} {summary['seed']}")
+        path = folder / "config.json"
+        config = _record(path)
+        differing = [name for name, value in settings.items() if config.get(name, value) != value]
+        _need(not differing, f"{', '.join(differing)} differ from comparison.json")
+        path = folder / "env.json"
+        env = _record(path)
+        if "failed" in summary:
+            return Failure(method, seed, str(summary["failed"]))
+        path = folder / "summary.json"
+        error, seconds = float(summary["error"]), float(summary["seconds"])
+        _need(math.isfinite(error) and math.isfinite(seconds), f"error is {error}, seconds are {seconds}")
+        path = folder / "predictions.npy"
+        predictions = _load(path)
+        _need(predictions.ndim == 1 and len(predictions) > 0, "it has no records")
+        # A copy without the scores, which may be large.
+        rows = np.empty(len(predictions), dtype=[("target", np.int64), ("predicted", np.int64)])
+        rows["target"], rows["predicted"] = predictions["target"], predictions["predicted"]
+        path = folder / "metrics.csv"
         with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        columns = {name: np.array([float(row[name]) for row in rows]) for name in CURVES if rows and name in rows[0]}
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise damaged(path, str(error)) from error
-    if not rows or number not in (None, len(rows)):
-        raise damaged(path, f"it has {len(rows)} epochs of {number}")
-    return columns
+            lines = list(csv.DictReader(file))
+        # A head that is fitted at once has one line, whatever the epochs.
+        number = len(lines) if config.get("quick") else config.get("epochs", len(lines))
+        _need(len(lines) == number and number > 0, f"it has {len(lines)} epochs of {number}")
+        epochs = {name: np.array([float(line[name]) for line in lines]) for name in CURVES if name in lines[0]}
+        return RunRecord(method, seed, error, seconds, config, env, rows, epochs)
+    except (OSError, ValueError, LookupError, TypeError, EOFError, csv.Error) as error:
+        why = "it is missing" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
+        # The sentence ends where a list of failed runs puts a full stop.
+        return Failure(method, seed, str(damaged(path, why)).removesuffix("."))
 
 
-def _check_test_images(out: Path, runs: Runs) -> None:
+def _record(path: Path) -> dict[str, Any]:
+    record = json.loads(path.read_bytes())
+    _need(isinstance(record, dict), "it is no JSON object")
+    return dict(record)
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        # NumPy's own sentence recommends to load it unsafely.
+        raise ValueError("it is no array, or cut short") from error
+    return array
+
+
+def _need(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise ValueError(otherwise)
+
+
+def _check_test_images(out: Path, runs: Sequence[RunRecord]) -> None:
     """Pairing needs the same test images, in the same order, in every run."""
-    complete = [run for of_method in runs.values() for run in of_method.values() if "predictions" in run]
-    for run in complete:
-        if not np.array_equal(run["predictions"]["target"], complete[0]["predictions"]["target"]):
-            first = f"{complete[0]['method']} seed {complete[0]['seed']}"
+    for run in runs:
+        if not np.array_equal(run.predictions["target"], runs[0].predictions["target"]):
+            first = f"{runs[0].method} seed {runs[0].seed}"
             raise ValueError(
-                f"report needs runs on the same test images; in '{out}' those of {run['method']} seed {run['seed']} "
+                f"report needs runs on the same test images; in '{out}' those of {run.method} seed {run.seed} "
                 f"differ from those of {first}. Delete the folder of the wrong one and run the comparison again."
             )

@@ -12,16 +12,16 @@ from torchmoments_lab.report.page import Block, Command, Page, Picture, Table, T
 
 def html(page: Page) -> str:
     """One file that needs no other and no network, and runs no script."""
-    return template("report", "report.html").render(page=page, inline=Markup, pieces=_pieces)
+    return _template().render(page=page, inline=Markup, pieces=_pieces)
 
 
 def markdown(page: Page) -> str:
     """GitHub-flavoured Markdown; figures are the files beside it."""
-    parts = [f"# {escape(page.title)}", f"**{escape(page.conclusion)}**", _line(" · ".join(page.facts))]
+    parts = [f"# {escape(page.title)}", f"**{escape(page.conclusion)}**", line(" · ".join(page.facts))]
     parts += [_block(note) for note in page.notes]
     for section in page.sections:
         parts += [f"## {escape(section.title)}", *map(_block, section.blocks)]
-    return "\n\n".join([*parts, "---", _line(page.end)]) + "\n"
+    return "\n\n".join([*parts, "---", line(page.end)]) + "\n"
 
 
 def escape(words: str) -> str:
@@ -29,20 +29,20 @@ def escape(words: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|~$&#!])", r"\\\1", " ".join(words.split()))
 
 
-def _line(words: str) -> str:
+def line(words: str) -> str:
     """The same where they start a line, and could start a list, a heading or a rule."""
     return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escape(words))
 
 
-def _pieces(word: str) -> list[str]:
-    """A method's word in pieces that may stand on lines of their own."""
-    return re.findall(r"[^,:=/+]*[,:=/+]?", word)
+def _pieces(spec: str) -> list[str]:
+    """A method spec in pieces that may stand on lines of their own."""
+    return re.findall(r"[^,:=/+]*[,:=/+]?", spec)
 
 
 def _block(block: Block) -> str:
     match block:
         case Text(words, note):
-            return ("> " if note else "") + _line(words)
+            return ("> " if note else "") + line(words)
         case Table():
             return table(block)
         case Picture(name, description):
@@ -55,20 +55,20 @@ def _block(block: Block) -> str:
 
 def table(table: Table) -> str:
     """A table in Markdown, its caption above it."""
-    rule = ["---", *["---:" if table.numbers else "---"] * (len(table.headings) - 1)]
+    numbers = len(table.headings) - table.names
+    rule = [*["---"] * table.names, *["---:" if table.numbers else "---"] * numbers]
     rows = [[escape(cell) for cell in row] for row in (table.headings, *table.rows)]
     lines = ["| " + " | ".join(row) + " |" for row in (rows[0], rule, *rows[1:])]
-    return f"{_line(table.caption)}:\n\n" + "\n".join(lines)
+    return f"{line(table.caption)}:\n\n" + "\n".join(lines)
 
 
 @lru_cache
-def template(part: str, name: str) -> Template:
-    """A page whose words are escaped, from the `templates` of a part of the lab."""
+def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader(f"torchmoments_lab.{part}"),
+        loader=PackageLoader("torchmoments_lab.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name)
+    return environment.get_template("report.html")

@@ -1,52 +1,85 @@
-"""What a comparison shows, made from its folder alone: summary.json, the report and its figures."""
+"""The files of a report. All are made from run folders alone: the same runs give the same bytes.
 
+report.html, report.md     the page
+NAME.png, NAME.svg         its pictures
+seeds.csv                  the error of every complete run
+summary.json               see `records`
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from torchmoments_lab.files import write_bytes, write_json, write_text
-from torchmoments_lab.report import conclusion, contents, render
-from torchmoments_lab.report.page import Picture
-from torchmoments_lab.report.reading import read_comparison
-from torchmoments_lab.report.summary import summarize
+from torchmoments_lab.files import as_csv, write_bytes, write_text
+from torchmoments_lab.report import conclusion, contents, provenance, render, wording
+from torchmoments_lab.report.page import Block, Page, Section, Text
+from torchmoments_lab.report.reading import Runs, read_comparison
+from torchmoments_lab.report.records import write_summary
+from torchmoments_lab.report.summarize import summarize
+from torchmoments_lab.report.summary import AnySummary, ProbeSummary, Summary, SweepSummary
+
+Rows = Sequence[Mapping[str, object]]
 
 
-def write(out: Path, *, needs_complete: bool = False) -> dict[str, Any]:
-    """Read the runs in `out` and write summary.json, report.html, report.md and the figures there.
-
-    The same runs give the same bytes, wherever the folder is.
+def write(out: Path, *, needs_complete: bool = False) -> Summary:
+    """Read the comparison in `out`, and write its report there.
 
     Args:
         out: folder of a comparison.
         needs_complete: refuse a comparison without a single complete run.
-
-    Returns:
-        What summary.json holds, see `summary.summarize`, and under "conclusion" the sentences.
 
     Raises:
         ValueError: `out` is no comparison, cannot be written, or holds a damaged file. Then nothing was written.
     """
     comparison = read_comparison(out)
     summary = summarize(comparison)
-    if needs_complete and summary["test_images"] is None:
+    if needs_complete and summary.images is None:
         raise ValueError(
-            f"report needs a complete run; '{out}' has none. Run its comparison first: the same compare goes on there."
+            f"report needs a complete run; '{out}' has none. Run its comparison first: rerun the command to resume."
         )
-    summary["conclusion"] = conclusion.sentences(summary)
-    page = contents.page(comparison, summary)
-    texts = {"report.html": render.html(page), "report.md": render.markdown(page)}
-    pictures: dict[str, bytes] = {}
-    for section in page.sections:
-        for block in section.blocks:
-            if isinstance(block, Picture):
-                pictures |= {f"{block.name}.png": block.drawing.png, f"{block.name}.svg": block.drawing.svg}
+    summary = replace(summary, conclusion=tuple(conclusion.sentences(summary)))
     try:
-        for name, text in texts.items():
-            write_text(out / name, text)
-        for name, content in pictures.items():
-            write_bytes(out / name, content)
-        write_json(out / "summary.json", summary)
+        write_files(out, contents.page(comparison, summary), summary, seed_rows(comparison.runs))
     except OSError as error:
         raise ValueError(
             f"report needs a folder that can be written; got '{out}' ({error.strerror}). Copy it to one."
         ) from error
     return summary
+
+
+def write_grid(
+    out: Path, title: str, summary: SweepSummary | ProbeSummary, blocks: Sequence[Block], runs: Runs, seeds: Rows
+) -> None:
+    """Write the report of a sweep or a probe, whose results are `blocks`."""
+    first, *others = summary.conclusion
+    page = Page(
+        title=f"{summary.settings.get('data', out.name)}: {title}",
+        conclusion=wording.typeset(first),
+        facts=provenance.facts(summary, [len(of_method) for of_method in runs.values() if of_method]),
+        sections=[
+            Section("Results", [*(Text(wording.typeset(sentence)) for sentence in others), *blocks]),
+            Section("How it was made", [*provenance.of_runs(summary.settings, runs)]),
+        ],
+        end="Made from the run folders alone. Rerun the command to make it again.",
+    )
+    write_files(out, page, summary, seeds)
+
+
+def write_files(out: Path, page: Page, summary: AnySummary, seeds: Rows) -> None:
+    """Write the report of any command; `seeds` are the rows of seeds.csv."""
+    write_text(out / "report.html", render.html(page))
+    write_text(out / "report.md", render.markdown(page))
+    for picture in page.pictures:
+        write_bytes(out / f"{picture.name}.png", picture.drawing.png)
+        write_bytes(out / f"{picture.name}.svg", picture.drawing.svg)
+    write_text(out / "seeds.csv", as_csv(seeds))
+    write_summary(out / "summary.json", summary)
+
+
+def seed_rows(runs: Runs) -> list[dict[str, object]]:
+    """One row a run, so that every number of a report can be worked out again."""
+    return [
+        {"method": run.method, "seed": run.seed, "error": run.error, "seconds": run.seconds}
+        for of_method in runs.values()
+        for run in of_method.values()
+    ]

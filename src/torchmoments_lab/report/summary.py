@@ -1,137 +1,199 @@
-"""summary.json: the statistics of a comparison, from its runs.
+"""What is computed of runs: the values that reports, figures, the terminal and JSON share.
 
-Errors are in percent, differences in percentage points; below 0 the method is better than the reference.
+Errors are in percent, differences in percentage points; below 0 a method is better than what it is compared with.
 """
 
-import math
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
 
-import numpy as np
+from torchmoments_lab.metrics import NAMES
+from torchmoments_lab.settings import Metric, Setting
+from torchmoments_lab.statistics import Difference, Estimate, Interval
 
-from torchmoments_lab import metrics
-from torchmoments_lab.config import OF_FEATURES, Metric
-from torchmoments_lab.report.reading import Comparison, Runs
-from torchmoments_lab.statistics import add_holm, estimate, interval_with_images, ratio
-
-# With fewer, which images happen to be in the test set matters as much as the seeds.
-FEW_IMAGES = 1000
+Environment = Mapping[str, str | int]
 
 
-def summarize(comparison: Comparison) -> dict[str, Any]:
-    """The contents of summary.json, but the conclusion.
+@dataclass(frozen=True)
+class Failure:
+    """A run that failed, or whose folder is damaged."""
 
-    Returns:
-        methods: {word: error_mean, error_ci95, n, seconds_mean}
-        paired: {word: difference_mean, difference_ci95, p_value, p_holm, n, slowdown, slowdown_ci95} for each method
-            but the first. slowdown is the geometric mean over seeds of seconds / the reference's seconds. Where the
-            metric is a mean over images and they are fewer than 1,000, also difference_ci95_with_images
-        beyond_labels: {moex word: labels, and the entries of `paired`, but of moex minus the labels alone; share,
-            share_ci95 of the labels in the gain, over the seeds that all three have}
-        reference, metric, test_images, settings, environments, failed: [{method, seed, reason}], missing: {word: seeds}
+    method: str
+    seed: int
+    reason: str
 
-        What is undefined is None.
+    def __str__(self) -> str:
+        return f"{self.method} seed {self.seed} failed: {self.reason.removesuffix('.')}."
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What the summaries of all commands say of their runs: the settings they share, how many images their errors are
+    of (None without a complete run), the environments they come from, those that failed; and the conclusion."""
+
+    settings: Mapping[str, Setting]
+    images: int | None
+    environments: tuple[Environment, ...]
+    failed: tuple[Failure, ...]
+    conclusion: tuple[str, ...] = ()
+
+    @property
+    def metric(self) -> Metric:
+        return cast(Metric, self.settings.get("metric", "error"))
+
+    @property
+    def metric_name(self) -> str:
+        """The metric in words: an error in percent, lower is better."""
+        return NAMES[self.metric]
+
+    @property
+    def split(self) -> str:
+        """The images that errors are of: "test" or "validation"."""
+        return str(self.settings.get("evaluate", "test"))
+
+    def on_runs(self) -> list[str]:
+        """Sentences on environments and failures, which end every conclusion."""
+        many = f"The runs come from {len(self.environments)} environments, see env.json in their folders."
+        return [many] * (len(self.environments) > 1) + [str(failure) for failure in self.failed]
+
+
+@dataclass(frozen=True)
+class Method:
+    """The complete runs of a method."""
+
+    error: Estimate
+    seconds_mean: float | None
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A method minus the reference, paired by seed.
+
+    Args:
+        slowdown: geometric mean over seeds of seconds / the reference's seconds.
+        difference_ci95_with_images: the interval if the test images are a sample too. None if they are 1,000 or more,
+            or the metric is no mean over images.
     """
-    runs = comparison.runs
-    reference, *others = comparison.methods
-    metric = comparison.settings.get("metric", "error")
-    all_runs = [run for of_method in runs.values() for run in of_method.values()]
-    complete = [run for run in all_runs if "predictions" in run]
-    paired = {word: _paired(runs, word, reference, metric) for word in others}
-    add_holm(paired.values())
-    return {
-        "reference": reference,
-        "metric": metric,
-        "methods": {word: _method(list(of_method.values())) for word, of_method in runs.items()},
-        "paired": paired,
-        "beyond_labels": {
-            word: {"labels": labels, **_share(runs, word, labels, reference), **_paired(runs, word, labels, metric)}
-            for word in others
-            for labels in others
-            if _is_moex_of(word, labels)
-        },
-        "test_images": len(complete[0]["predictions"]) if complete else None,
-        "settings": comparison.settings,
-        "environments": distinct([run["env"] for run in complete]),
-        "failed": failures(all_runs),
-        "missing": comparison.missing(),
-    }
+
+    difference: Difference
+    slowdown: Estimate
+    difference_ci95_with_images: Interval | None
 
 
-def seed_differences(runs: Runs, word: str, reference: str) -> dict[int, float]:
-    """{seed: error of `word` minus error of `reference`}, for the seeds that both have."""
-    return {seed: run["error"] - other["error"] for seed, run, other in _pairs(runs, word, reference)}
+@dataclass(frozen=True)
+class BeyondLabels:
+    """A MoEx beside its labels alone: their share of its gain, and the MoEx minus them."""
+
+    labels: str
+    difference: Difference
+    share: Estimate
 
 
-def _method(of_method: list[dict[str, Any]]) -> dict[str, Any]:
-    complete = [run for run in of_method if "predictions" in run]
-    error = estimate([run["error"] for run in complete])
-    seconds = float(np.mean([run["seconds"] for run in complete])) if complete else None
-    return {**error.named("error"), "n": error.n, "seconds_mean": seconds}
+@dataclass(frozen=True, kw_only=True)
+class Summary(About):
+    """A comparison. Methods by their specs as typed; `paired` has all but the reference, the first.
+
+    Args:
+        beyond_labels: {spec of a MoEx: it beside its labels}, if the labels were trained too.
+        missing: {spec: seeds that were asked for and not trained yet}.
+    """
+
+    reference: str
+    methods: Mapping[str, Method]
+    paired: Mapping[str, Paired]
+    beyond_labels: Mapping[str, BeyondLabels]
+    missing: Mapping[str, tuple[int, ...]]
 
 
-def _paired(runs: Runs, word: str, reference: str, metric: Metric) -> dict[str, Any]:
-    difference = estimate(list(seed_differences(runs, word, reference).values()))
-    entry = {
-        **difference.named("difference"),
-        "p_value": difference.p_value,
-        "n": difference.n,
-        **_slowdown(runs, word, reference),
-    }
-    images = [_of_images(run, metric) for _, *both in _pairs(runs, word, reference) for run in both]
-    values = [of_image for of_image in images if of_image is not None]
-    if values and len(values[0]) < FEW_IMAGES:
-        entry["difference_ci95_with_images"] = interval_with_images(np.stack(values[::2]) - np.stack(values[1::2]))
-    return entry
+@dataclass(frozen=True)
+class Cell:
+    """One method in a sweep.
+
+    Args:
+        values: {axis: value} of a cell in the grid; of what is trained beside it, the training settings alone.
+        difference: to the reference with the same training settings; None of the reference itself.
+    """
+
+    values: Mapping[str, str]
+    method: str
+    error: Estimate
+    difference: Difference | None
 
 
-def _slowdown(runs: Runs, word: str, reference: str) -> dict[str, Any]:
-    seconds = [(run["seconds"], other["seconds"]) for _, run, other in _pairs(runs, word, reference)]
-    logs = estimate([math.log(own / others) for own, others in seconds if own > 0 and others > 0])
-    return {
-        "slowdown": None if logs.mean is None else math.exp(logs.mean),
-        "slowdown_ci95": None if logs.ci95 is None else [math.exp(end) for end in logs.ci95],
-    }
+@dataclass(frozen=True)
+class Best:
+    """The cell with the lowest mean error.
+
+    Args:
+        command: trains it and the reference again, evaluated on the test images.
+        rivals: number of other trainings in the grid.
+        not_worse: how many of them are not shown to be worse (paired t-test, Holm over all pairs of cells, because the
+            best was chosen among them).
+    """
+
+    values: Mapping[str, str]
+    method: str
+    error: Estimate
+    command: str
+    rivals: int
+    not_worse: int
 
 
-def _pairs(runs: Runs, word: str, reference: str) -> list[tuple[int, dict[str, Any], dict[str, Any]]]:
-    """(seed, run of `word`, run of `reference`) where both are complete."""
-    pairs = [(seed, run, runs[reference].get(seed, {})) for seed, run in runs[word].items()]
-    return [(seed, run, other) for seed, run, other in pairs if "predictions" in run and "predictions" in other]
+@dataclass(frozen=True)
+class Effect:
+    """A main effect of an axis with two values, averaged over all other axes, or the interaction of two."""
+
+    axes: tuple[str, ...]
+    first: tuple[str, ...]
+    second: tuple[str, ...]
+    effect: Difference
+
+    def __str__(self) -> str:
+        """As in "lam: 0.9 → 1"; an interaction as in "lam x grad"."""
+        return " x ".join(self.axes) if len(self.axes) > 1 else f"{self.axes[0]}: {self.first[0]} → {self.second[0]}"
 
 
-def _of_images(run: dict[str, Any], metric: Metric) -> np.ndarray | None:
-    """[images] whose mean is the metric; None where it is no such mean."""
-    values: np.ndarray | None = metrics.of_images(metric, run["predictions"])
-    return values
+@dataclass(frozen=True, kw_only=True)
+class SweepSummary(About):
+    """A sweep: the reference for each combination of training settings, the methods beside the grid, and its cells.
+
+    Args:
+        best: None if training sizes or data sets are compared, or no cell is complete.
+        effects: empty if no axis has two values.
+        seconds: of training, all runs together.
+    """
+
+    axes: Mapping[str, tuple[str, ...]]
+    reference: str
+    references: tuple[Cell, ...]
+    controls: tuple[Cell, ...]
+    cells: tuple[Cell, ...]
+    best: Best | None
+    effects: tuple[Effect, ...]
+    seconds: float
 
 
-def _share(runs: Runs, word: str, labels: str, reference: str) -> dict[str, Any]:
-    both, alone = seed_differences(runs, word, reference), seed_differences(runs, labels, reference)
-    seeds = both.keys() & alone.keys()
-    share, ci95 = ratio([alone[seed] for seed in seeds], [both[seed] for seed in seeds])
-    return {"share": share, "share_ci95": ci95}
+@dataclass(frozen=True)
+class View:
+    """What a network learned that is given one part of the features; `difference`: minus one that is given them all."""
+
+    error: Estimate
+    difference: Difference | None = None
 
 
-def _is_moex_of(word: str, labels: str) -> bool:
-    """Whether `labels` is the control of `word`: the same mixing of images, and the same options as far as they matter
-    to labels, as typed."""
-    (moex, *of_moex), (control, *of_labels) = map(_labels_of, (word, labels))
-    return (moex, control) == ("moex", "labels") and of_moex == of_labels
+@dataclass(frozen=True, kw_only=True)
+class ProbeSummary(About):
+    """A probe.
+
+    Args:
+        views: by method spec: moments:norm=pono, normalized:norm=pono, features; "none" is the network trained as
+            usual, "chance" always naming the most frequent class of the training images.
+        minus_chance_ci95: {norm: 95% interval of the moments minus chance, for other test images too}.
+    """
+
+    norms: tuple[str, ...]
+    views: Mapping[str, View]
+    minus_chance_ci95: Mapping[str, Interval | None]
 
 
-def _labels_of(word: str) -> tuple[str, str, frozenset[str]]:
-    """Of a method's word: its name, the mixing of images, and the options that labels depend on."""
-    inputs, _, features = word.rpartition("+")
-    name, _, options = features.partition(":")
-    return name, inputs, frozenset(o for o in options.split(",") if o.partition("=")[0] not in OF_FEATURES)
-
-
-def failures(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The runs that failed, and why: [{method, seed, reason}]."""
-    failed = [run for run in runs if "failed" in run]
-    return [{"method": run["method"], "seed": run["seed"], "reason": run["failed"]} for run in failed]
-
-
-def distinct(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each once, in the order of their first appearance."""
-    return [item for index, item in enumerate(items) if item not in items[:index]]
+AnySummary = Summary | SweepSummary | ProbeSummary

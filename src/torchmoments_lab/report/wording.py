@@ -1,7 +1,9 @@
 """Numbers as a report writes them."""
 
 import re
-from typing import Any
+from collections.abc import Sequence
+
+from torchmoments_lab.statistics import Difference, Estimate, Interval
 
 NONE = "\N{EN DASH}"
 _MINUS = "\N{MINUS SIGN}"
@@ -18,22 +20,32 @@ def p_value(p: float | None) -> str:
     return "<0.0001" if p < 1e-4 else f"{p:.4f}"
 
 
-def with_interval(mean: float | None, ci95: tuple[float, float] | None, sign: str = "") -> str:
+def with_interval(estimate: Estimate, sign: str = "") -> str:
     """4.80 (4.44 to 5.16); `sign` is "+" for a difference."""
-    if mean is None:
+    if estimate.mean is None:
         return NONE
-    return _signed(mean, sign) + ("" if ci95 is None else f" ({interval(ci95, sign)})")
+    return signed(estimate.mean, sign) + ("" if estimate.ci95 is None else f" ({interval(estimate.ci95, sign)})")
 
 
-def plus_minus(mean: float | None, ci95: tuple[float, float] | None, sign: str = "") -> str:
-    """4.80 ± 0.36, where there is little room."""
-    if mean is None:
+def plus_minus(estimate: Estimate, sign: str = "") -> str:
+    """4.80 ± 0.36, if there is little room."""
+    if estimate.mean is None:
         return "-"
-    return f"{mean:{sign}.2f}" + ("" if ci95 is None else f" ± {(ci95[1] - ci95[0]) / 2:.2f}")
+    half = "" if estimate.ci95 is None else f" ± {(estimate.ci95[1] - estimate.ci95[0]) / 2:.2f}"
+    return f"{estimate.mean:{sign}.2f}{half}"
 
 
-def interval(ci95: tuple[float, float] | None, sign: str = "") -> str:
-    return NONE if ci95 is None else f"{_signed(ci95[0], sign)} to {_signed(ci95[1], sign)}"
+def compared(difference: Difference | None) -> list[str]:
+    """The difference and its adjusted p, for two columns of a table; empty if there is nothing to compare with."""
+    return ["", ""] if difference is None else [plus_minus(difference, "+"), p_value(difference.p_holm)]
+
+
+def interval(ci95: Interval | None, sign: str = "") -> str:
+    return NONE if ci95 is None else f"{signed(ci95[0], sign)} to {signed(ci95[1], sign)}"
+
+
+def signed(number: float, sign: str = "+") -> str:
+    return f"{number:{sign}.2f}".replace("-", _MINUS)
 
 
 def seconds(number: float | None) -> str:
@@ -47,12 +59,7 @@ def seeds(n: int) -> str:
     return "1 seed" if n == 1 else f"{n} seeds"
 
 
-def failed(run: dict[str, Any]) -> str:
-    """What a run of a summary's "failed" is told as."""
-    return f"{run['method']} seed {run['seed']} failed: {run['reason']}."
-
-
-def spans(numbers: list[int]) -> str:
+def spans(numbers: Sequence[int]) -> str:
     """1, 3-5, with en dashes."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
@@ -61,7 +68,3 @@ def spans(numbers: list[int]) -> str:
         else:
             runs.append([number, number])
     return ", ".join(str(first) if first == last else f"{first}{NONE}{last}" for first, last in runs)
-
-
-def _signed(number: float, sign: str) -> str:
-    return f"{number:{sign}.2f}".replace("-", _MINUS)

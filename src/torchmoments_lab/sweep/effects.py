@@ -10,43 +10,35 @@ the change of A's effect when B goes from its first to its second value. One con
 seeds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
-from torchmoments_lab.statistics import add_holm, estimate
-from torchmoments_lab.sweep.grid import Axis
+from torchmoments_lab.report.summary import Effect
+from torchmoments_lab.statistics import difference, with_holm
 
 
-def effects(errors: np.ndarray, axes: Sequence[Axis]) -> list[dict[str, Any]]:
-    """Main effects, then two-way interactions, of the axes with two values.
+def effects(errors: np.ndarray, axes: Mapping[str, Sequence[str]]) -> tuple[Effect, ...]:
+    """Main effects, then two-way interactions, of the axes with two values, in points; p_holm counts all of them.
 
     Args:
         errors: [S, values of the first axis, values of the second, ...], in percent.
-        axes: in the order of the dimensions. Those with more values, or one, are averaged over.
-
-    Returns:
-        {axes: [names], from: [values], to: [values], effect_mean, effect_ci95, p_value, p_holm, n} each, in points.
-        p_holm counts all of them.
+        axes: {name: values}, in the order of the dimensions. Those with more values, or one, are averaged over.
     """
-    two_valued = [number for number, axis in enumerate(axes) if len(axis.values) == 2]
-    found: list[dict[str, Any]] = []
-    for chosen in [(one,) for one in two_valued] + list(combinations(two_valued, 2)):
-        contrast = estimate(list(_contrast(errors, chosen)))
-        found.append(
-            {
-                "axes": [axes[number].name for number in chosen],
-                "from": [axes[number].values[0] for number in chosen],
-                "to": [axes[number].values[1] for number in chosen],
-                **contrast.named("effect"),
-                "p_value": contrast.p_value,
-                "n": contrast.n,
-            }
+    two_valued = [number for number, values in enumerate(axes.values()) if len(values) == 2]
+    chosen = [(one,) for one in two_valued] + list(combinations(two_valued, 2))
+    contrasts = with_holm([difference(list(_contrast(errors, numbers))) for numbers in chosen])
+    names, values = list(axes), list(axes.values())
+    return tuple(
+        Effect(
+            axes=tuple(names[number] for number in numbers),
+            first=tuple(values[number][0] for number in numbers),
+            second=tuple(values[number][1] for number in numbers),
+            effect=contrast,
         )
-    add_holm(found)
-    return found
+        for numbers, contrast in zip(chosen, contrasts, strict=True)
+    )
 
 
 def _contrast(errors: np.ndarray, chosen: Sequence[int]) -> np.ndarray:
@@ -56,10 +48,3 @@ def _contrast(errors: np.ndarray, chosen: Sequence[int]) -> np.ndarray:
         along = number + 1
         errors = np.diff(errors, axis=along).squeeze(along) if number in chosen else errors.mean(axis=along)
     return errors
-
-
-def name_of(effect: dict[str, Any]) -> str:
-    """As in "lam: 0.9 → 1"; an interaction as in "lam x grad"."""
-    if len(effect["axes"]) > 1:
-        return " x ".join(effect["axes"])
-    return f"{effect['axes'][0]}: {effect['from'][0]} → {effect['to'][0]}"

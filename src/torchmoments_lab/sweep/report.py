@@ -1,154 +1,162 @@
-"""What a sweep shows: summary.json, table.md, cells.csv, seeds.csv, sweep.png, sweep.svg; and the terminal's tables."""
+"""What a sweep shows: its page, its tables and its sentences."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from torchmoments_lab.files import as_csv, write_bytes, write_json, write_text
-from torchmoments_lab.metrics import NAMES
-from torchmoments_lab.report import render
-from torchmoments_lab.report.figures import as_files
-from torchmoments_lab.report.page import Table
-from torchmoments_lab.report.wording import failed, p_value, plus_minus
-from torchmoments_lab.sweep import figures
-from torchmoments_lab.sweep.effects import name_of
-from torchmoments_lab.sweep.summary import Sweep, summarize
+from matplotlib.figure import Figure
+
+from torchmoments_lab.report import figures
+from torchmoments_lab.report.drawing import ACCENT, INK, MUTED, draw
+from torchmoments_lab.report.figures import Bar, Bars
+from torchmoments_lab.report.page import Picture, Table
+from torchmoments_lab.report.report import write_grid
+from torchmoments_lab.report.summary import Best, Cell, SweepSummary
+from torchmoments_lab.report.wording import compared, plus_minus, with_interval
+from torchmoments_lab.statistics import Difference, Estimate
+from torchmoments_lab.sweep.summary import MORE_DATA, Sweep, summarize
+
+_NOTHING = Difference(None, None, 0, None)
 
 
-def write(out: Path, sweep: Sweep) -> dict[str, Any]:
-    """Write the files to `out`; gives what summary.json holds: `summary.summarize`, and a "conclusion"."""
+def write(out: Path, sweep: Sweep) -> SweepSummary:
+    """Write the report of a sweep to `out`, see `report.report`."""
     summary = summarize(sweep)
-    summary["conclusion"] = sentences(summary)
-    found = tables(summary)
-    write_json(out / "summary.json", summary)
-    write_text(out / "table.md", "\n\n".join(map(render.table, found)) + "\n")
-    write_text(out / "cells.csv", as_csv(_cell_rows(summary)))
-    write_text(out / "seeds.csv", as_csv(_seed_rows(sweep)))
-    for kind, content in as_files(lambda: figures.figure(summary)).items():
-        write_bytes(out / f"sweep.{kind}", content)
+    summary = replace(summary, conclusion=tuple(sentences(summary)))
+    numbers = [f"{' '.join(cell.values.values())} {with_interval(_difference(cell), '+')}" for cell in summary.cells]
+    described = f"Difference from {summary.reference}, points: {'; '.join(numbers)}."
+    picture = Picture("sweep", described, draw("sweep", lambda: figure(summary)))
+    title = f"sweep of {', '.join(_plain(axis) for axis in summary.axes)}"
+    write_grid(out, title, summary, [picture, *tables(summary)], sweep.runs, _seed_rows(sweep))
     return summary
 
 
-def tables(summary: dict[str, Any]) -> list[Table]:
-    """The cells, and where an axis has two values the effects."""
-    axes = list(summary["axes"])
-    name = _metric_name(summary)
-    headings = [*axes, f"{name}, %", f"minus {summary['reference']}, points", "p Holm", "n"]
-    beside = [
-        [*_labels(words, entry["settings"], axes), plus_minus(entry["error_mean"], entry["error_ci95"]), *more]
-        for words, entry, more in _beside(summary)
-    ]
+def tables(summary: SweepSummary) -> list[Table]:
+    """The cells, and if an axis has two values the effects."""
+    axes, name = list(summary.axes), summary.metric_name
     rows = [
-        [*entry["values"].values(), plus_minus(entry["error_mean"], entry["error_ci95"]), *_compared(entry)]
-        for entry in summary["cells"]
+        [*labels, plus_minus(cell.error), *compared(cell.difference), str(cell.error.n)]
+        for cells, in_grid in (((*summary.references, *summary.controls), False), (summary.cells, True))
+        for cell in cells
+        for labels in [list(cell.values.values()) if in_grid else _labels(cell, axes)]
     ]
-    images = (
-        f"{summary['images']:,} {summary['settings'].get('evaluate', 'test')} images" if summary["images"] else "no run"
-    )
-    found = [Table(f"{name[0].upper()}{name[1:]} on {images}, mean over seeds ± 95% CI", headings, [*beside, *rows])]
-    if len(summary["cells"]) > 1 and summary["effects"]:
-        rows = [
-            [name_of(e), plus_minus(e["effect_mean"], e["effect_ci95"], "+"), p_value(e["p_holm"]), str(e["n"])]
-            for e in summary["effects"]
-        ]
-        found.append(
-            Table(
-                "Effects in points, averaged over the other axes, ± 95% CI", ["effect", "points", "p Holm", "n"], rows
-            )
-        )
+    images = f"{summary.images:,} {summary.split} images" if summary.images else "no run"
+    caption = f"{name[0].upper()}{name[1:]} on {images}, mean over seeds ± 95% CI"
+    headings = [*axes, f"{name}, %", f"minus {summary.reference}, points", "p Holm", "n"]
+    found = [Table(caption, headings, rows, names=len(axes))]
+    if len(summary.cells) > 1 and summary.effects:
+        rows = [[str(effect), *compared(effect.effect), str(effect.effect.n)] for effect in summary.effects]
+        caption = "Effects in points, averaged over the other axes, ± 95% CI"
+        found.append(Table(caption, ["effect", "points", "p Holm", "n"], rows))
     return found
 
 
-def sentences(summary: dict[str, Any]) -> list[str]:
+def sentences(summary: SweepSummary) -> list[str]:
     """What the sweep shows in plain words."""
-    said = []
-    best, evaluate = summary["best"], summary["settings"].get("evaluate")
+    found = []
+    best = summary.best
     if best is not None:
-        error = plus_minus(best["error_mean"], best["error_ci95"])
-        said.append(f"Lowest {_metric_name(summary)}: {error} % with {best['method']}{_settings_of(best, summary)}.")
-        if best["rivals"]:
-            said[0] += f" {_beaten(best['rivals'], best['not_worse'])}"
-        if best["rivals"] and evaluate == "validation":
-            said.append(
-                f"The best of many looks better than it is. Judge it once on the test images: {best['command']}"
+        settings = ", ".join(f"{name}={best.values[name]}" for name in summary.references[0].values)
+        where = f" at {settings}" if settings else ""
+        found.append(f"Lowest {summary.metric_name}: {plus_minus(best.error)} % with {best.method}{where}.")
+        if best.rivals:
+            found[0] += f" {_beaten(best)}"
+        if best.rivals and summary.split == "validation":
+            found.append(
+                f"The best of many looks better than it is. Evaluate it once on the test images: {best.command}"
             )
-    if summary["environments"][1:]:
-        said.append(f"The runs come from {len(summary['environments'])} environments, see env.json in their folders.")
-    said += map(failed, summary["failed"])
-    return said
+    elif not any(cell.error.n for cell in summary.cells):
+        found.append("No run is complete, so nothing can be said.")
+    elif MORE_DATA & set(summary.axes):
+        found.append(
+            "No combination is called the best: with more data every method is better. The table compares each with "
+            f"{summary.reference} at the same size."
+        )
+    else:
+        found.append("No combination has complete runs of all seeds.")
+    return [*found, *summary.on_runs()]
 
 
-def _metric_name(summary: dict[str, Any]) -> str:
-    return NAMES[summary["settings"].get("metric", "error")]
+def figure(summary: SweepSummary) -> Figure:
+    """One axis, or two of which one has numbers and the other is the method or a training setting: lines. Two: a heat
+    map. More: bars, and the effects below them."""
+    label = f"{summary.metric_name} minus {summary.reference}, points"
+    differences = [_difference(cell) for cell in summary.cells]
+    across = _line_axis(summary)
+    if across is not None:
+        lines: dict[str, list[Estimate]] = {}
+        for cell, difference in zip(summary.cells, differences, strict=True):
+            others = [v if axis == "method" else f"{axis}={v}" for axis, v in cell.values.items() if axis != across]
+            lines.setdefault(", ".join(others), []).append(difference)
+        return figures.lines(lines, summary.axes[across], _plain(across), label)
+    if len(summary.axes) == 2:
+        (down, values), (name, columns) = summary.axes.items()
+        rows = {value: differences[k * len(columns) : (k + 1) * len(columns)] for k, value in enumerate(values)}
+        places = [cell.values for cell in summary.cells]
+        best = None if summary.best is None else places.index(summary.best.values)
+        title = f"{label}; ± 95% CI; bold: lowest error"
+        return figures.heat_map(rows, columns, _plain(down), _plain(name), title, best)
+    controls = [Bar([cell.method], _difference(cell), MUTED) for cell in summary.controls]
+    cells = [Bar(list(cell.values.values()), _difference(cell), ACCENT) for cell in summary.cells]
+    parts = [Bars([*controls, *cells], f"{label} (left of 0: better)", list(map(_plain, summary.axes)))]
+    if len(summary.cells) > 2 and summary.effects:
+        effects = [Bar([str(effect)], effect.effect, INK) for effect in summary.effects]
+        parts.append(Bars(effects, "effects and interactions, points, averaged over the other axes"))
+    return figures.bars(parts)
 
 
-def _beaten(rivals: int, not_worse: int) -> str:
+def _plain(axis: str) -> str:
+    return axis.replace("_", " ")
+
+
+def _line_axis(summary: SweepSummary) -> str | None:
+    """The axis that lines go along; None if lines are not the right picture."""
+    axes = summary.axes
+    numeric = [name for name, values in axes.items() if len(values) > 1 and all(map(_is_number, values))]
+    settings = [name for name in numeric if name in summary.references[0].values]
+    if len(axes) == 1 or (len(axes) == 2 and ("method" in axes or settings)):
+        return next(iter([*settings, *numeric]), None)
+    return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _difference(cell: Cell) -> Estimate:
+    return cell.difference or _NOTHING
+
+
+def _beaten(best: Best) -> str:
+    rivals, worse = best.rivals, best.rivals - best.not_worse
     if rivals == 1:
-        return f"The other training is {'not ' if not_worse else ''}shown to be worse."
-    if not_worse in (0, rivals):
-        return f"{'None' if not_worse else 'Each'} of the other {rivals} trainings is shown to be worse."
-    worse = rivals - not_worse
+        return f"The other training is {'' if worse else 'not '}shown to be worse."
+    if worse in (0, rivals):
+        return f"{'Each' if worse else 'None'} of the other {rivals} trainings is shown to be worse."
     return f"{worse} of the other {rivals} trainings {'is' if worse == 1 else 'are'} shown to be worse."
 
 
-def _settings_of(best: dict[str, Any], summary: dict[str, Any]) -> str:
-    settings = next(iter(summary["references"]))["settings"]
-    found = ", ".join(f"{name}={best['values'][name]}" for name in settings)
-    return f" at {found}" if found else ""
-
-
-def _beside(summary: dict[str, Any]) -> list[tuple[str, dict[str, Any], list[str]]]:
-    references = [(summary["reference"], entry, ["", "", str(entry["n"])]) for entry in summary["references"]]
-    return [*references, *((entry["method"], entry, _compared(entry)) for entry in summary["controls"])]
-
-
-def _labels(word: str, settings: dict[str, str], axes: list[str]) -> list[str]:
-    """The columns of the axes for a method beside the grid: its settings, and its word in the first free one."""
-    free = next((axis for axis in axes if axis not in settings), axes[0])
+def _labels(cell: Cell, axes: list[str]) -> list[str]:
+    """The columns of the axes for a method beside the grid: its settings, and its spec in the first free one."""
+    free = next((axis for axis in axes if axis not in cell.values), axes[0])
     return [
-        settings.get(axis, "") if axis != free else ", ".join(filter(None, (word, settings.get(axis)))) for axis in axes
+        cell.values.get(axis, "") if axis != free else ", ".join(filter(None, (cell.method, cell.values.get(axis))))
+        for axis in axes
     ]
 
 
-def _compared(entry: dict[str, Any]) -> list[str]:
-    return [
-        plus_minus(entry["difference_mean"], entry["difference_ci95"], "+"),
-        p_value(entry["p_holm"]),
-        str(entry["n"]),
-    ]
-
-
-def _cell_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
-    references = [entry | {"method": summary["reference"]} for entry in summary["references"]]
-    numbers = ("error", "difference")
+def _seed_rows(sweep: Sweep) -> list[dict[str, object]]:
+    """One row a run of a cell or of a method beside the grid, so that every number can be worked out again."""
     return [
         {
-            **{name: (entry.get("values") or entry["settings"]).get(name) for name in summary["axes"]},
-            "method_word": entry["method"],
-            **{f"{k}_{end}": _end(entry, k, end) for k in numbers for end in ("mean", "low", "high")},
-            "p_value": entry.get("p_value"),
-            "p_holm": entry.get("p_holm"),
-            "n": entry["n"],
-        }
-        for entry in [*references, *summary["controls"], *summary["cells"]]
-    ]
-
-
-def _end(entry: dict[str, Any], name: str, end: str) -> float | None:
-    if end == "mean":
-        return entry.get(f"{name}_mean")
-    ci95 = entry.get(f"{name}_ci95")
-    return None if ci95 is None else ci95[end == "high"]
-
-
-def _seed_rows(sweep: Sweep) -> list[dict[str, Any]]:
-    """One row a run, so that every number here can be worked out again."""
-    return [
-        {
-            **{axis.name: (o.cell.values if o.cell else o.settings).get(axis.name) for axis in sweep.axes},
-            "method_word": o.word,
+            **{axis: outcome.place.get(axis) for axis in sweep.axes},
+            "method_spec": outcome.method,
             "seed": seed,
             "error": error,
         }
-        for o in [*sweep.references, *sweep.outcomes]
-        for seed, error in o.errors.items()
+        for outcome in [*sweep.references, *sweep.outcomes]
+        for seed, error in outcome.errors.items()
     ]

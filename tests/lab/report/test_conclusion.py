@@ -3,52 +3,67 @@
 import pytest
 
 from torchmoments_lab.report.conclusion import headline, sentences
+from torchmoments_lab.report.summary import BeyondLabels, Method, Paired, Summary
+from torchmoments_lab.statistics import Difference, Estimate
 
 
-def entry(mean, half, p_holm, **more):
-    ci95 = None if half is None else [mean - half, mean + half]
-    return {"difference_mean": mean, "difference_ci95": ci95, "p_value": p_holm, "p_holm": p_holm, "n": 20} | more
+def difference(mean, half, p_holm, n=20):
+    ci95 = None if half is None else (mean - half, mean + half)
+    return Difference(mean, ci95, n, p_holm, p_holm)
+
+
+def entry(mean, half, p_holm, n=20, with_images=None):
+    return Paired(difference(mean, half, p_holm, n), Estimate(1.0, None, n), with_images)
 
 
 def beyond(share, ci95, mean):
-    return {"labels": "labels", "share": share, "share_ci95": ci95, **entry(mean, 0.3, None)}
+    return BeyondLabels("labels", difference(mean, 0.3, None), Estimate(share, ci95, 20))
+
+
+def method(n=20):
+    return Method(Estimate(5.0, None, n), 1.0)
 
 
 def summary(**changes):
-    return {
-        "reference": "none",
-        "methods": {"none": {"n": 20}},
-        "paired": {"labels": entry(-0.5, 0.2, 0.001), "moex": entry(-1.0, 0.25, 0.00001)},
-        "beyond_labels": {"moex": beyond(0.5, [0.3, 0.8], -0.5)},
-        "test_images": 360,
-        "environments": [{}],
-        "failed": [],
-    } | changes
+    return Summary(
+        **{
+            "reference": "none",
+            "methods": {"none": method()},
+            "paired": {"labels": entry(-0.5, 0.2, 0.001), "moex": entry(-1.0, 0.25, 0.00001)},
+            "beyond_labels": {"moex": beyond(0.5, (0.3, 0.8), -0.5)},
+            "missing": {},
+            "settings": {},
+            "images": 360,
+            "environments": ({},),
+            "failed": (),
+        }
+        | changes
+    )
 
 
 def test_a_gain_is_told_with_its_interval_and_adjusted_p():
     assert sentences(summary())[1] == (
-        "labels lowers the error of none by 0.50 points (95% CI 0.30 to 0.70; p = 0.0010, "
+        "labels lowers the error by 0.50 points compared with none (95% CI 0.30 to 0.70; p = 0.0010, "
         "Holm-adjusted for 2 comparisons)."
     )
 
 
 def test_what_the_headline_says_is_not_said_again():
     said = sentences(summary(paired={"labels": entry(-0.5, 0.6, 0.4), "moex": entry(-1.0, 0.25, 0.00001)}))
-    assert sum(sentence.startswith("moex lowers the error of none") for sentence in said) == 1
-    assert sum(sentence.startswith("labels: no difference to none shown") for sentence in said) == 1
+    assert sum(sentence.startswith("moex lowers the error by") for sentence in said) == 1
+    assert sum(sentence.startswith("labels: no difference from none is shown") for sentence in said) == 1
 
 
 def test_a_loss_is_told_as_a_loss():
     said = sentences(summary(paired={"moex": entry(0.8, 0.2, 0.01)}, beyond_labels={}))
-    assert said[0].startswith("moex raises the error of none by 0.80 points (95% CI 0.60 to 1.00; p = 0.0100)")
+    assert said[0].startswith("moex raises the error by 0.80 points compared with none (95% CI 0.60 to 1.00; ")
 
 
 def test_the_adjusted_p_decides_and_the_largest_gain_left_is_named():
     paired = {"moex": entry(-0.5, 0.45, 0.06)}
     said = sentences(summary(paired=paired, beyond_labels={}))
     assert said[0].startswith(
-        "moex: no difference to none shown (p = 0.0600); the interval still allows a gain of up to 0.95"
+        "moex: no difference from none is shown (p = 0.0600); the interval still allows a gain of up to 0.95"
     )
 
 
@@ -81,38 +96,38 @@ NO_SPREAD, NO_PAIRS = entry(0.0, None, None), entry(None, None, None, n=0)
     [
         (
             {"a": LARGER, "b": UNSURE},
-            "a lowers the error of none by 1.00 points (95% CI 0.75 to 1.25; p < 0.0001, Holm-adjusted for 2 "
-            "comparisons); no difference is shown for b.",
+            "a lowers the error by 1.00 points compared with none (95% CI 0.75 to 1.25; p < 0.0001, Holm-adjusted for "
+            "2 comparisons); no difference is shown for b.",
         ),
         (
             {"a": GAIN, "b": LARGER},
-            "a and b lower the error of none by 0.50 and 1.00 points (largest p = 0.0010, Holm-adjusted for 2 "
-            "comparisons).",
+            "a and b lower the error by 0.50 and 1.00 points compared with none (largest p = 0.0010, Holm-adjusted for "
+            "2 comparisons).",
         ),
         (
             {"a": GAIN, "b": LARGER, "c": GAIN, "d": GAIN, "e": HARM, "f": UNSURE},
-            "4 methods lower the error of none by 0.50 to 1.00 points (largest p = 0.0010, Holm-adjusted for 6 "
-            "comparisons); e raises it; no difference is shown for f.",
+            "4 methods lower the error by 0.50 to 1.00 points compared with none (largest p = 0.0010, Holm-adjusted "
+            "for 6 comparisons); e raises it; no difference is shown for f.",
         ),
         (
             {"a": HARM, "b": HARM, "c": UNSURE},
-            "a and b raise the error of none by 0.80 and 0.80 points (largest p = 0.0100, Holm-adjusted for 3 "
-            "comparisons); no difference is shown for c.",
+            "a and b raise the error by 0.80 and 0.80 points compared with none (largest p = 0.0100, Holm-adjusted for "
+            "3 comparisons); no difference is shown for c.",
         ),
         (
             {"a": UNSURE, "b": WORSE},
-            "No difference to none shown for a or b (smallest p = 0.0600, Holm-adjusted for 2 comparisons); the "
+            "No difference from none is shown for a or b (smallest p = 0.0600, Holm-adjusted for 2 comparisons); the "
             "largest gain that an interval still allows is 1.10 points (a).",
         ),
         (
             {"a": WORSE, "b": WORSE},
-            "No difference to none shown for a or b (smallest p = 0.0600, Holm-adjusted for 2 comparisons); the "
+            "No difference from none is shown for a or b (smallest p = 0.0600, Holm-adjusted for 2 comparisons); the "
             "intervals allow no gain.",
         ),
         (
             dict.fromkeys("abcd", UNSURE),
-            "No difference to none shown for any of 4 methods (smallest p = 0.4000, Holm-adjusted for 4 comparisons); "
-            "the largest gain that an interval still allows is 1.10 points (a).",
+            "No difference from none is shown for any of 4 methods (smallest p = 0.4000, Holm-adjusted for 4 "
+            "comparisons); the largest gain that an interval still allows is 1.10 points (a).",
         ),
         (
             {"a": ONE_SEED, "b": NO_PAIRS},
@@ -120,7 +135,7 @@ NO_SPREAD, NO_PAIRS = entry(0.0, None, None), entry(None, None, None, n=0)
         ),
         (
             {"a": NO_SPREAD, "b": NO_SPREAD},
-            "No difference to none can be shown: all seeds differ alike, and no spread gives no interval.",
+            "No difference from none can be shown: all seeds differ alike, and no spread gives no interval.",
         ),
         (
             {"a": NO_PAIRS, "b": NO_PAIRS},
@@ -134,13 +149,13 @@ def test_the_headline_is_one_sentence_for_any_number_of_methods(paired, said):
 
 
 def test_without_a_complete_run_nothing_is_concluded():
-    none = {"methods": {"none": {"n": 0}}, "paired": {"a": NO_PAIRS}, "beyond_labels": {}, "test_images": None}
-    assert sentences(summary(**none))[0] == "No run is complete, so nothing can be said."
+    none = {"methods": {"none": method(0)}, "paired": {"a": NO_PAIRS}, "beyond_labels": {}, "images": None}
+    assert sentences(summary(**none))[0] == "No run is complete, so nothing can be concluded."
 
 
 def test_another_metric_is_named():
-    said = headline(summary(metric="balanced-error", paired={"a": LARGER}))
-    assert said.startswith("a lowers the balanced error of none by 1.00 points")
+    said = headline(summary(settings={"metric": "balanced-error"}, paired={"a": LARGER}))
+    assert said.startswith("a lowers the balanced error by 1.00 points compared with none")
 
 
 def test_the_share_of_the_labels_is_told():
@@ -161,18 +176,18 @@ def test_a_share_of_no_gain_is_not_told(moex):
 
 
 def test_what_the_intervals_cover_is_told():
-    paired = {"moex": entry(-1.0, 0.25, 0.001, difference_ci95_with_images=[-1.6, -0.4])}
+    paired = {"moex": entry(-1.0, 0.25, 0.001, with_images=(-1.6, -0.4))}
     said = "\n".join(sentences(summary(paired=paired, beyond_labels={})))
     assert "training subsets and initializations, on these 360 test images" in said
     assert "For other test images too, the 95% CI of the difference is: moex -1.60 to -0.40." in said
 
 
 def test_runs_of_several_environments_are_told():
-    assert "2 environments" in "\n".join(sentences(summary(environments=[{"torch": "1"}, {"torch": "2"}])))
+    assert "2 environments" in "\n".join(sentences(summary(environments=({"torch": "1"}, {"torch": "2"}))))
 
 
 def test_validation_images_are_not_called_test_images():
-    paired = {"moex": entry(-1.0, 0.25, 0.001, difference_ci95_with_images=[-1.6, -0.4])}
+    paired = {"moex": entry(-1.0, 0.25, 0.001, with_images=(-1.6, -0.4))}
     said = "\n".join(sentences(summary(paired=paired, beyond_labels={}, settings={"evaluate": "validation"})))
     assert "on these 360 validation images" in said
     assert "For other validation images too" in said

@@ -4,23 +4,23 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from torchmoments_lab.report.curve_figure import Curves, curves
-from torchmoments_lab.report.figures import NARROW, WIDE, draw, wrapped
-from torchmoments_lab.report.seed_figure import Row, differences
-from torchmoments_lab.statistics import pointwise
+from torchmoments_lab.report.curves import curves
+from torchmoments_lab.report.drawing import draw, wrapped
+from torchmoments_lab.report.figures import Bar, Bars, Dots, bars, heat_map, lines, seed_dots
+from torchmoments_lab.statistics import Estimate, pointwise
 
 LONG = "moex:norm=in,lam=0.9,p=0.5,at=layer1/layer2"
 
 
 def row(word, values):
-    return Row(word, dict(enumerate(values)), float(np.mean(values)), (min(values), max(values)))
+    mean = Estimate(float(np.mean(values)), (min(values), max(values)), len(values))
+    return Dots(word, dict(enumerate(values)), mean)
 
 
-@pytest.mark.parametrize("width", [WIDE, NARROW])
-def test_every_seed_is_a_dot_at_its_difference_and_covers_no_other(width):
+def test_every_seed_is_a_dot_at_its_difference_and_covers_no_other():
     rng = np.random.default_rng(0)
     values = [*rng.normal(-1, 1, 30), 0.0, 0.0, 0.0]
-    figure = differences([row("moex", values)], "label", width)
+    figure = seed_dots([row("moex", values)], "label")
     (axes,) = figure.axes
     (dots,) = [line for line in axes.lines if line.get_marker() == "o"]
     assert sorted(dots.get_xdata()) == pytest.approx(sorted(values))
@@ -30,17 +30,16 @@ def test_every_seed_is_a_dot_at_its_difference_and_covers_no_other(width):
 
 
 def test_the_interval_and_the_mean_are_drawn_where_they_are():
-    figure = differences([Row("moex", {0: -1.0, 1: 0.2}, -0.4, (-1.5, 0.7))], "label", WIDE)
+    figure = seed_dots([Dots("moex", {0: -1.0, 1: 0.2}, Estimate(-0.4, (-1.5, 0.7), 2))], "label")
     bar, diamond = figure.axes[0].lines[1:3]
     assert list(bar.get_xdata()) == [-1.5, 0.7]
     assert (diamond.get_marker(), list(diamond.get_xdata())) == ("D", [-0.4])
 
 
-@pytest.mark.parametrize("width", [WIDE, NARROW])
 @pytest.mark.parametrize("methods", [1, 2, 11])
-def test_words_stay_inside_the_figure_and_off_each_other(width, methods):
+def test_words_stay_inside_the_figure_and_off_each_other(methods):
     rows = [row(f"{LONG},{k}", [-1.0, 0.5, 30.0]) for k in range(methods)]
-    figure = differences(rows, "error minus that of none, percentage points", width)
+    figure = seed_dots(rows, "error minus that of none, percentage points")
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text()]
     for box in boxes:
@@ -50,21 +49,20 @@ def test_words_stay_inside_the_figure_and_off_each_other(width, methods):
         assert not any(box.overlaps(other) for other in boxes[k + 1 :])
 
 
-@pytest.mark.parametrize("width", [WIDE, NARROW])
 @pytest.mark.parametrize(("methods", "panels"), [(0, 2), (1, 2), (3, 6), (11, 22)])
-def test_each_method_has_its_curves_beside_the_reference(width, methods, panels):
+def test_each_method_has_its_curves_beside_the_reference(methods, panels):
     rng = np.random.default_rng(0)
 
-    def of(word):
-        return Curves(word, {"loss": rng.random((4, 7)) + 1, "accuracy": 50 + rng.random((4, 7))})
+    def of():
+        return {"loss": rng.random((4, 7)) + 1, "accuracy": 50 + rng.random((4, 7))}
 
-    reference, others = of("none"), [of(f"method{k}") for k in range(methods)]
-    figure = curves(others, reference, {"loss": "training loss", "accuracy": "training accuracy, %"}, width)
+    drawn = {"none": of(), **{f"method{k}": of() for k in range(methods)}}
+    figure = curves(drawn, "none", {"loss": "training loss", "accuracy": "training accuracy, %"})
     assert len(figure.axes) == panels
-    for k, method in enumerate(others):
+    for k in range(methods):
         grey, blue = figure.axes[2 * k].lines
-        assert list(grey.get_ydata()) == pytest.approx(reference.columns["loss"].mean(axis=0))
-        assert list(blue.get_ydata()) == pytest.approx(method.columns["loss"].mean(axis=0))
+        assert list(grey.get_ydata()) == pytest.approx(drawn["none"]["loss"].mean(axis=0))
+        assert list(blue.get_ydata()) == pytest.approx(drawn[f"method{k}"]["loss"].mean(axis=0))
 
 
 def test_a_band_is_the_t_interval_at_each_epoch():
@@ -79,13 +77,45 @@ def test_a_band_is_the_t_interval_at_each_epoch():
 
 def test_the_same_figure_gives_the_same_bytes_and_ids_of_its_own():
     def of(name):
-        return draw(name, lambda width: differences([row("$x^2$ <b>#0072b2</b>", [-1.0, 0.5])], "label", width))
+        return draw(name, lambda: seed_dots([row("$x^2$ <b>#0072b2</b>", [-1.0, 0.5])], "label"))
 
     one, again, other = of("one"), of("one"), of("other")
     assert one == again
-    assert "one-wide-" in one.wide
-    assert "other-narrow-" in other.narrow
-    assert "$x^2$ &lt;b&gt;#0072b2&lt;/b&gt;" in one.wide
+    assert ' id="one-' in one.inline
+    assert ' id="other-' in other.inline
+    assert "$x^2$ &lt;b&gt;#0072b2&lt;/b&gt;" in one.inline
+
+
+def some(*means):
+    return [Estimate(mean, None if mean is None else (mean - 1, mean + 2), 3) for mean in means]
+
+
+def test_lines_go_through_their_means_and_bars_are_their_intervals():
+    figure = lines({"moex": some(-1.0, 0.5, 2.0)}, ["50", "100", "800"], "train size", "points")
+    _, *intervals, line = figure.axes[0].lines
+    assert list(line.get_xdata()) == [50, 100, 800]
+    assert list(line.get_ydata()) == [-1.0, 0.5, 2.0]
+    assert [list(interval.get_ydata()) for interval in intervals] == [[-2, 1], [-0.5, 2.5], [1, 4]]
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_a_heat_map_has_each_number_in_its_cell_and_the_best_in_bold():
+    figure = heat_map({"a": some(-1.0, 0.5), "b": some(None, 2.0)}, ["x", "y"], "down", "across", "title", 0)
+    words = {text.get_position(): text for text in figure.axes[0].texts}
+    assert {place: text.get_text() for place, text in words.items() if "±" not in text.get_text()} == {
+        (0.5, 0.37): "\u22121.00", (1.5, 0.37): "+0.50", (1.5, 1.37): "+2.00",
+    }  # fmt: skip
+    assert [text.get_text() for text in words.values() if text.get_weight() == "bold"] == ["\u22121.00"]
+    assert figure.axes[0].yaxis_inverted()
+
+
+def test_bars_stand_in_the_order_of_their_rows_with_words_and_numbers_beside_them():
+    rows = [Bar(["a", "1"], one) for one in some(-1.0, None, 2.0)]
+    (axes,) = bars([Bars(rows, "points", ["name", "value"])]).axes
+    assert [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "o"] == [[0], [-2]]
+    assert [text.get_text() for text in axes.texts] == [
+        "name", "value", "a", "1", "\u22121.00", "a", "1", "a", "1", "+2.00",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("letters", [8, 12, 20, 60])

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
@@ -18,15 +18,27 @@ from markdown_it import MarkdownIt
 from scipy import stats
 
 from torchmoments_lab.cli import main
-from torchmoments_lab.command import arguments
+from torchmoments_lab.command import command
 from torchmoments_lab.comparison import compare
-from torchmoments_lab.config import CompareConfig
 from torchmoments_lab.report import contents, report
 from torchmoments_lab.report.reading import read_comparison
-from torchmoments_lab.report.summary import summarize
+from torchmoments_lab.report.records import read_summary, write_summary
+from torchmoments_lab.report.summarize import summarize
+from torchmoments_lab.report.summary import Paired
 from torchmoments_lab.report.wording import NONE
+from torchmoments_lab.requests import Compare
+from torchmoments_lab.statistics import Difference, Estimate
 
-WRITTEN = ["curves.png", "curves.svg", "differences.png", "differences.svg", "report.html", "report.md", "summary.json"]
+WRITTEN = [
+    "curves.png",
+    "curves.svg",
+    "differences.png",
+    "differences.svg",
+    "report.html",
+    "report.md",
+    "seeds.csv",
+    "summary.json",
+]
 NASTY = """<script>alert("1")</script> | a `b` *c* _d_ $x^2$ [l](http://e) & 'q' \\ # <!-- ~~s~~ <http://x> </svg>"""
 VOID = {"meta", "br", "hr", "img", "wbr", "use", "path"}
 
@@ -35,7 +47,7 @@ VOID = {"meta", "br", "hr", "img", "wbr", "use", "path"}
 def trained(tmp_path_factory):
     out = tmp_path_factory.mktemp("report") / "comparison"
     methods = ("none", "labels", "moex")
-    compare(CompareConfig(train_size=100, epochs=3, width=8, methods=methods, seeds=3, workers=1, out=out))
+    compare(Compare().with_values(train_size=100, epochs=3, width=8, methods=methods, seeds=3, workers=1, out=out))
     return out
 
 
@@ -162,7 +174,7 @@ def test_the_html_is_well_formed_and_its_references_lead_somewhere(trained):
 def test_figures_follow_the_colours_of_the_page(trained):
     text = (trained / "report.html").read_text()
     drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
-    assert len(drawings) == 4
+    assert len(drawings) == 2
     for drawing in drawings:
         assert "var(--accent)" in drawing
         assert set(re.findall(r"#[0-9a-f]{6}\b", drawing)) <= {"#000000", "#ffffff"}
@@ -196,72 +208,119 @@ def test_the_numbers_are_those_of_the_summary(trained):
     assert html_of(trained).blocks[2].replace("\u2212", "-").replace("\u00a0", " ") == summary["conclusion"][0]
 
 
+def test_a_summary_is_read_as_it_was_written(trained, tmp_path):
+    summary = report.write(trained)
+    assert read_summary(trained / "summary.json") == summary
+    written = json.loads((trained / "summary.json").read_text())
+    assert written["version"] == 1
+    assert set(written["methods"]["none"]) == {"error_mean", "error_ci95", "n", "seconds_mean"}
+    assert set(written["paired"]["moex"]) >= {"difference_mean", "difference_ci95", "p_value", "p_holm", "n"}
+    assert set(written["beyond_labels"]["moex"]) >= {
+        "labels",
+        "share_mean",
+        "share_ci95",
+        "share_n",
+        "difference_mean",
+        "n",
+    }
+    write_summary(tmp_path / "summary.json", replace(summary, missing={"moex": (1,)}))
+    assert read_summary(tmp_path / "summary.json").missing == {"moex": (1,)}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"version": 2}, "version 1; got version 2"),
+        ({"command": "x"}, "got KeyError: 'x'"),
+        ({"methods": 1}, "got Attr"),
+    ],
+)
+def test_a_summary_that_is_not_ours_is_refused(trained, tmp_path, change, sentence):
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps(json.loads((trained / "summary.json").read_text()) | change))
+    with pytest.raises(ValueError, match=sentence):
+        read_summary(path)
+
+
+def test_the_error_of_every_run_is_kept(trained):
+    lines = (trained / "seeds.csv").read_text().splitlines()
+    assert lines[0] == "method,seed,error,seconds"
+    assert len(lines) == 1 + 9
+    for line in lines[1:]:
+        method, seed, error, seconds = line.split(",")
+        run = json.loads((trained / f"runs/{method}/seed{seed}/summary.json").read_text())
+        assert (float(error), float(seconds)) == (run["error"], run["seconds"])
+
+
 def test_the_slowdown_is_the_geometric_mean_of_ratios_paired_by_seed(folder):
     seconds = {"none": [1.0, 2.0, 4.0], "moex": [2.0, 2.0, 12.0]}
     for word, of_seeds in seconds.items():
         for seed, value in enumerate(of_seeds):
             edit(folder / f"runs/{word}/seed{seed}/summary.json", lambda summary, v=value: summary.update(seconds=v))
-    entry = report.write(folder)["paired"]["moex"]
+    entry = report.write(folder).paired["moex"].slowdown
     logs = np.log([2.0, 1.0, 3.0])
     low, high = stats.t.interval(0.95, 2, loc=logs.mean(), scale=logs.std(ddof=1) / 3**0.5)
-    assert entry["slowdown"] == pytest.approx(6 ** (1 / 3))
-    assert entry["slowdown_ci95"] == pytest.approx([np.exp(low), np.exp(high)])
+    assert entry.mean == pytest.approx(6 ** (1 / 3))
+    assert entry.ci95 == pytest.approx([np.exp(low), np.exp(high)])
     assert html_of(folder).tables[3][3][2].startswith("1.82 (")
 
 
 def test_words_of_a_user_are_shown_as_they_are(folder):
-    rename(folder, "moex", NASTY)
+    # A slash is all that a method spec may not have.
+    spec = f"moex:at={NASTY.replace('/', '')}"
+    rename(folder, "moex", spec)
     set_everywhere(folder, data=f"folder:{NASTY}")
     edit(
         folder / "comparison.json",
-        lambda record: record["history"][0].update(command=["torchmoments", "compare", NASTY]),
+        lambda record: record["history"][0].update(command=["torchmoments", "compare", spec]),
     )
     fail(folder, "labels", 1, f"ValueError: {NASTY}")
     for value, path in enumerate(sorted(folder.glob("runs/*/*/env.json"))):
         edit(path, lambda env, v=value: env.update(cpu=f"{NASTY} {v % 2}"))
     report.write(folder)
-    shown = " ".join(NASTY.split())
+    shown, shown_spec = " ".join(NASTY.split()), " ".join(spec.split())
     html, markdown = html_of(folder), markdown_of(folder)
     assert "script" not in {tag for tag, _ in html.tags + markdown.tags}
     assert {"em", "strong", "a", "s"} & {tag for tag, _ in markdown.tags} == {"strong"}
     assert html.tables == markdown.tables
-    assert html.tables[0][3][0] == shown
+    assert html.tables[0][3][0] == shown_spec
     assert f"ValueError: {shown}" in [row[-1] for table in html.tables for row in table]
-    assert html.blocks[0] == f"folder:{shown}: labels, {shown} against none"
-    assert f"{shown} is better in" in html.attributes("aria-label")[1]
-    assert sum(tag == "svg" for tag, _ in html.tags) == 4
+    assert html.blocks[0] == f"folder:{shown}: labels, {shown_spec} against none"
+    assert f"{shown_spec} is better in" in html.attributes("aria-label")[1]
+    assert sum(tag == "svg" for tag, _ in html.tags) == 2
     code = next(words for words in html.blocks if words.startswith("torchmoments compare"))
     assert code in [words for words in markdown.blocks if words.startswith("torchmoments compare")]
-    assert shlex.split(code) == ["torchmoments", "compare", NASTY]
+    assert shlex.split(code) == ["torchmoments", "compare", spec]
     svg = (folder / "differences.svg").read_text()
     assert "<script" not in svg
 
 
+@pytest.mark.slow
 def test_the_commands_of_a_report_ask_for_the_same_again(tmp_path, monkeypatch):
     asked = []
-    methods, out = ("none", "moex:p=1,at=stem/layer1"), tmp_path / "my runs"
-    first = CompareConfig(train_size=50, epochs=1, width=4, lr=1e-3, methods=methods, seeds=1, workers=1, out=out)
+    methods, out = ("none", "moex:p=1,at=stem+layer1"), tmp_path / "my runs"
+    first = Compare().with_values(
+        train_size=50, epochs=1, width=4, lr=1e-3, methods=methods, seeds=1, workers=1, out=out
+    )
     compare(first)
-    compare(replace(first, methods=("none",), seeds=2))
+    compare(first.with_values(methods=("none",), seeds=2))
     monkeypatch.setattr("torchmoments_lab.cli._compare", lambda config: asked.append(config) or 0)
     commands = [words for words in html_of(out).blocks if words.startswith("torchmoments")]
-    for command in commands:
-        assert main(shlex.split(command.replace("\\\n", ""))[1:]) == 0
-    assert asked == [first, replace(first, methods=("none",), seeds=2)]
+    for shown in commands:
+        assert main(shlex.split(shown.replace("\\\n", ""))[1:]) == 0
+    assert asked == [first, first.with_values(methods=("none",), seeds=2)]
 
 
 def test_settings_of_every_kind_become_flags():
-    @dataclass
-    class Config:
-        augment: bool = True
-        compile_model: bool = False
-        weights: Path | None = None
-        epochs: int | None = None
-        places: tuple[str, ...] = ("a", "b c")
-        out: Path = Path("my runs")
-
-    words = "--augment --no-compile-model --epochs 60 --places a 'b c' --out 'my runs'"
-    assert arguments(Config(), {"epochs": 60})[2:] == shlex.split(words)
+    request = Compare().with_values(augment=True, methods=("none", "moex:p=1"), width=8, out="my runs")
+    arguments = command(request, {"epochs": 60})
+    assert arguments[:2] == ["torchmoments", "compare"]
+    for flag in ("--augment", "--no-compile", "--epochs 60", "--methods none moex:p=1", "--width 8", "--nesterov"):
+        words = flag.split()
+        start = arguments.index(words[0])
+        assert arguments[start : start + len(words)] == words
+    assert arguments[-2:] == ["--out", "my runs"]
+    assert not {"--weights", "--workers", "--lr"} & set(arguments)
 
 
 def test_missing_and_failed_runs_are_told_and_the_rest_is_reported(folder):
@@ -269,8 +328,8 @@ def test_missing_and_failed_runs_are_told_and_the_rest_is_reported(folder):
     shutil.rmtree(folder / "runs/labels/seed1")
     fail(folder, "moex", 2, "the loss needs to stay finite")
     summary = report.write(folder)
-    assert summary["missing"] == {"labels": [0, 1]}
-    assert {word: entry["n"] for word, entry in summary["methods"].items()} == {"none": 3, "labels": 1, "moex": 2}
+    assert summary.missing == {"labels": (0, 1)}
+    assert {name: method.error.n for name, method in summary.methods.items()} == {"none": 3, "labels": 1, "moex": 2}
     page = html_of(folder)
     assert "6 of 9 runs are complete: 1 failed and 2 not trained yet." in page.blocks
     assert [["moex", "2", "the loss needs to stay finite"], ["labels", "0\u20131", "not trained yet"]] in [
@@ -280,7 +339,7 @@ def test_missing_and_failed_runs_are_told_and_the_rest_is_reported(folder):
 
 def test_a_method_without_any_run_and_a_reference_alone_are_reported(folder):
     shutil.rmtree(folder / "runs/moex")
-    assert report.write(folder)["paired"]["moex"]["difference_mean"] is None
+    assert report.write(folder).paired["moex"].difference.mean is None
     assert html_of(folder).tables[0][3] == ["moex", NONE, NONE, NONE, "no paired runs", "0"]
 
     def alone(record):
@@ -288,7 +347,7 @@ def test_a_method_without_any_run_and_a_reference_alone_are_reported(folder):
         record["history"] = [{**record["history"][0], "methods": ["none"]}]
 
     edit(folder / "comparison.json", alone)
-    assert report.write(folder)["conclusion"] == ["Only none was trained, so there is nothing to compare it with."]
+    assert report.write(folder).conclusion == ("Only none was trained, so there is nothing to compare it with.",)
     assert html_of(folder).tables[0][0] == ["Method", "Test error, %", "Seeds"]
 
 
@@ -303,21 +362,20 @@ def test_a_later_extension_is_told(folder):
 def test_another_metric_is_named_and_has_no_interval_with_images(folder, capsys):
     set_everywhere(folder, metric="auroc")
     assert main(["report", str(folder)]) == 0
-    assert "AUROC error %" in capsys.readouterr().out.splitlines()[0]
+    assert "AUROC error %" in capsys.readouterr().out.splitlines()[1]
     summary = json.loads((folder / "summary.json").read_text())
-    assert "difference_ci95_with_images" not in summary["paired"]["moex"]
+    assert summary["paired"]["moex"]["difference_ci95_with_images"] is None
     page = html_of(folder)
     assert page.tables[0][0][1] == "Test AUROC error, %"
     assert any("100 times (1 - AUROC)" in words for words in page.blocks)
 
 
-@pytest.mark.parametrize(("wider", "is_told"), [([-2.0, 0.1], True), ([-1.9, -0.1], False)])
+@pytest.mark.parametrize(("wider", "is_told"), [((-2.0, 0.1), True), ((-1.9, -0.1), False)])
 def test_a_gain_on_these_images_only_is_told_beside_the_conclusion(trained, wider, is_told):
     comparison = read_comparison(trained)
     summary = summarize(comparison)
-    gain = {"difference_mean": -1.0, "difference_ci95": [-1.5, -0.5], "p_value": 0.001, "p_holm": 0.002}
-    summary["paired"]["moex"] |= {**gain, "difference_ci95_with_images": wider}
-    page = contents.page(comparison, summary)
+    gain = Paired(Difference(-1.0, (-1.5, -0.5), 3, 0.001, 0.002), Estimate(1.0, None, 3), wider)
+    page = contents.page(comparison, replace(summary, paired={**summary.paired, "moex": gain}))
     assert page.outcome == "gain"
     assert any("Shown for these 360 test images only" in note.words for note in page.notes) == is_told
 
@@ -373,18 +431,25 @@ def test_a_damaged_record_is_named_with_what_is_there_and_nothing_is_written(fol
 
 
 @pytest.mark.parametrize(("name", "content"), DAMAGE_OF_A_RUN)
-def test_a_damaged_run_is_named_and_the_others_are_reported(folder, capsys, name, content):
-    (folder / name).unlink()
+def test_a_damaged_run_is_named_and_the_others_are_read(folder, name, content):
+    path = folder / name
+    path.unlink()
     if content is not None:
-        (folder / name).write_bytes(content)
+        path.write_bytes(content)
+    comparison = read_comparison(folder)
+    assert {word: len(runs) for word, runs in comparison.runs.items()} == {"none": 3, "labels": 3, "moex": 2}
+    (failed,) = comparison.failed
+    assert (failed.method, failed.seed) == ("moex", 1)
+    assert f"'{path}' is damaged" in failed.reason
+    assert f"Delete the folder '{path.parent}' and run the command that made it again" in failed.reason
+
+
+def test_a_damaged_run_is_told_and_the_others_are_reported(folder, capsys):
+    (folder / "runs/moex/seed1/metrics.csv").write_bytes(b"")
     assert main(["report", str(folder)]) == 1
     summary = json.loads((folder / "summary.json").read_text())
     assert {word: entry["n"] for word, entry in summary["methods"].items()} == {"none": 3, "labels": 3, "moex": 2}
-    (failed,) = summary["failed"]
-    assert (failed["method"], failed["seed"]) == ("moex", 1)
-    path = folder / name
-    assert f"'{path}' is damaged" in failed["reason"]
-    assert f"Delete the folder '{path.parent}' and run the command that made it again" in failed["reason"]
+    assert [(failed["method"], failed["seed"]) for failed in summary["failed"]] == [("moex", 1)]
     assert "moex seed 1 failed: results need whole files" in " ".join(capsys.readouterr().out.split())
 
 
@@ -443,6 +508,7 @@ def test_the_terminal_ends_with_the_path_of_the_report(folder, capsys):
     assert capsys.readouterr().out.rstrip().endswith(str(folder / "report.html"))
 
 
+@pytest.mark.slow
 def test_a_report_is_made_without_pytorch(folder):
     program = (
         "import sys; from torchmoments_lab.cli import main\n"

@@ -1,10 +1,10 @@
 import pytest
 
-from torchmoments_lab.report.summary import _is_moex_of
+from torchmoments_lab.report.summarize import is_control
 
 
 @pytest.mark.parametrize(
-    ("word", "labels", "belong"),
+    ("method", "labels", "belong"),
     [
         ("moex", "labels", True),
         ("moex:p=0.2,at=stem", "labels:p=0.2,at=stem", True),
@@ -18,5 +18,5 @@ from torchmoments_lab.report.summary import _is_moex_of
         ("moex", "none", False),
     ],
 )
-def test_the_control_of_a_method_has_its_options_and_its_mixing_of_images(word, labels, belong):
-    assert _is_moex_of(word, labels) == belong
+def test_the_control_of_a_method_has_its_options_and_its_mixing_of_images(method, labels, belong):
+    assert is_control(labels, method) == belong

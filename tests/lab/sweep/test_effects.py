@@ -7,14 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from torchmoments_lab.sweep.effects import effects, name_of
-from torchmoments_lab.sweep.grid import Axis
+from torchmoments_lab.sweep.effects import effects
 
-AXES = [
-    Axis("lam", ("0.9", "1"), "option"),
-    Axis("norm", ("pono", "in", "ln"), "option"),
-    Axis("grad", ("both", "none"), "option"),
-]
+AXES = {"lam": ("0.9", "1"), "norm": ("pono", "in", "ln"), "grad": ("both", "none")}
 
 
 @pytest.fixture
@@ -25,8 +20,8 @@ def errors():
 def mean_where(of_seed, **fixed):
     """The mean error of one seed over all cells with these values."""
     chosen = []
-    for places in itertools.product(*(range(len(axis.values)) for axis in AXES)):
-        values = {axis.name: axis.values[place] for axis, place in zip(AXES, places, strict=True)}
+    for places in itertools.product(*(range(len(values)) for values in AXES.values())):
+        values = {name: AXES[name][place] for name, place in zip(AXES, places, strict=True)}
         if all(values[name] == value for name, value in fixed.items()):
             chosen.append(float(of_seed[places]))
     return statistics.fmean(chosen)
@@ -39,16 +34,16 @@ def t_interval(values):
 
 
 def test_a_main_effect_is_the_difference_of_means_over_all_other_axes(errors):
-    found = {tuple(entry["axes"]): entry for entry in effects(errors, AXES)}
-    for axis in (AXES[0], AXES[2]):
-        first, second = axis.values
-        contrasts = [mean_where(s, **{axis.name: second}) - mean_where(s, **{axis.name: first}) for s in errors]
+    found = {entry.axes: entry.effect for entry in effects(errors, AXES)}
+    for axis in ("lam", "grad"):
+        first, second = AXES[axis]
+        contrasts = [mean_where(s, **{axis: second}) - mean_where(s, **{axis: first}) for s in errors]
         mean, ci95 = t_interval(contrasts)
-        entry = found[(axis.name,)]
-        assert entry["effect_mean"] == pytest.approx(mean)
-        assert entry["effect_ci95"] == pytest.approx(ci95)
-        assert entry["n"] == 6
-        assert entry["p_value"] == pytest.approx(stats.ttest_1samp(contrasts, 0).pvalue)
+        entry = found[(axis,)]
+        assert entry.mean == pytest.approx(mean)
+        assert entry.ci95 == pytest.approx(ci95)
+        assert entry.n == 6
+        assert entry.p_value == pytest.approx(stats.ttest_1samp(contrasts, 0).pvalue)
 
 
 def test_an_interaction_is_the_change_of_one_effect_when_the_other_is_switched(errors):
@@ -58,28 +53,27 @@ def test_an_interaction_is_the_change_of_one_effect_when_the_other_is_switched(e
         early = mean_where(of_seed, lam="1", grad="both") - mean_where(of_seed, lam="0.9", grad="both")
         contrasts.append(late - early)
     mean, ci95 = t_interval(contrasts)
-    (entry,) = [entry for entry in effects(errors, AXES) if len(entry["axes"]) == 2]
-    assert entry["axes"] == ["lam", "grad"]
-    assert entry["effect_mean"] == pytest.approx(mean)
-    assert entry["effect_ci95"] == pytest.approx(ci95)
+    (entry,) = [entry for entry in effects(errors, AXES) if len(entry.axes) == 2]
+    assert entry.axes == ("lam", "grad")
+    assert entry.effect.mean == pytest.approx(mean)
+    assert entry.effect.ci95 == pytest.approx(ci95)
 
 
 def test_additive_axes_have_their_effects_and_no_interaction():
     seeds = np.random.default_rng(1).normal(5, 1, size=(5, 1, 1))
     errors = seeds + np.array([0.0, -1.0])[None, :, None] + np.array([0.0, 0.25])[None, None, :]
-    found = effects(errors, [AXES[0], AXES[2]])
-    assert [entry["effect_mean"] for entry in found] == pytest.approx([-1.0, 0.25, 0.0])
+    found = effects(errors, {name: AXES[name] for name in ("lam", "grad")})
+    assert [entry.effect.mean for entry in found] == pytest.approx([-1.0, 0.25, 0.0])
 
 
 def test_axes_with_three_values_have_no_effect_of_their_own(errors):
-    assert [entry["axes"] for entry in effects(errors, AXES)] == [["lam"], ["grad"], ["lam", "grad"]]
+    assert [entry.axes for entry in effects(errors, AXES)] == [("lam",), ("grad",), ("lam", "grad")]
 
 
 def test_holm_counts_all_effects(errors):
-    found = effects(errors, AXES)
-    smallest = min(found, key=lambda entry: entry["p_value"])
-    assert smallest["p_holm"] == pytest.approx(min(1.0, 3 * smallest["p_value"]))
+    smallest = min((entry.effect for entry in effects(errors, AXES)), key=lambda effect: effect.p_value)
+    assert smallest.p_holm == pytest.approx(min(1.0, 3 * smallest.p_value))
 
 
 def test_effects_are_named_by_their_values(errors):
-    assert [name_of(entry) for entry in effects(errors, AXES)] == ["lam: 0.9 → 1", "grad: both → none", "lam x grad"]
+    assert [str(entry) for entry in effects(errors, AXES)] == ["lam: 0.9 → 1", "grad: both → none", "lam x grad"]
