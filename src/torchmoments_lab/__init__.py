@@ -6,7 +6,12 @@ Nothing is imported until it is called.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["compare"]
+
+if TYPE_CHECKING:
+    from torchmoments_lab.report.summary import Summary
 
 
 def compare(
@@ -18,25 +23,26 @@ def compare(
     out: str | Path,
     seeds: int = 20,
     **settings: Any,
-) -> dict[str, Any]:
+) -> "Summary":
     """Train your model on your data with each method, and report whether one helps.
 
     Args:
-        make_model: gives a new torch.nn.Module, images [B, C, H, W] to logits [B, classes]; called for each run, with
-            num_classes where it has such an argument. Initial weights come from the global random numbers of torch,
+        make_model: returns a new torch.nn.Module, images [B, C, H, W] to logits [B, classes]; called for each run, with
+            num_classes if it has such an argument. Initial weights come from the global random numbers of torch,
             NumPy and Python, which follow the seed.
-        train: the pool that each run draws its training images from: a torch Dataset of (image, label) or of dicts with
+        train: the training set, of which each run draws its images: a torch Dataset of (image, label) or of dicts with
             one of each, or two arrays (images, labels). Floating point images, [C, H, W] each, are taken as they are,
             normalized. PIL images and whole numbers are pictures: resized, and normalized by ImageNet's constants.
             Labels are whole numbers from 0; those that items give count. All is read once before anything starts.
         test: the test images, in the same form.
-        methods: words as on the command line; the first is what the others are compared with.
+        methods: method specs as on the command line; the first is what the others are compared with.
         out: folder for the runs and the report. Complete runs in it are kept.
         seeds: runs of each method.
         settings: the other settings of `torchmoments compare`: epochs, batch_size, lr, metric, workers, ...
 
     Returns:
-        What `out`/summary.json holds. Runs that failed stand under "failed".
+        What `out`/summary.json holds, as attributes: summary.paired["moex"].difference.mean, .ci95, .p_holm, .n;
+        summary.methods["none"].error.mean; summary.conclusion. Runs that failed are in summary.failed.
 
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.

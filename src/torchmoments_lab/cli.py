@@ -11,24 +11,22 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from torchmoments_lab.process import Terminated, accept_any_terminal, ending_in_order, keep_memory, without_collector
 
 if TYPE_CHECKING:
-    from torchmoments_lab.bench.config import Op, Step
-    from torchmoments_lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
-    from torchmoments_lab.inspect.config import InspectConfig
-    from torchmoments_lab.probe.config import ProbeConfig
-    from torchmoments_lab.sweep.config import SweepConfig
+    from torchmoments_lab.report.page import Table
+    from torchmoments_lab.report.summary import About
+    from torchmoments_lab.requests import Compare, Inspect, Places, Probe, Report, Sweep, Train
 
-
+Summary = TypeVar("Summary")
 Progress = Callable[[int, int], None]
 STOPPED = (KeyboardInterrupt, Terminated)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `torchmoments` with these arguments, those of the process where None; gives the exit code."""
+    """Run `torchmoments` with these arguments, those of the process if None; returns the exit code."""
     accept_any_terminal()
     with ending_in_order():
         return _run(sys.argv[1:] if arguments is None else arguments)
@@ -36,47 +34,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        import tyro
-
-        from torchmoments_lab.bench.config import Op, Step, bench
-        from torchmoments_lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
-        from torchmoments_lab.inspect.config import InspectConfig
-        from torchmoments_lab.probe.config import ProbeConfig
-        from torchmoments_lab.recipes import with_recipe
-        from torchmoments_lab.sweep.config import SweepConfig
-
-        commands: dict[str, tuple[Callable[..., Any], Callable[[Any], int]]] = {
-            "compare": (CompareConfig, _compare),
-            "sweep": (SweepConfig, _sweep),
-            "probe": (ProbeConfig, _probe),
-            "inspect": (InspectConfig, _inspect),
-            "train": (SingleConfig, _train),
-            "places": (PlacesConfig, _places),
-            "report": (ReportConfig, _report),
-            "bench": (bench, _bench),
-        }
-        config: Any = tyro.extras.subcommand_cli_from_dict(
-            {name: settings for name, (settings, _) in commands.items()},
-            prog="torchmoments",
-            description="Moment Exchange and its relatives, tried on real data.",
-            args=with_recipe(arguments),
-            config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-        )
+        command, request = _parse(arguments)
         # The checks that need no PyTorch, before its seconds of import.
-        config.check()
-        answers = dict(commands.values()) | {Op: _bench, Step: _bench}
-        return answers[type(config)](config)
+        request.check()
+        return command(request)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0].startswith("torchmoments"):
+        if (error.name or "torchmoments").startswith("torchmoments"):
             raise
         _complain("The command line needs the lab. Install it with: pip install 'torchmoments[lab]'")
         return 2
     except ValueError as error:
-        # Whoever types a command has no Python to call.
+        # A user of the command line has no Python to call.
         _complain(str(error).replace("torchmoments.places(model)", "`torchmoments places`"))
         return 2
     except BrokenPipeError:
-        # Whoever read our output has gone, as `| head` does; nor can the interpreter flush it at its end.
+        # The reader of our output has gone, as `| head` does; nor can the interpreter flush it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
@@ -88,121 +60,136 @@ def _run(arguments: Sequence[str]) -> int:
         return _exit_code(stop)
 
 
-def _compare(config: "CompareConfig") -> int:
+def _parse(arguments: Sequence[str]) -> tuple[Callable[[Any], int], Any]:
+    """The command, and what it is asked for."""
+    import tyro
+
+    from torchmoments_lab import requests
+    from torchmoments_lab.recipes import with_recipe
+
+    commands: dict[type, Callable[[Any], int]] = {
+        requests.Compare: _compare,
+        requests.Sweep: _sweep,
+        requests.Probe: _probe,
+        requests.Inspect: _inspect,
+        requests.Train: _train,
+        requests.Places: _places,
+        requests.Report: _report,
+    }
+    request: Any = tyro.extras.subcommand_cli_from_dict(
+        {kind.__name__.lower(): kind for kind in commands},
+        prog="torchmoments",
+        description="Moment Exchange and its relatives, tried on real data.",
+        args=with_recipe(arguments),
+        config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+    )
+    return commands[type(request)], request
+
+
+def _compare(request: "Compare") -> int:
     with without_collector():
         from torchmoments_lab.comparison import compare
-        from torchmoments_lab.report.terminal import of_comparison
+        from torchmoments_lab.report.contents import compact
 
-    summary = _resumable(config.out, lambda progress: compare(config, progress, _print))
-    _print(*of_comparison(summary), "", config.out / "report.html")
-    return 1 if summary["failed"] else 0
+    summary = _resumable(request.out, lambda progress: compare(request, progress, _print))
+    return _show([compact(summary)], summary, request.out)
 
 
-def _sweep(config: "SweepConfig") -> int:
+def _sweep(request: "Sweep") -> int:
     with without_collector():
-        from torchmoments_lab.report.terminal import of_tables
         from torchmoments_lab.sweep.report import tables
         from torchmoments_lab.sweep.sweep import sweep
 
-    summary = _resumable(config.out, lambda progress: sweep(config, progress, _print))
-    _print(*of_tables(tables(summary)))
+    summary = _resumable(request.out, lambda progress: sweep(request, progress, _print))
     # With a command to copy.
-    _print(*summary["conclusion"], "", config.out / "sweep.png", whole=True)
-    return 1 if summary["failed"] else 0
+    return _show(tables(summary), summary, request.out, whole=True)
 
 
-def _probe(config: "ProbeConfig") -> int:
+def _probe(request: "Probe") -> int:
     with without_collector():
         from torchmoments_lab.probe.probe import probe
         from torchmoments_lab.probe.report import table
-        from torchmoments_lab.report.terminal import of_tables
 
-    summary = _resumable(config.out, lambda progress: probe(config, progress, _print))
-    _print(*of_tables([table(summary, config.norms)]), *summary["conclusion"], "", config.out / "probe.png")
-    return 1 if summary["failed"] else 0
+    summary = _resumable(request.out, lambda progress: probe(request, progress, _print))
+    return _show([table(summary)], summary, request.out)
 
 
-def _inspect(config: "InspectConfig") -> int:
+def _inspect(request: "Inspect") -> int:
     with without_collector():
         from torchmoments_lab.inspect.inspect import inspect
 
     keep_memory()
     try:
-        _print(*inspect(config, _print))
+        _print(*inspect(request, _print))
     except STOPPED as stop:
-        _stop_with_runs(stop, config.out)
+        _stop_with_runs(stop, request.out)
     except RuntimeError as error:
         _complain(f"the training failed: {error}")
         return 1
     return 0
 
 
-def _train(config: "SingleConfig") -> int:
+def _train(request: "Train") -> int:
     with without_collector():
         import lightning_fabric  # noqa: F401  # the training needs it, and its import is faster in here
 
-        from torchmoments_lab.prepare import silent
+        from torchmoments_lab.metrics import NAMES
+        from torchmoments_lab.resolve import silent
         from torchmoments_lab.single import CHECKPOINT, is_first_rank, train_once
 
     keep_memory()
     first = is_first_rank()
     try:
         with _progress("epochs", quiet=not first) as progress:
-            summary = train_once(config, progress, _print if first else silent)
+            run = train_once(request, progress, _print if first else silent)
     except STOPPED as stop:
         # The first process speaks for the others.
         if not first:
             os._exit(_exit_code(stop))
-        if (config.out / CHECKPOINT).exists():
-            kept = f"What {config.out} holds is kept; the same command goes on from its last whole epoch."
-            _stop_at_once(stop, f"Stopped. {kept}")
-        if not config.out.exists():
+        if (request.out / CHECKPOINT).exists():
+            _stop_at_once(stop, f"Stopped. The last whole epoch is kept in {request.out}; rerun the command to resume.")
+        if not request.out.exists():
             raise
         _stop_at_once(stop, "Stopped before the first epoch was complete.")
     except FloatingPointError as error:
-        _complain(f"{config.method} seed {config.seed} failed: {error}")
+        _complain(f"{request.method} seed {request.seed} failed: {error}")
         return 1
     if first:
-        judged, spent = f"{summary['metric']} {summary['error']:.2f}%", f"{summary['seconds']:.1f} s"
+        summary = run.summary()
         _print(
-            f"{judged} after {summary['epochs']} epochs, {spent} of training.",
-            f"Written to {config.out}: weights.safetensors, summary.json, metrics.csv",
+            f"{NAMES[request.judging.metric]} {summary['error']:.2f}% after {run.experiment.epochs} epochs, "
+            f"{summary['seconds']:.1f} s of training.",
+            f"Written to {request.out}: weights.safetensors, summary.json, metrics.csv",
         )
     return 0
 
 
-def _places(config: "PlacesConfig") -> int:
+def _places(request: "Places") -> int:
     with without_collector():
         from torchmoments_lab.places import list_places
 
-    _print(*list_places(config, _print))
+    _print(*list_places(request, _print))
     return 0
 
 
-def _report(config: "ReportConfig") -> int:
+def _report(request: "Report") -> int:
+    from torchmoments_lab.report.contents import compact
     from torchmoments_lab.report.report import write
-    from torchmoments_lab.report.terminal import of_comparison
 
-    summary = write(config.out, needs_complete=True)
-    _print(*of_comparison(summary), "", config.out / "report.html")
-    return 1 if summary["failed"] else 0
+    summary = write(request.out, needs_complete=True)
+    return _show([compact(summary)], summary, request.out)
 
 
-def _bench(config: "Op | Step") -> int:
-    from torchmoments_lab.bench import run
-    from torchmoments_lab.bench.table import line
+def _show(tables: "list[Table]", summary: "About", out: Path, whole: bool = False) -> int:
+    """Print a summary; returns the exit code."""
+    from torchmoments_lab.report.terminal import parts
 
-    try:
-        for row in run(config):
-            _print(line(row), whole=True)
-    except (ImportError, RuntimeError) as error:
-        _complain(str(error))
-        return 2 if isinstance(error, ImportError) else 1
-    _print(f"Written to {config.out} and .png", whole=True)
-    return 0
+    _print(*parts(tables))
+    _print(*summary.conclusion, "", out / "report.html", whole=whole)
+    return 1 if summary.failed else 0
 
 
-def _resumable(out: Path, work: Callable[[Progress], dict[str, Any]]) -> dict[str, Any]:
+def _resumable(out: Path, work: Callable[[Progress], Summary]) -> Summary:
     """Do the work under a progress bar; Ctrl-C and SIGTERM end the process, and say what is kept."""
     keep_memory()
     try:
@@ -213,10 +200,7 @@ def _resumable(out: Path, work: Callable[[Progress], dict[str, Any]]) -> dict[st
 
 
 def _print(*parts: Any, whole: bool = False) -> None:
-    """Print tables and sentences, one below the other.
-
-    Sentences are wrapped to the terminal, unless they are to stay `whole`; paths never are, so that they can be copied.
-    """
+    """Print tables and sentences, one below the other; paths and `whole` sentences are not wrapped, to be copied."""
     from rich.console import Console
 
     output = Console()
@@ -227,7 +211,7 @@ def _print(*parts: Any, whole: bool = False) -> None:
 
 @contextmanager
 def _progress(unit: str, quiet: bool = False) -> Iterator[Progress]:
-    """A bar on the terminal, told (done, total); nothing where standard error is none."""
+    """A progress bar on the terminal, updated with (done, total); none if standard error is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -239,14 +223,12 @@ def _progress(unit: str, quiet: bool = False) -> Iterator[Progress]:
 
 
 def _stop_with_runs(stop: BaseException, out: Path) -> NoReturn:
-    """End the process, and say how many runs are kept; raise again where none has begun."""
+    """End the process, and say how many runs are kept; raise again if none has begun."""
     from torchmoments_lab.report.reading import count_complete
 
     if not any(path.is_dir() for pattern in ("runs", "*/runs") for path in out.glob(pattern)):
         raise stop
-    _stop_at_once(
-        stop, f"Stopped. {count_complete(out)} complete runs are kept in {out}; the same command goes on from there."
-    )
+    _stop_at_once(stop, f"Stopped. {count_complete(out)} complete runs are kept in {out}; rerun the command to resume.")
 
 
 def _stop_at_once(stop: BaseException, sentence: str) -> NoReturn:

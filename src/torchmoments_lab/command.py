@@ -1,37 +1,27 @@
-"""A comparison's settings as the command that makes it."""
+"""A request as the command that makes it."""
 
 import shlex
-from dataclasses import fields
+from collections.abc import Mapping
 from typing import Any
 
-from torchmoments_lab.config import CompareConfig
+from torchmoments_lab.requests import Compare
+from torchmoments_lab.typed import as_flag
 
 
-def arguments(config: CompareConfig, settings: dict[str, Any]) -> list[str]:
-    """The words of the command, with every setting written out, so that it means the same when a default changes.
+def command(request: Compare, shared: Mapping[str, Any]) -> list[str]:
+    """The arguments of the command, with every setting written out, so that it means the same when a default changes.
 
     Args:
-        config: what was asked for.
-        settings: what came of it; gives a value where `config` leaves the choice open.
+        shared: settings as resolved, for those that the request leaves open.
     """
-    words = ["torchmoments", "compare"]
-    for field in fields(config):
-        value = getattr(config, field.name)
-        words += as_flag(field.name, settings.get(field.name) if value is None else value)
-    return words
+    arguments = ["torchmoments", "compare"]
+    for name, value in request.values().items():
+        arguments += as_flag(name, shared.get(name) if value is None else value)
+    return arguments
 
 
-def short(config: CompareConfig) -> str:
+def short(request: Compare) -> str:
     """The command as a person would type it, without what is the default."""
-    given = [as_flag(f.name, getattr(config, f.name)) for f in fields(config) if getattr(config, f.name) != f.default]
-    return shlex.join(["torchmoments", "compare", *(word for words in given for word in words)])
-
-
-def as_flag(name: str, value: Any) -> list[str]:
-    """The words that give a setting this value."""
-    flag = name.replace("_", "-")
-    if value is None:
-        return []
-    if isinstance(value, bool):
-        return [f"--{flag}" if value else f"--no-{flag}"]
-    return [f"--{flag}", *(str(v) for v in (value if isinstance(value, tuple | list) else [value]))]
+    default = Compare().values()
+    given = [as_flag(name, value) for name, value in request.values().items() if value != default[name]]
+    return shlex.join(["torchmoments", "compare", *(word for arguments in given for word in arguments)])

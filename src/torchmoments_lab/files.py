@@ -9,18 +9,18 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-# What a command knows its folder by; made anew from the runs in it where it is lost.
+# A command recognizes its folder by these; made again from the runs in it if lost.
 RECORDS = ("comparison.json", "sweep.json", "probe.json", "inspect.json")
 
 
 def read_record(path: Path, **kinds: type) -> dict[str, Any] | None:
-    """What a JSON file holds; None where there is no file.
+    """What a JSON file holds; None if there is no file.
 
     Args:
         kinds: {name: type} that it needs to have.
 
     Raises:
-        ValueError: the file is damaged; the sentence says how to go on.
+        ValueError: the file is damaged; the sentence says what to do.
     """
     try:
         record = json.loads(path.read_bytes())

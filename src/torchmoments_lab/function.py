@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torchmoments_lab.config import nearest
+from torchmoments_lab.typed import nearest
 
 
 def find_function(what: str, name: str) -> Callable[..., Any]:

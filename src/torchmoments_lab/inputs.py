@@ -1,13 +1,12 @@
 """What happens to a batch before the network: MixUp and CutMix, by torchvision, and label smoothing.
 
-Their soft targets go on to `mixed_loss`.
+Their soft targets are passed to `mixed_loss`.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,7 +36,7 @@ class InputMixing:
             raise ValueError(f"alpha needs a number over 0; got {self.alpha!r}.")
 
     def __call__(self, x: Tensor, y: Tensor, classes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Mixed images and their soft targets [B, classes] float32; both as they came where the coin says so.
+        """Mixed images and their soft targets [B, classes] float32; both unchanged if the coin says so.
 
         Args:
             x: images [B, C, H, W] floating point.
@@ -97,9 +96,3 @@ class LabelSmoothing:
 def _check_fraction(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise ValueError(f"{name} needs a number from 0 to 1; got {value!r}.")
-
-
-def input_stream(seed: int, rank: int = 0) -> torch.Generator:
-    """The generator of a run's input mixing, apart from those of its weights, its order and its site."""
-    (state,) = np.random.SeedSequence(seed, spawn_key=(1, rank)).generate_state(1)
-    return torch.Generator().manual_seed(int(state))

@@ -1,9 +1,8 @@
-"""Methods as words of the command line: `none`, `moex`, `moex:norm=in,lam=0.9,at=layer1/layer2`, `cutmix+moex:p=0.25`.
+"""What a method spec means: the mixer of the features and the mixing of the images. See `spec` for the grammar.
 
 The options are the mixer's own arguments; `at`, the places; `calls`, which calls are mixed of a module that runs
-several times; `channel_dim` and `prefix_tokens`, how the features are laid out if the network does not tell. Lists
-inside an option use `/`. A `+` puts the mixing of the images before that of the features;
-`cutmix+moex:same_partner=True` mixes both with the same partner.
+several times; `channel_dim` and `prefix_tokens`, how the features are laid out if the network does not tell.
+`cutmix+moex:same_partner=True` mixes images and features with the same partner.
 """
 
 import typing
@@ -13,12 +12,14 @@ from functools import partial
 from typing import Any, Literal
 
 import torchmoments as tm
-from torchmoments_lab.config import WHERE, nearest
 from torchmoments_lab.inputs import InputMixing, LabelSmoothing, partner_of_the_images
+from torchmoments_lab.spec import OF_IMAGES, PLACE_OPTIONS, Part, parse
+from torchmoments_lab.typed import nearest
 
-MIXERS: dict[str, type[tm.Mixer]] = {
-    "labels": tm.LabelsOnly,
+_MIXERS: dict[str, type[tm.Mixer]] = {
     "moex": tm.MoEx,
+    # A MoEx with `labels` in its place is its control, so it takes options of the features too.
+    "labels": tm.MoEx,
     "mixstyle": tm.MixStyle,
     "efdmix": tm.EFDMix,
     "dsu": tm.DSU,
@@ -26,20 +27,14 @@ MIXERS: dict[str, type[tm.Mixer]] = {
     "padain": tm.PermutedAdaIN,
     "random-moments": tm.RandomMoments,
 }
-INPUTS: dict[str, type[InputMixing] | type[LabelSmoothing]] = {
-    "mixup": InputMixing,
-    "cutmix": InputMixing,
-    "smooth": LabelSmoothing,
-}
-WORDS = ("none", *MIXERS, *INPUTS)
 
 
 @dataclass(frozen=True)
 class Method:
-    """What is mixed in the features and in the images, and where. Equal where the training is the same.
+    """What is mixed in the features and in the images, and at which place. Equal if the training is the same.
 
     Args:
-        word: as typed.
+        spec: as typed.
         mixer: of the features; None: they stay.
         at: the places it is attached to; None for those of its source, see `models.stages`.
         channel_dim: 1 for features [B, C, *positions] there, -1 for [B, *positions, C]; None: the network tells.
@@ -48,7 +43,7 @@ class Method:
         inputs: of the images, before the network; None: they stay.
     """
 
-    word: str = field(compare=False)
+    spec: str = field(compare=False)
     mixer: tm.Mixer | None = None
     at: tuple[str, ...] | None = None
     channel_dim: int | None = None
@@ -58,7 +53,7 @@ class Method:
 
     @property
     def goes_after_stem(self) -> bool:
-        """Whether its places are left to the network, of which it takes the one after the stem."""
+        """Whether the spec leaves the place to the network, which takes the one after the stem."""
         return isinstance(self.mixer, tm.MoEx | tm.LabelsOnly | tm.RandomMoments) and self.at is None
 
     @property
@@ -66,7 +61,7 @@ class Method:
         return self.mixer is not None and self.mixer.changes_features
 
     @property
-    def pairs_classes(self) -> bool:
+    def needs_groups(self) -> bool:
         """Whether partners depend on the classes."""
         return self.mixer is not None and self.mixer.needs_groups
 
@@ -76,131 +71,109 @@ class Method:
         return replace(self, mixer=self.mixer and self.mixer.with_p(1.0), inputs=inputs)
 
 
-def parse_methods(words: Sequence[str]) -> list[Method]:
-    """The methods that the words mean.
+def parse_methods(specs: Sequence[str]) -> list[Method]:
+    """The methods that the specs mean.
 
     Raises:
         ValueError: an unknown method or option, a value outside its range, methods that cannot be combined, or the same
             method twice.
     """
-    methods = [parse_method(word) for word in words]
+    methods = [parse_method(spec) for spec in specs]
     check_different(methods)
     return methods
 
 
 def check_different(methods: Sequence[Method]) -> None:
-    """Raise ValueError where two methods are the same training."""
+    """Raise ValueError if two methods are the same training."""
     for index, method in enumerate(methods):
         for other in methods[:index]:
             if method == other:
                 raise ValueError(
-                    f"methods needs different methods; got {other.word!r} and {method.word!r}, which are the same. "
+                    f"methods needs different methods; got {other.spec!r} and {method.spec!r}, which are the same. "
                     "Leave one out."
                 )
 
 
-def parse_method(word: str) -> Method:
-    """The method that one word means; raises ValueError as `parse_methods` does."""
-    parts = word.split("+")
-    names = [part.partition(":")[0] for part in parts]
-    for name in names:
-        if name not in WORDS:
-            raise ValueError(f"methods needs known methods; got {word!r}. {nearest(name, WORDS)}")
-    if len(parts) > 1:
-        _check_combination(word, parts, names)
-    method = Method(word)
-    for part in parts:
-        method = _with_part(method, part)
+def parse_method(spec: str) -> Method:
+    """The method that one spec means; raises ValueError as `parse_methods` does."""
+    method = Method(spec)
+    for part in parse(spec):
+        if part.name in OF_IMAGES:
+            kind: Any = LabelSmoothing if part.name == "smooth" else InputMixing
+            values = _read_options(spec, part, _types(kind))
+            make = partial(kind, part.name) if kind is InputMixing else kind
+            method = replace(method, inputs=_made(spec, make, values))
+        elif part.name != "none":
+            method = _with_mixer(method, part)
     return method
 
 
-def _check_combination(word: str, parts: list[str], names: list[str]) -> None:
-    kinds = ["input" if name in INPUTS else "features" for name in names]
-    if "none" in names:
-        raise ValueError(f"method 'none' cannot be combined; got {word!r}. Leave it out.")
-    if kinds == ["features", "input"]:
-        raise ValueError(f"images are mixed before features; got {word!r}. Write {parts[1]}+{parts[0]}.")
-    if kinds != ["input", "features"]:
-        raise ValueError(
-            f"a method combines one of {', '.join(INPUTS)} with one of features; got {word!r}. "
-            "Write cutmix+moex, for example."
-        )
-
-
-def _with_part(method: Method, part: str) -> Method:
-    name, colon, text = part.partition(":")
-    word = method.word
-    if name == "none":
-        if colon:
-            raise ValueError(f"method 'none' needs no options; got {word!r}. Write none.")
-        return method
-    # The word of a MoEx with `labels` in its place is its control, so it takes options of the features too.
-    kind = INPUTS[name] if name in INPUTS else tm.MoEx if name == "labels" else MIXERS[name]
-    make: Any = partial(kind, name) if kind is InputMixing else kind
-    known: dict[str, Any] = {option.name: option.type for option in fields(kind) if option.name != "kind"}  # type: ignore[arg-type]
+def _with_mixer(method: Method, part: Part) -> Method:
+    kind: Any = _MIXERS[part.name]
+    known = _types(kind) | {"at": tuple, "channel_dim": int | None, "prefix_tokens": int | None, "calls": str}
     if "partner" in known:
         known["same_partner"] = bool
-    if name in MIXERS:
-        known |= {"at": str, "channel_dim": int | None, "prefix_tokens": int | None, "calls": str}
-    if colon and not text:
-        raise ValueError(f"method {word!r} needs options after the colon; got none. Write {name}, or {name}:p=0.5.")
-    values = _read_options(word, text.split(",") if colon else [], known)
-    where: dict[str, Any] = {option: values.pop(option, None) for option in WHERE}
+    values = _read_options(method.spec, part, known)
+    place = {option: values.pop(option) for option in PLACE_OPTIONS if option in values}
+    if str(place.get("calls")).isdecimal():
+        place["calls"] = int(place["calls"])
     if values.pop("same_partner", False):
         _check_same_partner(method, values)
         values["partner"] = partner_of_the_images
+    mixer = _made(method.spec, kind, values)
+    if part.name == "labels":
+        mixer = tm.LabelsOnly(**{option.name: getattr(mixer, option.name) for option in fields(tm.LabelsOnly)})
+    return replace(method, mixer=mixer, **place)
+
+
+def parse_norm(text: str) -> str | tuple[int, ...]:
+    """A norm as typed: its name, or axes as in 1+3."""
+    axes = text.split("+")
+    return tuple(map(int, axes)) if all(axis.isdecimal() for axis in axes) else text
+
+
+def _made(spec: str, make: Any, values: Mapping[str, Any]) -> Any:
     try:
-        made = make(**values)
+        return make(**values)
     except ValueError as error:
-        raise ValueError(f"method {word!r}: {error}") from error
-    if name in INPUTS:
-        return replace(method, inputs=made)
-    if name == "labels":
-        made = tm.LabelsOnly(**{option.name: getattr(made, option.name) for option in fields(tm.LabelsOnly)})
-    if where["calls"] is not None and where["calls"].isdecimal():
-        where["calls"] = int(where["calls"])
-    where["at"] = where["at"] and tuple(where["at"].split("/"))
-    return replace(method, mixer=made, **where)
+        raise ValueError(f"method {spec!r}: {error}") from error
 
 
-def _check_same_partner(method: Method, options: Mapping[str, object]) -> None:
+def _types(kind: Any) -> dict[str, Any]:
+    return {option.name: option.type for option in fields(kind) if option.name != "kind"}
+
+
+def _check_same_partner(method: Method, options: Mapping[str, Any]) -> None:
     if not isinstance(method.inputs, InputMixing):
         raise ValueError(
-            f"method {method.word!r}: same_partner needs images that are mixed with a partner before the features. "
+            f"method {method.spec!r}: same_partner needs images that are mixed with a partner before the features. "
             "Write cutmix+moex:same_partner=True, for example."
         )
     if "partner" in options:
         raise ValueError(
-            f"method {method.word!r} has same_partner, the partner of the images, and partner={options['partner']}. "
+            f"method {method.spec!r} has same_partner, the partner of the images, and partner={options['partner']}. "
             "Leave one out."
         )
 
 
-def _read_options(word: str, parts: list[str], known: Mapping[str, Any]) -> dict[str, object]:
-    values: dict[str, object] = {}
-    for part in parts:
-        option, equals, value = part.partition("=")
-        if value.startswith("("):
-            raise ValueError(f"method {word!r} needs / between the values of a list; got {part!r}. Write {option}=1/3.")
+def _read_options(spec: str, part: Part, known: Mapping[str, Any]) -> dict[str, Any]:
+    for option in part.options:
         if option not in known:
-            raise ValueError(f"method {word!r} has an unknown option, {option!r}. {nearest(option, known)}")
-        if option in values or not (equals and value):
-            raise ValueError(
-                f"method {word!r} needs each option once, with a value; got {part!r}. Write {option}=VALUE."
-            )
-        values[option] = _read(word, option, value, known[option])
-    return values
+            raise ValueError(f"method {spec!r} has an unknown option, {option!r}. {nearest(option, known)}")
+    return {option: _read(spec, option, text, known[option]) for option, text in part.options.items()}
 
 
-def _read(word: str, option: str, text: str, kind: Any) -> object:
+def _read(spec: str, option: str, text: str, kind: Any) -> Any:
     kinds = typing.get_args(kind) or (kind,)
     if text == "None" and type(None) in kinds:
         return None
-    if option == "norm" and all(axis.isdecimal() for axis in text.split("/")):
-        return tuple(int(axis) for axis in text.split("/"))
+    if option == "norm":
+        return parse_norm(text)
+    if tuple in kinds:
+        return tuple(text.split("+"))
     if bool in kinds:
         if text not in ("True", "False"):
-            raise ValueError(f"method {word!r}: {option} needs True or False; got {text!r}.")
+            raise ValueError(f"method {spec!r}: {option} needs True or False; got {text!r}.")
         return text == "True"
     number = next((number for number in (int, float) if number in kinds), None)
     if number is None:
@@ -209,5 +182,6 @@ def _read(word: str, option: str, text: str, kind: Any) -> object:
         return number(text)
     except ValueError:
         raise ValueError(
-            f"method {word!r}: {option} needs a number; got {text!r}. Write {option}=0.5, for example."
+            f"method {spec!r}: {option} needs a number; got {text!r}. Write {option}={1 if number is int else 0.5}, "
+            "for example."
         ) from None

@@ -20,8 +20,8 @@ from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
 
 from torchmoments_lab import worker
-from torchmoments_lab.config import TrainConfig
 from torchmoments_lab.process import signals_held_back
+from torchmoments_lab.settings import TrainingSettings
 from torchmoments_lab.training.device import all_devices
 
 
@@ -32,7 +32,7 @@ class Job(Protocol):
         """The same on one of several devices."""
 
     def train(self) -> str | None:
-        """Do it; gives the reason where it failed."""
+        """Do it; returns the reason if it failed."""
 
     def record_failure(self, reason: str) -> None:
         """Write the folder of a job whose process could not."""
@@ -44,18 +44,18 @@ Progress = Callable[[int, int], None]
 
 
 def train_missing(
-    missing: Sequence[Job], total: int, config: TrainConfig, workers: int | None, progress: Progress
+    missing: Sequence[Job], total: int, training: TrainingSettings, workers: int | None, progress: Progress
 ) -> None:
     """Train what is not complete yet.
 
     Args:
         missing: the jobs that are not complete.
         total: number of jobs, with those of earlier times.
-        config: for its device.
+        training: for its device.
         workers: at a time. None: one for each core; on GPUs one for each.
         progress: called with the number of jobs done, those of earlier times included, and the total.
     """
-    devices = all_devices(config)
+    devices = all_devices(training)
     done = total - len(missing)
     progress(done, total)
 
@@ -86,7 +86,7 @@ def train_all(runs: Sequence[Job], workers: int, finished: Finished) -> None:
             finished(runs[number], reason)
 
         while waiting:
-            # The pool does not tell whose worker died. Each run that was training gets a second chance, alone.
+            # The pool does not say whose worker died. Each run that was training gets a second chance, alone.
             for number in _train_until_a_worker_dies(path, waiting, workers, done).runs:
                 death = _train_until_a_worker_dies(path, deque([number]), 1, done)
                 if death.runs:
@@ -115,7 +115,7 @@ def _in_a_file(jobs: Sequence[Job]) -> Iterator[Path]:
 
 
 class _Death(NamedTuple):
-    """The runs that were training when a worker died, [] if none did; and how it ended, where it was the only one."""
+    """The runs that were training when a worker died, [] if none did; and how it ended, if it was the only one."""
 
     runs: list[int]
     exit_code: int | None = None

@@ -146,7 +146,7 @@ def keep_memory() -> None:
     """Let malloc keep what is freed, for the next step.
 
     glibc gives large blocks back to the system, which clears their pages when they are asked for again: a tenth of the
-    time of a training step on a CPU. Nothing is done elsewhere, or where the environment has settings of its own.
+    time of a training step on a CPU. Nothing is done elsewhere, or if the environment has settings of its own.
     """
     if malloc_settings():
         return

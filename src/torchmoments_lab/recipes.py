@@ -4,16 +4,52 @@ Source: the authors' code, github.com/Boyiliee/MoEx. None of them was run here: 
 differs from that code is listed in results/recipes.md.
 """
 
+import shlex
 from collections.abc import Sequence
-from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchmoments_lab.command import as_flag
-from torchmoments_lab.config import SingleConfig, nearest
+from torchmoments_lab.typed import nearest
 
 if TYPE_CHECKING:
     from torch import nn
+
+# Mixed after the first convolution and its norm, which no ReLU follows.
+_CIFAR = (
+    "--model torchmoments_lab.recipes:pyramidnet200_a240 --method moex:norm=pono,p=0.25,lam=0.5,at=features.init_block "
+    "--augment --epochs 300 --batch-size 64 --lr 0.25 --schedule step --weight-decay 1e-4"
+)
+# ImageNet's own layout: train/CLASS/*.JPEG and val/CLASS/*.JPEG. A batch is 8 times 224; lr is 0.1 for 256 images.
+_IMAGENET = (
+    "--data folder:imagenet --model torchvision/resnet50 --image-size 224 --augment --test-crop 0.875 --epochs 300 "
+    "--batch-size 1792 --lr 0.7 --schedule cosine --warmup-epochs 5 --schedule-every step --no-nesterov "
+    "--weight-decay 1e-4 --precision 16-mixed --devices 8 --loader-workers 8"
+)
+RECIPES = {
+    "cifar10-pyramidnet200": f"--data cifar10 {_CIFAR} --out runs/cifar10-pyramidnet200",
+    "cifar100-pyramidnet200": f"--data cifar100 {_CIFAR} --out runs/cifar100-pyramidnet200",
+    "imagenet-resnet50": f"--method moex:norm=pono,p=1,lam=0.9,at=maxpool {_IMAGENET} --out runs/imagenet-resnet50",
+    "imagenet-resnet50-cutmix": "--method cutmix:p=1,alpha=1+moex:norm=pono,p=0.25,lam=0.9,at=maxpool,same_partner=True"
+    f" {_IMAGENET} --out runs/imagenet-resnet50-cutmix",
+}
+
+
+def with_recipe(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command line with those of its `--recipe` first, so that all others override them.
+
+    Raises:
+        ValueError: there is no such recipe.
+    """
+    split = [
+        part
+        for argument in arguments
+        for part in (argument.split("=", 1) if argument.startswith("--recipe=") else [argument])
+    ]
+    if not arguments or arguments[0] != "train" or "--recipe" not in split[:-1]:
+        return list(arguments)
+    name = split[split.index("--recipe") + 1]
+    if name not in RECIPES:
+        raise ValueError(f"recipe needs a known name; got {name!r}. {nearest(name, RECIPES)}")
+    return ["train", *shlex.split(RECIPES[name]), *arguments[1:]]
 
 
 def pyramidnet200_a240(num_classes: int) -> "nn.Module":
@@ -31,72 +67,3 @@ def pyramidnet200_a240(num_classes: int) -> "nn.Module":
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     model.output = nn.Linear(model.get_submodule("output").in_features, num_classes)  # type: ignore[arg-type]
     return model
-
-
-def _cifar(classes: int) -> SingleConfig:
-    name = f"cifar{classes}"
-    return SingleConfig(
-        data=name,
-        model="torchmoments_lab.recipes:pyramidnet200_a240",
-        # After the first convolution and its norm, which no ReLU follows.
-        method="moex:norm=pono,p=0.25,lam=0.5,at=features.init_block",
-        augment=True,
-        epochs=300,
-        batch_size=64,
-        lr=0.25,
-        schedule="step",
-        weight_decay=1e-4,
-        out=Path("runs") / f"{name}-pyramidnet200",
-    )
-
-
-def _imagenet(method: str, name: str) -> SingleConfig:
-    batch = 8 * 224
-    return SingleConfig(
-        # ImageNet's own layout: train/CLASS/*.JPEG and val/CLASS/*.JPEG.
-        data="folder:imagenet",
-        model="torchvision/resnet50",
-        method=method,
-        image_size=224,
-        augment=True,
-        test_crop=0.875,
-        epochs=300,
-        batch_size=batch,
-        lr=0.1 * batch / 256,
-        schedule="cosine",
-        warmup_epochs=5,
-        schedule_every="step",
-        nesterov=False,
-        weight_decay=1e-4,
-        precision="16-mixed",
-        devices=8,
-        loader_workers=8,
-        out=Path("runs") / name,
-    )
-
-
-RECIPES = {
-    "cifar10-pyramidnet200": _cifar(10),
-    "cifar100-pyramidnet200": _cifar(100),
-    "imagenet-resnet50": _imagenet("moex:norm=pono,p=1,lam=0.9,at=maxpool", "imagenet-resnet50"),
-    "imagenet-resnet50-cutmix": _imagenet(
-        "cutmix:p=1,alpha=1+moex:norm=pono,p=0.25,lam=0.9,at=maxpool,same_partner=True", "imagenet-resnet50-cutmix"
-    ),
-}
-
-
-def with_recipe(words: Sequence[str]) -> list[str]:
-    """The words of a command line with the flags of its `--recipe` before all others, which therefore go before them.
-
-    Raises:
-        ValueError: there is no such recipe.
-    """
-    split = [part for word in words for part in (word.split("=", 1) if word.startswith("--recipe=") else [word])]
-    if not words or words[0] != "train" or "--recipe" not in split[:-1]:
-        return list(words)
-    name = split[split.index("--recipe") + 1]
-    if name not in RECIPES:
-        raise ValueError(f"recipe needs a known name; got {name!r}. {nearest(name, RECIPES)}")
-    recipe, plain = RECIPES[name], SingleConfig()
-    changed = [f.name for f in fields(recipe) if getattr(recipe, f.name) != getattr(plain, f.name)]
-    return ["train", *(word for field in changed for word in as_flag(field, getattr(recipe, field))), *words[1:]]

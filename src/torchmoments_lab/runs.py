@@ -1,19 +1,18 @@
 """A run is a folder: config.json env.json metrics.csv predictions.npy summary.json.
 
-It is written under a temporary name and moved; into a folder that is there already file by file, summary.json last, so
+It is written under a temporary name and moved; into a folder that exists already file by file, summary.json last, so
 that a run with a summary is always whole. While a run trains, its lock is held.
 A run that failed leaves a folder too, with the reason in summary.json; it is tried again next time.
 
-    OUT/runs/METHOD/seed3     of a comparison; METHOD is the word as typed, percent-encoded
+    OUT/runs/SPEC/seed3     of a comparison; SPEC is that of the method as typed, percent-encoded
 """
 
-import csv
 import platform
 import shutil
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -21,46 +20,46 @@ from urllib.parse import quote
 import filelock
 import numpy as np
 import torch
+from torch import Tensor
 
-from torchmoments_lab.config import Setting
-from torchmoments_lab.data.split import Data
-from torchmoments_lab.files import damaged, read_record, write_record
+from torchmoments_lab.experiment import Experiment
+from torchmoments_lab.files import as_csv, damaged, read_record, write_record, write_text
 from torchmoments_lab.lock import refuse_other_settings
 from torchmoments_lab.machine import cpu_name, version_of
-from torchmoments_lab.methods import parse_method
+from torchmoments_lab.methods import Method
 from torchmoments_lab.metrics import score
+from torchmoments_lab.models.weights import read_safetensors
+from torchmoments_lab.settings import Setting
 from torchmoments_lab.training.device import check_device
-from torchmoments_lab.training.task import Task
 from torchmoments_lab.training.train import Result, train
 
 # Longer than a worker outlives its parent.
 _LOCK_SECONDS = 10
-WEIGHTS = "weights.safetensors"
+_WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training of one configuration: what is trained, a method's word, a seed, and the run's own folder."""
+    """One training: an experiment, a method, a seed, and the run's own folder."""
 
     folder: Path
-    task: Task
-    method: str
+    experiment: Experiment
+    method: Method
     seed: int
+    keeps_weights: bool = False
 
     @classmethod
-    def of_comparison(cls, out: Path, task: Task, method: str, seed: int, **more: Any) -> Self:
+    def of_many(cls, out: Path, experiment: Experiment, method: Method, seed: int, **more: Any) -> Self:
         """A run in its place in a folder of many; `more` is what a kind of run has besides."""
-        return cls(out / "runs" / quote(method, safe="=,") / f"seed{seed}", task, method, seed, **more)
-
-    def __str__(self) -> str:
-        return f"{self.method} seed {self.seed}"
+        return cls(out / "runs" / quote(method.spec, safe="=,") / f"seed{seed}", experiment, method, seed, **more)
 
     def on(self, device: str) -> Self:
         """The same run on one of several devices."""
-        return replace(self, task=replace(self.task, config=replace(self.task.config, device=device)))
+        training = replace(self.experiment.training, device=device)
+        return replace(self, experiment=replace(self.experiment, training=training))
 
     def settings(self) -> dict[str, Setting]:
-        return self.task.settings() | {"method": self.method, "seed": self.seed}
+        return {**self.experiment.shared, "method": self.method.spec, "seed": self.seed}
 
     def is_complete(self) -> bool:
         """Whether the folder holds this run, whole.
@@ -68,8 +67,8 @@ class Run:
         Raises:
             ValueError: a file in it is damaged, or it is a run with other settings.
         """
-        summary = read_record(self.folder / "summary.json")
-        if summary is None or "failed" in summary:
+        summary = self.summary()
+        if not summary or "failed" in summary:
             return False
         path = self.folder / "config.json"
         config = read_record(path)
@@ -77,6 +76,10 @@ class Run:
             raise damaged(path, "it is missing")
         refuse_other_settings(self.folder, config, self.settings())
         return True
+
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds; {} before the run has ended."""
+        return read_record(self.folder / "summary.json") or {}
 
     def train(self) -> str | None:
         """Train, unless the run is complete already, and write the folder.
@@ -91,8 +94,7 @@ class Run:
                     return None
                 shutil.rmtree(self._beside("tmp"), ignore_errors=True)
                 try:
-                    data = self.task.load()
-                    self.write(self.trained(data), data)
+                    self.write(self.trained())
                 except Exception as error:
                     reason = str(error) if isinstance(error, FloatingPointError) else f"{type(error).__name__}: {error}"
                     self.record_failure(reason, traceback.format_exc())
@@ -101,49 +103,44 @@ class Run:
         except filelock.Timeout:
             return "another process is training this run; start again when it has ended"
 
-    def trained(self, data: Data) -> Result:
+    def trained(self) -> Result:
         """Do the training itself."""
-        return train(self.task, parse_method(self.method), self.seed, data)
+        return train(self.experiment, self.method, self.seed)
 
     def record_failure(self, reason: str, trace: str | None = None) -> None:
         """Write the folder of a run that failed."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with self._new_folder(self._summary(None, reason=reason, trace=trace)):
+        with self._new_folder({"error": None, "seconds": None, "failed": reason, "traceback": trace}):
             pass
 
-    def write(self, result: Result, data: Data, *, threads: int = 1, keep_weights: bool = False) -> None:
+    def write(self, result: Result, *, threads: int = 1) -> None:
         """Write the folder of a run that is complete."""
-        rows = with_targets(result, data)
-        summary = self._summary(score(self.task.config.metric, rows), seconds=result.seconds)
+        rows = with_targets(result, self.experiment.data.test.labels)
+        summary = {"error": score(self.experiment.metric, rows), "seconds": result.seconds}
         with self._new_folder(summary, threads) as folder:
-            with (folder / "metrics.csv").open("w", newline="") as file:
-                writer = csv.DictWriter(file, list(result.epochs[0]))
-                writer.writeheader()
-                writer.writerows(result.epochs)
+            write_text(folder / "metrics.csv", as_csv([asdict(epoch) for epoch in result.epochs]))
             np.save(folder / "predictions.npy", rows)
-            if keep_weights:
+            if self.keeps_weights:
                 from safetensors.torch import save_file
 
                 # Copies: tensors that share memory are refused.
-                save_file({name: t.clone().contiguous() for name, t in result.weights.items()}, folder / WEIGHTS)
+                save_file({name: t.clone().contiguous() for name, t in result.weights.items()}, folder / _WEIGHTS)
 
-    def _summary(
-        self, error: float | None, *, seconds: float | None = None, reason: str | None = None, trace: str | None = None
-    ) -> dict[str, Any]:
-        named = {"method": self.method, "seed": self.seed, "error": error, "seconds": seconds}
-        return named if reason is None else named | {"failed": reason, "traceback": trace}
+    def weights(self) -> dict[str, Tensor]:
+        """The trained weights, of a run that keeps them."""
+        return read_safetensors(self.folder / _WEIGHTS)
 
     @contextmanager
-    def _new_folder(self, summary: dict[str, Any], threads: int = 1) -> Iterator[Path]:
+    def _new_folder(self, summary: Mapping[str, Any], threads: int = 1) -> Iterator[Path]:
         """A folder under a temporary name, moved to its own when the block ends."""
         is_new = not self.folder.exists()
         temporary = self._beside("tmp") if is_new else self.folder / ".tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         write_record(temporary / "config.json", self.settings())
-        write_record(temporary / "env.json", environment(self.task, threads))
+        write_record(temporary / "env.json", environment(self.experiment, threads))
         yield temporary
-        write_record(temporary / "summary.json", summary)
+        write_record(temporary / "summary.json", {"method": self.method.spec, "seed": self.seed, **summary})
         if is_new:
             temporary.rename(self.folder)
             return
@@ -156,31 +153,26 @@ class Run:
         return self.folder.with_name(f".{self.folder.name}.{what}")
 
 
-def with_targets(result: Result, data: Data) -> np.ndarray:
-    """[N] records of (target, predicted, scores [K]), so that a run folder alone gives every metric."""
+def with_targets(result: Result, targets: Tensor) -> np.ndarray:
+    """[N] records of (target, predicted, scores [K]), so that every metric can be computed from a run folder alone."""
     assert result.scores is not None
-    classes = result.scores.shape[1]
-    rows = np.empty(
-        len(result.scores), dtype=[("target", np.int64), ("predicted", np.int64), ("scores", np.float32, (classes,))]
-    )
-    rows["target"] = data.test.labels.numpy()
+    number, classes = result.scores.shape
+    rows = np.empty(number, [("target", np.int64), ("predicted", np.int64), ("scores", np.float32, (classes,))])
+    rows["target"] = targets.numpy()
     rows["predicted"] = result.scores.argmax(1)
     rows["scores"] = result.scores
     return rows
 
 
-def environment(task: Task, threads: int = 1) -> dict[str, str | int]:
+def environment(experiment: Experiment, threads: int = 1) -> dict[str, str | int]:
     """What else a result may depend on."""
-    device = check_device(task.config)
-    library = task.config.model.partition("/")[0]
-    versions: dict[str, str | int] = {
-        name: version_of(name) for name in ("timm", "torchvision", "pytorchcv") if name == library
-    }
+    device = check_device(experiment.training)
+    library = experiment.network.settings.model.partition("/")[0]
     return {
         "torch": torch.__version__,
         "python": platform.python_version(),
         "torchmoments": version_of("torchmoments"),
-        **versions,
+        **({library: version_of(library)} if library in ("timm", "torchvision", "pytorchcv") else {}),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "cpu": cpu_name(),
         "threads": threads,

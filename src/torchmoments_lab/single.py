@@ -1,6 +1,6 @@
-"""`torchmoments train`: one run in a folder of its own, on one device or several, kept after each epoch.
+"""`torchmoments train`: one run in a folder of its own, on one device or several, saved after each epoch.
 
-OUT/checkpoint.pt     while it trains; taken up again by the same command
+OUT/checkpoint.pt     while it trains; the same command resumes from it
 OUT/...               a run folder, see `runs`, and weights.safetensors, when it is complete
 """
 
@@ -8,16 +8,13 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from torchmoments_lab.config import SingleConfig
 from torchmoments_lab.files import read_record
 from torchmoments_lab.lock import hold
-from torchmoments_lab.methods import parse_method
-from torchmoments_lab.metrics import NAMES
-from torchmoments_lab.prepare import Notice, prepare, silent
+from torchmoments_lab.requests import Train
+from torchmoments_lab.resolve import Notice, resolve, silent
 from torchmoments_lab.runs import Run
 from torchmoments_lab.training.checkpoint import Checkpoint
 from torchmoments_lab.training.device import make_fabric
@@ -35,54 +32,55 @@ def is_first_rank() -> bool:
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
-def train_once(
-    config: SingleConfig, progress: Progress = lambda done, total: None, notice: Notice = silent
-) -> dict[str, Any]:
-    """Train, or go on where this run was stopped, and write its folder.
+def train_once(request: Train, progress: Progress = lambda done, total: None, notice: Notice = silent) -> Run:
+    """Train, or resume this run, and write its folder.
 
     With several devices, Fabric starts this process again for each of the others.
 
     Args:
-        config: what to train, and where to keep it.
+        request: what to train, and the folder.
         progress: called with the number of epochs done and their total.
-        notice: is told what was decided that the settings do not say.
-
-    Returns:
-        What summary.json holds, with the metric and the number of epochs.
+        notice: called with what was decided that the request does not say.
 
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
         FloatingPointError: the loss is not finite.
     """
-    task = prepare(config, [config.method], notice=notice, devices=config.devices)
-    data = task.load()
-    task = replace(task, facts=(*task.facts, ("devices", config.devices)))
-    run = Run(config.out, task, config.method, config.seed)
+    request.check()
+    experiment = resolve(
+        request.data,
+        request.model,
+        request.training,
+        request.judging,
+        [request.method],
+        notice=notice,
+        devices=request.devices,
+    ).experiment.with_facts(devices=request.devices)
+    run = Run(request.out, experiment, experiment.methods[0], request.seed, keeps_weights=True)
     first = is_first_rank()
-    with _held(config.out) if first else nullcontext():
+    with _held(run.folder) if first else nullcontext():
         if first and run.is_complete():
-            notice(f"This run is complete in {config.out}.")
-            return _summary(run)
-        # It tells each start of a process.
+            notice(f"This run is complete in {run.folder}.")
+            return run
+        # It logs each start of a process.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-        fabric = make_fabric(task.config, config.devices)
+        fabric = make_fabric(experiment.training, request.devices)
         with _ranks_of(fabric):
             checkpoint = Checkpoint(run.folder / CHECKPOINT, run.settings())
             result = train(
-                task,
-                parse_method(config.method),
-                config.seed,
-                data,
+                experiment,
+                run.method,
+                run.seed,
                 fabric=fabric,
-                threads=config.threads,
+                threads=request.threads,
                 checkpoint=checkpoint,
                 progress=progress,
             )
             if first:
-                run.write(result, data, threads=config.threads, keep_weights=True)
-                (run.folder / CHECKPOINT).unlink(missing_ok=True)
+                run.write(result, threads=request.threads)
+                checkpoint.path.unlink(missing_ok=True)
             fabric.barrier()
-        return _summary(run)
+        return run
 
 
 @contextmanager
@@ -102,9 +100,3 @@ def _held(out: Path) -> AbstractContextManager[None]:
     # Other programs have a config.json too.
     is_run = {"method", "seed"} <= (read_record(out / "config.json") or {}).keys()
     return hold(out, known=("config.json", CHECKPOINT) if is_run else (CHECKPOINT,), kind="train")
-
-
-def _summary(run: Run) -> dict[str, Any]:
-    written = read_record(run.folder / "summary.json")
-    assert written is not None
-    return written | {"metric": NAMES[run.task.config.metric], "epochs": run.task.config.epochs}

@@ -24,7 +24,7 @@ def start(parent: int) -> None:
 
 
 def train(path: Path, number: int) -> str | None:
-    """Do one of the jobs in a file of `pool.train_all`; gives the reason where it failed.
+    """Do one of the jobs in a file of `pool.train_all`; returns the reason if it failed.
 
     Raises:
         ValueError: the file cannot be read in this process.

@@ -41,6 +41,7 @@ def here(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_command_works_as_written(here, capsys, command):
     if "--pretrained" in command:
@@ -54,6 +55,7 @@ def test_command_works_as_written(here, capsys, command):
         assert main([*command, *LESS[command[0]]]) == 0
 
 
+@pytest.mark.slow
 def test_the_code_works_as_pasted(here, capsys):
     names = {}
     for block in (MAKE_DATA, MAKE_MODEL, FROM_PYTHON.replace("epochs=10, seeds=5", "epochs=1, seeds=2, workers=1")):

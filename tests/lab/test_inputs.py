@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from torchmoments_lab.inputs import InputMixing, LabelSmoothing, input_stream, partner_of_the_images
+from torchmoments_lab.inputs import InputMixing, LabelSmoothing, partner_of_the_images
+from torchmoments_lab.random_numbers import input_stream
 
 pytest.importorskip("torchvision")
 

@@ -27,17 +27,17 @@ def test_a_word_without_options_is_the_default_at_the_places_of_its_source():
 
 
 def test_options_reach_the_mixer():
-    method = parse_method("moex:norm=in,lam=0.7,p=0.25,partner=derangement,positive_only=True,at=layer1/layer2")
+    method = parse_method("moex:norm=in,lam=0.7,p=0.25,partner=derangement,positive_only=True,at=layer1+layer2")
     assert method.mixer == tm.MoEx(norm="in", lam=0.7, p=0.25, partner="derangement", positive_only=True)
     assert method.at == ("layer1", "layer2")
-    assert parse_method("moex:norm=1/3").mixer == tm.MoEx(norm=(1, 3))
+    assert parse_method("moex:norm=1+3").mixer == tm.MoEx(norm=(1, 3))
     assert parse_method("moex:alpha=0.3,per_sample=True").mixer == tm.MoEx(alpha=0.3, per_sample=True)
     assert parse_method("moex:alpha=None").mixer == tm.MoEx()
     assert parse_method("crossnorm:crop=both,p=0.2").mixer == tm.CrossNorm(0.2, "both")
     assert parse_method("crossnorm:places_per_step=1").mixer == tm.CrossNorm(places_per_step=1)
-    assert parse_method("mixstyle:partner=other-group").pairs_classes
-    assert not parse_method("mixstyle").pairs_classes
-    assert not parse_method("dsu").pairs_classes
+    assert parse_method("mixstyle:partner=other-group").needs_groups
+    assert not parse_method("mixstyle").needs_groups
+    assert not parse_method("dsu").needs_groups
     assert parse_method("mixstyle:lam=0.9,label_from=other").mixer == tm.MixStyle(lam=0.9, label_from="other")
     assert parse_method("random-moments:norm=in").mixer == tm.RandomMoments("in")
     assert parse_method("moex").calls is None
@@ -105,7 +105,7 @@ def test_labels_draws_what_moex_draws_and_leaves_the_features():
         ("moex:p=0.1,p=0.2", "each option once, with a value; got 'p=0.2'"),
         ("moex:norm=panda", "panda"),
         ("moex:", "needs options after the colon; got none. Write moex, or moex:p=0.5."),
-        ("moex:norm=(1,3)", "needs / between the values of a list; got 'norm=(1'. Write norm=1/3."),
+        ("moex:norm=(1,3)", "needs + between the values of a list; got 'norm=(1'. Write norm=1+3."),
         ("crossnorm:crop=all", "crop needs one of None, style, content, both"),
         ("mixup:at=stem", "unknown option, 'at'. All: p, alpha"),
         ("cutmix:alpha=0", "alpha needs a number over 0"),

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
-from torchmoments_lab import compare, prepare
+from torchmoments_lab import compare
+from torchmoments_lab import resolve as door
 from torchmoments_lab.data.own import from_objects
 
 FAST = {"epochs": 2, "batch_size": 8, "seeds": 2, "workers": 1}
@@ -27,8 +28,8 @@ def make_model(num_classes):
 def test_it_gives_the_summary_of_runs_in_folders(tmp_path):
     methods = ["none", "moex:at=2"]
     summary = compare(make_model, tensors(30, 0), TensorDataset(*tensors(12, 1)), methods, out=tmp_path / "out", **FAST)
-    assert summary["methods"]["moex:at=2"]["n"] == 2
-    assert summary["settings"]["model"] == "objects:make_model"
+    assert summary.methods["moex:at=2"].error.n == 2
+    assert summary.settings["model"] == "objects:make_model"
     predictions = np.load(tmp_path / "out" / "runs" / "none" / "seed0" / "predictions.npy")
     assert predictions["target"].tolist() == tensors(12, 1)[1].tolist()
     assert predictions["scores"].shape == (12, 3)
@@ -45,6 +46,7 @@ class Items(Dataset):
         return self.images[index] + torch.rand(1), self.targets[index]
 
 
+@pytest.mark.slow
 def test_workers_get_functions_that_have_no_name_and_read_images_ahead(tmp_path):
     width = 4
     model = lambda: nn.Sequential(nn.Conv2d(2, width, 3), nn.Flatten(), nn.Linear(36 * width, 3))  # noqa: E731
@@ -52,7 +54,7 @@ def test_workers_get_functions_that_have_no_name_and_read_images_ahead(tmp_path)
     for workers in (1, 2):
         processes = {"workers": workers, "loader_workers": workers - 1}
         summary = compare(model, Items(30, 0), Items(12, 1), out=tmp_path / str(workers), **settings | processes)
-        assert summary["methods"]["none"]["n"] == 2
+        assert summary.methods["none"].error.n == 2
     for path in (tmp_path / "1").glob("runs/*/*/predictions.npy"):
         assert path.read_bytes() == (tmp_path / "2" / path.relative_to(tmp_path / "1")).read_bytes()
 
@@ -70,7 +72,7 @@ def test_what_cannot_be_sent_to_workers_is_refused(tmp_path):
 
 def test_datasets_are_read_once_before_the_runs_however_many_these_are(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(prepare, "from_objects", lambda *given: asked.append(given) or from_objects(*given))
+    monkeypatch.setattr(door, "from_objects", lambda *given: asked.append(given) or from_objects(*given))
     settings = FAST | {"epochs": 1, "seeds": 3}
     compare(make_model, tensors(30, 0), Items(12, 1), ["none"], out=tmp_path / "out", **settings)
     assert len(asked) == 1
@@ -78,7 +80,7 @@ def test_datasets_are_read_once_before_the_runs_however_many_these_are(tmp_path,
 
 def test_labels_alone_need_no_place(tmp_path):
     summary = compare(make_model, tensors(30, 0), tensors(12, 1), ["none", "labels"], out=tmp_path / "out", **FAST)
-    assert summary["methods"]["labels"]["n"] == 2
+    assert summary.methods["labels"].error.n == 2
 
 
 def test_other_data_under_the_same_names_is_refused(tmp_path):
@@ -120,12 +122,13 @@ def test_each_metric_is_reported_in_the_same_keys(tmp_path, metric):
     summary = compare(
         make_model, tensors(30, 0), tensors(12, 1), ["none", "moex:at=2"], out=tmp_path / "out", metric=metric, **FAST
     )
-    entry = summary["paired"]["moex:at=2"]
-    assert entry["n"] == 2
-    assert entry["difference_mean"] == pytest.approx(
-        summary["methods"]["moex:at=2"]["error_mean"] - summary["methods"]["none"]["error_mean"]
+    entry = summary.paired["moex:at=2"]
+    assert entry.difference.n == 2
+    assert entry.difference.mean == pytest.approx(
+        summary.methods["moex:at=2"].error.mean - summary.methods["none"].error.mean
     )
-    assert ("difference_ci95_with_images" in entry) == (metric == "balanced-error")
+    if metric == "auroc":
+        assert entry.difference_ci95_with_images is None
 
 
 def test_another_network_or_other_images_under_the_same_names_are_refused(tmp_path):
@@ -137,7 +140,7 @@ def test_another_network_or_other_images_under_the_same_names_are_refused(tmp_pa
     images, labels = tensors(30, 0)
     with pytest.raises(ValueError, match=r"holds runs with images .*; got images"):
         compare(lambda: make_model(3), (images * 2, labels), **first)
-    assert compare(lambda: make_model(3), (images, labels), **first)["methods"]["none"]["n"] == 2
+    assert compare(lambda: make_model(3), (images, labels), **first).methods["none"].error.n == 2
 
 
 def test_weights_that_are_the_same_for_every_seed_are_noticed_recorded_and_told(tmp_path, caplog):
@@ -148,9 +151,9 @@ def test_weights_that_are_the_same_for_every_seed_are_noticed_recorded_and_told(
     request = {"methods": ["none", "labels"], "out": tmp_path / "out", **FAST}
     summary = compare(seeded, tensors(30, 0), tensors(12, 1), **request)
     assert "No initial weights are new for each seed." in caplog.messages
-    assert summary["settings"]["new_weights"] == "none"
-    assert "Every seed starts from the same weights." in summary["conclusion"]
-    assert not any("initializations" in sentence for sentence in summary["conclusion"])
+    assert summary.settings["new_weights"] == "none"
+    assert "Every seed starts from the same weights." in summary.conclusion
+    assert not any("initializations" in sentence for sentence in summary.conclusion)
     with pytest.raises(ValueError, match="new_weights none; got .*new_weights None"):
         compare(make_model, tensors(30, 0), tensors(12, 1), **request)
 

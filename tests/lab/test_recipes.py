@@ -1,10 +1,10 @@
 """The paper's recipes: the settings of its tables, and the command lines that they become."""
 
 import csv
+import hashlib
 import json
 import pickle
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +12,13 @@ import torch
 import tyro
 from PIL import Image
 from torch import nn
+from torchvision import datasets
 
 from torchmoments_lab.cli import main
-from torchmoments_lab.config import SingleConfig
 from torchmoments_lab.inputs import partner_of_the_images
 from torchmoments_lab.methods import parse_method
 from torchmoments_lab.recipes import RECIPES, pyramidnet200_a240, with_recipe
+from torchmoments_lab.requests import Train
 
 CIFAR = {
     "epochs": 300, "batch_size": 64, "lr": 0.25, "schedule": "step", "weight_decay": 1e-4, "augment": True,
@@ -32,6 +33,12 @@ IMAGENET = {
 }  # fmt: skip
 
 
+def asked(name):
+    """The request that a recipe becomes."""
+    words = with_recipe(["train", "--recipe", name])
+    return tyro.cli(Train, args=words[1:], config=(tyro.conf.OmitArgPrefixes,))
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -42,8 +49,8 @@ IMAGENET = {
     ],
 )
 def test_the_settings_are_those_of_the_authors_code(name, settings):
-    recipe = RECIPES[name]
-    assert {key: getattr(recipe, key) for key in settings} == pytest.approx(settings)
+    values = asked(name).values()
+    assert {key: values[key] for key in settings} == pytest.approx(settings)
 
 
 @pytest.mark.parametrize(
@@ -56,12 +63,12 @@ def test_the_settings_are_those_of_the_authors_code(name, settings):
     ],
 )
 def test_the_methods_are_those_of_the_authors_code(name, p, lam, at):
-    method = parse_method(RECIPES[name].method)
+    method = parse_method(asked(name).method)
     assert (method.mixer.norm, method.mixer.p, method.mixer.lam, method.at) == ("pono", p, lam, (at,))
 
 
 def test_cutmix_goes_before_moex_on_every_batch_with_the_same_partner():
-    method = parse_method(RECIPES["imagenet-resnet50-cutmix"].method)
+    method = parse_method(asked("imagenet-resnet50-cutmix").method)
     assert (method.inputs.kind, method.inputs.p, method.inputs.alpha) == ("cutmix", 1.0, 1.0)
     assert method.mixer.partner is partner_of_the_images
 
@@ -87,10 +94,9 @@ def test_an_unknown_recipe_is_refused_with_the_nearest(capsys):
 
 
 def test_the_recipes_become_settings_that_can_be_run():
-    for name, recipe in RECIPES.items():
-        words = with_recipe(["train", "--recipe", name])
-        assert tyro.cli(SingleConfig, args=words[1:]) == replace(recipe, recipe=name)
-        recipe.check()
+    for name in RECIPES:
+        assert asked(name).recipe == name
+        asked(name).check()
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +105,14 @@ def pyramidnet():
     return pyramidnet200_a240(100)
 
 
+@pytest.mark.slow
 def test_the_pyramidnet_has_the_authors_number_of_parameters(pyramidnet):
     """26,844,952 is what their own class has with 100 classes."""
     assert sum(parameter.numel() for parameter in pyramidnet.parameters()) == 26_844_952
     assert pyramidnet200_a240(7).eval()(torch.randn(1, 3, 32, 32)).shape == (1, 7)
 
 
+@pytest.mark.slow
 def test_the_pyramidnet_starts_from_the_authors_weights(pyramidnet):
     convolutions = [module for module in pyramidnet.modules() if isinstance(module, nn.Conv2d)]
     assert len(convolutions) == 1 + 3 * 66
@@ -117,6 +125,7 @@ def test_the_pyramidnet_starts_from_the_authors_weights(pyramidnet):
         assert float(values.abs().max()) > 2
 
 
+@pytest.mark.slow
 def test_the_place_of_the_cifar_recipe_ends_in_a_norm_and_no_relu(pyramidnet):
     assert [type(module) for module in pyramidnet.get_submodule("features.init_block").children()] == [
         nn.Conv2d,
@@ -124,15 +133,25 @@ def test_the_place_of_the_cifar_recipe_ends_in_a_norm_and_no_relu(pyramidnet):
     ]
 
 
-def test_a_recipe_runs_on_files_in_the_format_of_cifar(tmp_path, capsys):
+def md5_of(path):
+    return hashlib.md5(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.slow
+def test_a_recipe_runs_on_files_in_the_format_of_cifar(tmp_path, capsys, monkeypatch):
     random = np.random.default_rng(0)
     folder = tmp_path / "cifar-100-python"
     folder.mkdir()
     for name, number in (("train", 200), ("test", 100)):
         pixels = random.integers(0, 256, (number, 3072), dtype=np.uint8)
-        content = {b"data": pixels, b"fine_labels": [i % 100 for i in range(number)]}
+        content = {"data": pixels, "fine_labels": [i % 100 for i in range(number)]}
         (folder / name).write_bytes(pickle.dumps(content))
-    (folder / "meta").write_bytes(pickle.dumps({b"fine_label_names": [b"class %d" % i for i in range(100)]}))
+    (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": [f"class {i}" for i in range(100)]}))
+    # Files with other checksums than the published ones are not unpickled.
+    for part, name in (("train_list", "train"), ("test_list", "test")):
+        monkeypatch.setattr(datasets.CIFAR100, part, [(name, md5_of(folder / name))])
+    meta = datasets.CIFAR100.meta | {"md5": md5_of(folder / "meta")}
+    monkeypatch.setattr(datasets.CIFAR100, "meta", meta)
     # The same place in a smaller network of the same library.
     flags = ["--model", "pytorchcv/resnet20_cifar100", "--epochs", "1", "--data-dir", str(tmp_path)]
     code = main(["train", "--recipe", "cifar100-pyramidnet200", *flags, "--out", str(tmp_path / "out")])
@@ -147,6 +166,7 @@ def test_the_command_line_of_the_process_is_expanded_too(monkeypatch, capsys):
     assert "recipe needs a known name" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_imagenet_recipe_runs_on_pictures_with_its_learning_rates(tmp_path, capsys):
     random = np.random.default_rng(0)
     for part in ("train", "val"):
@@ -163,7 +183,7 @@ def test_the_imagenet_recipe_runs_on_pictures_with_its_learning_rates(tmp_path, 
     code = main(["train", "--recipe", "imagenet-resnet50-cutmix", *flags, "--out", str(out)])
     assert code == 0, capsys.readouterr().err
     settings = json.loads((out / "config.json").read_text())
-    assert settings["method"] == RECIPES["imagenet-resnet50-cutmix"].method
+    assert settings["method"] == asked("imagenet-resnet50-cutmix").method
     assert (settings["nesterov"], settings["schedule_every"], settings["test_crop"]) == (False, "step", 0.875)
     # Two steps an epoch: 1/4, 2/4, 3/4, 4/4 of lr, then half a cosine over four steps.
     rates = [float(row["lr"]) for row in csv.DictReader((out / "metrics.csv").open())]

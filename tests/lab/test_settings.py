@@ -9,14 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from torchmoments_lab.bench.config import Op, Step
-from torchmoments_lab.config import CompareConfig, PlacesConfig, ReportConfig, SingleConfig
-from torchmoments_lab.inspect.config import InspectConfig
-from torchmoments_lab.probe.config import ProbeConfig
-from torchmoments_lab.sweep.config import SweepConfig
+from torchmoments_lab import requests
+from torchmoments_lab.requests import Compare
+from torchmoments_lab.resolve import shared_settings
+from torchmoments_lab.settings import DataSettings, Judging, ModelSettings, RunSettings, TrainingSettings
 
-ALL = [CompareConfig, SweepConfig, ProbeConfig, SingleConfig, InspectConfig, PlacesConfig, ReportConfig, Op, Step]
-FIELDS = [pytest.param(kind, field, id=f"{kind.__name__}.{field.name}") for kind in ALL for field in fields(kind)]
+GROUPS = [DataSettings, ModelSettings, TrainingSettings, Judging, RunSettings]
+COMMANDS = [requests.Compare, requests.Sweep, requests.Probe, requests.Inspect, requests.Train, requests.Places]
+ALL = [*GROUPS, *COMMANDS, requests.Report]
+FIELDS = [
+    pytest.param(kind, field, id=f"{kind.__name__}.{field.name}")
+    for kind in ALL
+    for field in fields(kind)
+    if field.type not in GROUPS
+]
 WRONG = {
     bool: ["False", 0, 1.0, None],
     int: ["3", 3.0, True, np.float64(3), [3]],
@@ -36,7 +42,7 @@ def kind_of(field):
 
 
 def made(kind, **values):
-    return kind(**({"out": "folder"} if kind is ReportConfig else {}) | values)
+    return kind(**({"out": "folder"} if kind is requests.Report else {}) | values)
 
 
 @pytest.mark.parametrize(("kind", "field"), FIELDS)
@@ -55,7 +61,7 @@ def test_every_default_has_the_type_that_it_declares(kind):
 
 
 def test_what_means_the_same_becomes_what_is_declared():
-    config = CompareConfig(
+    config = Compare().with_values(
         seeds=np.int64(3),
         epochs=torch.tensor(4),
         lr=np.float32(0.5),
@@ -66,11 +72,13 @@ def test_what_means_the_same_becomes_what_is_declared():
         data_dir="here",
         schedule=np.str_("step"),
     )
-    values = [getattr(config, name) for name in ("seeds", "epochs", "lr", "weight_decay", "augment", "methods", "out")]
+    found = config.values()
+    values = [found[name] for name in ("seeds", "epochs", "lr", "weight_decay", "augment", "methods", "out")]
     assert values == [3, 4, 0.5, 0.0, True, ("none", "moex"), Path("runs/x")]
     assert [type(value) for value in values] == [int, int, float, float, bool, tuple, type(Path())]
-    assert config.data_dir == Path("here")
-    assert json.loads(json.dumps(config.settings())) == config.settings()
+    assert config.data.data_dir == Path("here")
+    shared = shared_settings(config.data, config.model, config.training, config.judging)
+    assert json.loads(json.dumps(shared)) == shared
 
 
 @pytest.mark.parametrize(
@@ -88,5 +96,16 @@ def test_what_means_the_same_becomes_what_is_declared():
 )
 def test_the_sentence_says_what_came_and_what_to_write(values, sentence):
     with pytest.raises(ValueError) as refused:
-        CompareConfig(**values)
+        Compare().with_values(**values)
     assert sentence in str(refused.value)
+
+
+def test_a_setting_that_is_not_there_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="compare has no setting 'epoch'. Nearest: 'epochs'"):
+        Compare().with_values(epoch=3)
+
+
+def test_other_values_reach_the_groups_and_leave_the_rest():
+    changed = Compare().with_values(lr=0.5, seeds=3, metric="auroc")
+    assert (changed.training.lr, changed.runs.seeds, changed.judging.metric) == (0.5, 3, "auroc")
+    assert changed.values() == Compare().values() | {"lr": 0.5, "seeds": 3, "metric": "auroc"}

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 
 import filelock
 import numpy as np
@@ -12,19 +11,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.lab.experiments import experiment
 from torchmoments_lab import single
 from torchmoments_lab.comparison import compare
-from torchmoments_lab.config import CompareConfig, SingleConfig, TrainConfig
 from torchmoments_lab.methods import parse_method
+from torchmoments_lab.requests import Compare, Train
 from torchmoments_lab.runs import Run
 from torchmoments_lab.single import train_once
 from torchmoments_lab.training import train as training
-from torchmoments_lab.training.task import Task
 
 
 @pytest.fixture
 def tiny(tmp_path):
-    return SingleConfig(train_size=40, epochs=4, batch_size=16, width=4, augment=True, out=tmp_path / "out")
+    return Train().with_values(train_size=40, epochs=4, batch_size=16, width=4, augment=True, out=tmp_path / "out")
 
 
 def outcome(out):
@@ -32,24 +31,23 @@ def outcome(out):
 
 
 def stopped_after(epoch, monkeypatch, run):
-    """Call `run`, which is stopped as with Ctrl-C when it has kept this epoch."""
-    keep = training.Training.keep
+    """Call `run`, which is stopped as with Ctrl-C when it has saved this epoch."""
+    save = training.Training.save
 
-    def keep_and_stop(self, checkpoint):
-        keep(self, checkpoint)
+    def save_and_stop(self, checkpoint):
+        save(self, checkpoint)
         if self.epoch == epoch:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.Training, "keep", keep_and_stop)
+        patch.setattr(training.Training, "save", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
             run()
 
 
-@pytest.mark.parametrize("method", ["moex", "cutmix+moex"])
-def test_a_stopped_run_goes_on_to_the_same_result_bit_for_bit(tiny, tmp_path, monkeypatch, method):
-    tiny = replace(tiny, method=method)
-    whole = replace(tiny, out=tmp_path / "whole")
+def test_a_stopped_run_goes_on_to_the_same_result_bit_for_bit(tiny, tmp_path, monkeypatch):
+    tiny = tiny.with_values(method="cutmix+moex")
+    whole = tiny.with_values(out=tmp_path / "whole")
     train_once(whole)
     stopped_after(2, monkeypatch, lambda: train_once(tiny))
     assert [path.name for path in tiny.out.iterdir()] == ["checkpoint.pt"]
@@ -60,36 +58,35 @@ def test_a_stopped_run_goes_on_to_the_same_result_bit_for_bit(tiny, tmp_path, mo
 
 
 def test_dropout_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
-    config = TrainConfig(train_size=40, epochs=4, batch_size=16, lr=0.1)
+    config = Compare().with_values(train_size=40, epochs=4, batch_size=16, lr=0.1)
 
     def make_model():
         norm, dropout = torch.nn.BatchNorm2d(1), torch.nn.Dropout(0.5)
         return torch.nn.Sequential(norm, torch.nn.Flatten(), dropout, torch.nn.Linear(64, 10))
 
-    task = Task(config, make_model=make_model)
-    method, data = parse_method("moex:norm=in,at=0"), task.load()
-    whole = training.train(task, method, 0, data)
+    found, method = experiment(config, make_model=make_model), parse_method("moex:norm=in,at=0")
+    whole = training.train(found, method, 0)
     checkpoint = single.Checkpoint(tmp_path / "checkpoint.pt", {})
-    stopped_after(2, monkeypatch, lambda: training.train(task, method, 0, data, checkpoint=checkpoint))
+    stopped_after(2, monkeypatch, lambda: training.train(found, method, 0, checkpoint=checkpoint))
     # Whatever came in between is no part of the run.
     torch.manual_seed(99)
     torch.rand(7)
-    resumed = training.train(task, method, 0, data, checkpoint=checkpoint)
+    resumed = training.train(found, method, 0, checkpoint=checkpoint)
     assert resumed.epochs == whole.epochs
     assert np.array_equal(resumed.scores, whole.scores)
 
 
 def test_the_folder_is_a_run_folder_with_the_weights(tiny):
-    summary = train_once(tiny)
+    run = train_once(tiny)
     names = {"config.json", "env.json", "metrics.csv", "predictions.npy", "summary.json", "weights.safetensors"}
     assert {path.name for path in tiny.out.iterdir()} == names
     written = json.loads((tiny.out / "summary.json").read_text())
-    assert written["error"] == summary["error"]
+    assert written["error"] == run.summary()["error"]
     predictions = np.load(tiny.out / "predictions.npy")
-    task = Task(tiny)
-    model = task.build(task.load()).module
+    found = experiment(tiny)
+    model = found.network.build().module
     model.load_state_dict(load_file(tiny.out / "weights.safetensors"))
-    data = task.load()
+    data = found.data
     with torch.inference_mode():
         x = (data.test.images / 16 - 4.9 / 16) / (6 / 16)
         expected = model.eval()(x).softmax(1)
@@ -97,9 +94,8 @@ def test_the_folder_is_a_run_folder_with_the_weights(tiny):
 
 
 def test_it_is_the_run_that_compare_makes(tiny, tmp_path):
-    train_once(replace(tiny, seed=3))
-    task = Task(tiny.filled(1437))
-    run = Run.of_comparison(tmp_path / "comparison", task, "moex", 3)
+    train_once(tiny.with_values(seed=3))
+    run = Run.of_many(tmp_path / "comparison", experiment(tiny), parse_method("moex"), 3)
     assert run.train() is None
     for name in ("predictions.npy", "metrics.csv"):
         assert (run.folder / name).read_bytes() == (tiny.out / name).read_bytes()
@@ -122,7 +118,7 @@ def test_a_folder_of_another_run_is_refused(tiny, monkeypatch, complete):
         stopped_after(1, monkeypatch, lambda: train_once(tiny))
     files = {path: path.read_bytes() for path in tiny.out.iterdir()}
     with pytest.raises(ValueError, match="holds runs with lr 0.1, seed 0; got lr 0.2, seed 1"):
-        train_once(replace(tiny, lr=0.2, seed=1))
+        train_once(tiny.with_values(lr=0.2, seed=1))
     assert {path: path.read_bytes() for path in tiny.out.iterdir()} == files
 
 
@@ -189,12 +185,13 @@ def command(folder, out, *more):
     )
 
 
+@pytest.mark.slow
 def test_two_devices_train_what_one_does(tmp_path, monkeypatch):
     (tmp_path / "convolution.py").write_text(MODEL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", list(sys.path))
-    one = SingleConfig(model="convolution:make_model", method="none", out=tmp_path / "one")
-    train_once(replace(one, train_size=50, epochs=2, batch_size=15, lr=0.01))
+    one = Train().with_values(model="convolution:make_model", method="none", out=tmp_path / "one")
+    train_once(one.with_values(train_size=50, epochs=2, batch_size=15, lr=0.01))
     done = command(tmp_path, "two", "--method", "none")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Written to") == 1
@@ -205,15 +202,17 @@ def test_two_devices_train_what_one_does(tmp_path, monkeypatch):
     assert np.array(metrics[1], float) == pytest.approx(np.array(metrics[0], float), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_two_devices_mix_by_their_own_draws_and_go_on_after_a_stop(tmp_path):
-    # In one process a rank, as the launcher starts them; each writes what it drew.
+    # In one process a rank, as the launcher starts them; each writes what it drew. The checkpoint of the first epoch is
+    # what a run that is stopped after it leaves.
     (tmp_path / "convolution.py").write_text(
         MODEL
         + """
-import os
+import os, shutil
 from torchmoments_lab.training import train
 import torchmoments as tm
-step, keep, draw = train.step, train.Training.keep, tm.Site.draw
+step, save, draw = train.step, train.Training.save, tm.Site.draw
 def noted(site, *arguments, **options):
     site.drawn = draw(site, *arguments, **options)
     return site.drawn
@@ -223,28 +222,31 @@ def watched(model, site, x, y, groups=None):
     with open(f"draws{os.environ.get('LOCAL_RANK', '0')}", "a") as file:
         file.write(f"{'-' if site.drawn is None else site.drawn.draws['0'].partner.tolist()}\\n")
     return loss
-def keep_and_stop(self, checkpoint):
-    keep(self, checkpoint)
-    if os.path.exists("stop"):
-        os._exit(9)
-train.step, train.Training.keep = watched, keep_and_stop
+def save_and_copy(self, checkpoint):
+    save(self, checkpoint)
+    if self.epoch == 1 and os.path.exists("whole/checkpoint.pt"):
+        os.makedirs("resumed", exist_ok=True)
+        shutil.copy("whole/checkpoint.pt", "resumed/checkpoint.pt")
+train.step, train.Training.save = watched, save_and_copy
 """
     )
     mixed = ["--method", "moex:at=0"]
     assert command(tmp_path, "whole", *mixed).returncode == 0
     draws = [(tmp_path / f"draws{rank}").read_text() for rank in (0, 1)]
     assert draws[0] != draws[1]
-    (tmp_path / "stop").touch()
-    assert command(tmp_path, "resumed", *mixed).returncode != 0
-    assert (tmp_path / "resumed" / "checkpoint.pt").exists()
-    (tmp_path / "stop").unlink()
+    assert [path.name for path in (tmp_path / "resumed").iterdir()] == ["checkpoint.pt"]
     done = command(tmp_path, "resumed", *mixed)
     assert done.returncode == 0, done.stderr
     assert outcome(tmp_path / "resumed") == outcome(tmp_path / "whole")
+    # Four steps an epoch: the second run had one epoch to train.
+    for rank in (0, 1):
+        assert len((tmp_path / f"draws{rank}").read_text().splitlines()) == 8 + 4
 
 
 def test_a_folder_of_another_command_is_refused_and_left_alone(tiny):
-    compare(CompareConfig(train_size=50, epochs=1, width=4, seeds=2, workers=1, out=tiny.out))
+    compare(
+        Compare().with_values(train_size=50, epochs=1, width=4, methods=("none",), seeds=1, workers=1, out=tiny.out)
+    )
     before = sorted(tiny.out.rglob("*"))
     with pytest.raises(ValueError, match="needs a new or empty folder, or one of `torchmoments train`"):
         train_once(tiny)
@@ -271,4 +273,4 @@ def test_the_folder_may_be_a_link_and_keeps_what_else_is_put_there(tiny, tmp_pat
 
 def test_warm_up_is_refused_that_is_as_long_as_the_usual_epochs(tiny):
     with pytest.raises(ValueError, match="warmup_epochs needs fewer than the 80 epochs; got 80"):
-        train_once(replace(tiny, epochs=None, warmup_epochs=80))
+        train_once(tiny.with_values(epochs=None, warmup_epochs=80))

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from torchmoments_lab.config import TrainConfig, nearest
 from torchmoments_lab.data.picture import decoded, scaled
 from torchmoments_lab.data.split import Data
-from torchmoments_lab.models import Input
+from torchmoments_lab.models.network import Input
+from torchmoments_lab.typed import nearest
 
 SAMPLES = ("china", "flower")
 # Large enough to see something in the maps of the last stage.
@@ -37,7 +37,7 @@ class Frame:
         return (pixels - self.mean) / self.std
 
 
-def load_frame(config: TrainConfig, names: tuple[str, ...], data: Data, wanted: Input) -> Frame:
+def load_frame(names: tuple[str, ...], data: Data, wanted: Input) -> Frame:
     """The images cut to one size.
 
     Raises:
@@ -47,7 +47,7 @@ def load_frame(config: TrainConfig, names: tuple[str, ...], data: Data, wanted: 
     channels = wanted.channels or (known.shape[1] if isinstance(known, Tensor) and known.ndim == 4 else 3)
     of_data = [_data_image(name, data) for name in names if name.startswith("data:")]
     native = of_data[0].shape[-1] if len(of_data) == len(names) else _SIDE
-    side = config.image_size or (wanted.size if wanted.fixed_size or wanted.size else None) or native
+    side = wanted.size or native
     pixels = torch.stack([_square(_image(name, data), side, channels) for name in names])
     mean, std = (
         torch.tensor(of_model or of_data_set).view(-1, 1, 1)

@@ -12,11 +12,11 @@ from torchmoments_lab.models.stages import usual_places
 
 
 def attach(model: nn.Module, method: Method, example: Tensor, seed: int, default: str | None = None) -> tm.Site | None:
-    """Attach the method at the places of its word, or else those of its source; None if it mixes nothing.
+    """Attach the method at the places of its spec, or else those of its source; None if it mixes nothing.
 
     Args:
         example: images as the model gets them.
-        default: the place after the stem; found where None.
+        default: the place after the stem; found if None.
 
     Raises:
         ValueError: no place is named, and none is found; or a name is wrong.
@@ -49,7 +49,7 @@ def attach(model: nn.Module, method: Method, example: Tensor, seed: int, default
 
 
 def check_effect(model: nn.Module, method: Method, site: tm.Site, draws: Sequence[tm.Draw], x: Tensor) -> None:
-    """Raise ValueError if one of the places that a method's word names is one where mixing does nothing.
+    """Raise ValueError if one of the places that a method's spec names is one where mixing does nothing.
 
     Args:
         draws: of the batch x; one alone may mix hardly anything.

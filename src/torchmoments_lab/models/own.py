@@ -3,7 +3,7 @@
     def make_model(num_classes):
         return module             # [B, C, H, W] to logits [B, num_classes]
 
-The argument may be left out; it is given where the function takes it, by its name. The global random numbers of torch,
+The argument is optional; it is passed by name if the function takes it. The global random numbers of torch,
 NumPy and Python follow the seed while it runs.
 """
 
@@ -19,10 +19,10 @@ from torchmoments_lab.function import find_function
 
 
 def call_make_model(name: str, make_model: Callable[..., Any] | None, classes: int) -> nn.Module:
-    """What the function gives; looked up by its name where None.
+    """What the function returns; looked up by its name if None.
 
     Raises:
-        ValueError: it cannot be imported, fails, or gives something else.
+        ValueError: it cannot be imported, fails, or returns something else.
     """
     function = find_function("model", name) if make_model is None else make_model
     keywords = {"num_classes": classes} if _takes_classes(function) else {}

@@ -3,7 +3,7 @@
 It is found by running the model. The first stage is told by its name, which differs between families; the place is the
 last module that ends before that stage begins.
 
-Where a LayerNorm stands there, moments over the channels are all equal, and their exchange does nothing. Blocks that
+If a LayerNorm is there, moments over the channels are all equal, and their exchange does nothing. Blocks that
 are scaled by almost nothing at first leave them so, and the next LayerNorm undoes what else was exchanged. So the place
 is tried, and then the first block of each stage, until an exchange reaches the end of the network. If none does, as in
 a transformer whose class token hears little of the others at first, it is the first that changes what comes next.
@@ -24,7 +24,7 @@ _STAGES = re.compile(
     r"|encoder|encoder\.layers|trunk|trunk_output|network|network\.0|denseblock1|features\.1|inception3a|Mixed_5b"
     r"|levels?|levels\.0|transformers?|transformers\.0|serial_blocks1|serial_blocks1\.0|mixed_5b|cell_stem_0|conv2_1)"
 )
-# As `LEAST`, of what the network gives at last.
+# As `LEAST`, for the output of the network.
 _LEAST_AT_END = 5e-4
 
 

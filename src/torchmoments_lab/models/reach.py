@@ -1,4 +1,4 @@
-"""How far mixing at a place reaches: what the modules after it give, with it and without.
+"""How far mixing at a place reaches: the outputs of the modules after it, with and without.
 
 A norm may come right before the place, so that the moments are all equal, or after it, and undo what was mixed.
 """
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import torchmoments as tm
 
-# The least that counts. Where mixing does nothing, rounding and the eps of norms change 0.0015 or less; where it does,
+# The least that counts. If mixing does nothing, rounding and the eps of norms change 0.0015 or less; if it does,
 # mostly over 0.05.
 LEAST = 3e-3
 
@@ -27,7 +27,7 @@ def changes_after(
     channel_dim: int | None = None,
     prefix_tokens: int | None = None,
 ) -> list[float] | None:
-    """How much each module after a place, in the order in which they end, gives something else for mixed features.
+    """How much each module after a place, in the order in which they end, changes its output for mixed features.
 
     Args:
         model: any model. Its mode, buffers and parameters stay as they are.
@@ -62,7 +62,7 @@ def changes_after(
             # Every image twice: with and without mixing in one forward.
             model(torch.cat([x, x]))
     except (ValueError, RuntimeError):
-        # What is wrong is said when the method is attached.
+        # Attaching the method will say what is wrong.
         return None
     finally:
         handle.remove()

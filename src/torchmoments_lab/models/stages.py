@@ -1,4 +1,4 @@
-"""Where a method goes when its word does not say: the places of its source, as far as a network has them."""
+"""The places of a method whose spec names none: those of its source, as far as a network has them."""
 
 import re
 

@@ -23,7 +23,7 @@ class SlicedConv2d(nn.Conv2d):
 def make_safe(network: nn.Module) -> None:
     """Turn the convolutions in a network that are at risk into `SlicedConv2d`, in place."""
     for part in network.modules():
-        # No subclass, which may have a forward of its own.
+        # Not a subclass, which may have another forward.
         if (
             type(part) is nn.Conv2d
             and part.kernel_size == (1, 1)

@@ -1,29 +1,132 @@
-"""A network tried on a few images: whatever is wrong with it, in one sentence."""
+"""A network and the methods tried on a few images, before anything is trained: what is wrong, in one sentence."""
 
 import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+import torchmoments as tm
+from torchmoments_lab.methods import Method
+from torchmoments_lab.models.attach import attach, check_effect
+from torchmoments_lab.models.initial import facts_of_network
+from torchmoments_lab.models.network import Built, Input, Network, logits
+from torchmoments_lab.models.place import default_place
+from torchmoments_lab.settings import Setting
 
-def output_of(network: nn.Module, x: Tensor, name: str) -> Any:
-    """What the network gives for the images, in the mode that it is in.
+
+@dataclass(frozen=True)
+class Trial:
+    """A network that was built, described and run for the checks.
 
     Args:
+        images: a few training images as the network gets them.
+        place: the default place of a method; None if it is not found.
+        facts: see `initial.facts_of_network`.
+    """
+
+    built: Built
+    images: Tensor
+    place: str | None
+    facts: Mapping[str, Setting]
+
+
+def try_network(network: Network, methods: Sequence[Method], images_for: Callable[[Input], Tensor]) -> Trial:
+    """Build the network, and run it on a few images, mixed at each place of each method.
+
+    Raises:
+        ValueError: it cannot be built or does not fit the data, or a method does not fit it.
+    """
+    name = network.settings.model
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        built = network.initial(seed=0)
+        # Before it runs: its buffers may change then.
+        facts = facts_of_network(network, built.module)
+        images = images_for(built.input)
+        check_runs(built.module, images, network.classes, name)
+        place = _default_place(built.module, images, name)
+        for method in methods:
+            check_method(built.module, method, images, place)
+    return Trial(built, images, place, facts)
+
+
+def check_runs(network: nn.Module, x: Tensor, classes: int, name: str) -> None:
+    """Run the network in both modes.
+
+    Args:
+        x: images as it gets them, four or more.
         name: what a message calls it.
 
     Raises:
-        ValueError: it does not take images alone, or it raises anything.
+        ValueError: it does not take images alone, raises anything, or does not return a score for each class.
     """
+    for is_training in (False, True):
+        output = output_of(network.train(is_training), x, name)
+        if not isinstance(logits(output), Tensor):
+            raise ValueError(
+                f"model {name!r} needs to give logits as a tensor, or an object with `logits`; got "
+                f"{type(output).__name__}{' in train mode' if is_training else ''}."
+            )
+        shape = list(logits(output).shape)
+        if shape != [len(x), classes]:
+            raise ValueError(
+                f"model {name!r} needs an output for each of the {classes} classes of the data, [{len(x)}, {classes}]; "
+                f"got {shape}. Let make_model take num_classes."
+            )
+
+
+def output_of(network: nn.Module, x: Tensor, name: str) -> Any:
+    """What the network returns for the images, in the mode that it is in; raises ValueError as `check_runs`."""
     _check_signature(network, x, name)
     try:
         return network(x)
     except Exception as error:
-        raise does_not_run(name, x, error) from error
+        raise _does_not_run(name, x, error) from error
 
 
-def does_not_run(name: str, x: Tensor, error: Exception) -> ValueError:
-    """The error for a network that raised one."""
+def _default_place(network: nn.Module, x: Tensor, name: str) -> str | None:
+    try:
+        return default_place(network, x)
+    except ValueError:
+        return None
+    except Exception as error:
+        raise _does_not_run(name, x, error) from error
+
+
+def check_method(network: nn.Module, method: Method, x: Tensor, default: str | None) -> None:
+    """Mix at each place of a method, one after the other.
+
+    Raises:
+        ValueError: the method does not fit the network.
+    """
+    if method.mixer is None:
+        return
+    # Two groups, for partners of the same or of another one.
+    groups = [index % 2 for index in range(len(x))]
+    try:
+        site = attach(network, method.always(), x, seed=0, default=default)
+        assert site is not None
+        # Few images may all draw themselves.
+        plans = filter(None, (site.draw(len(x), groups=groups) for _ in range(20)))
+        draws = [draw for plan in plans for draw in plan.draws.values() if not draw.idle]
+        # One by one, because a step may mix at one place only.
+        for place in site.places if draws else ():
+            with warnings.catch_warnings(), site.using(tm.Plan({place: draws[0]}, [(None, 1.0)], len(x))):
+                # Places that the spec names are checked below, others warn in the run.
+                warnings.simplefilter("ignore", tm.NoEffectWarning)
+                network(x)
+        site.detach()
+        check_effect(network, method, site, draws, x)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"method {method.spec!r}: {error}") from error
+    except Exception as error:
+        raise _does_not_run(type(network).__name__, x, error) from error
+
+
+def _does_not_run(name: str, x: Tensor, error: Exception) -> ValueError:
     return ValueError(
         f"model {name!r} needs to run on images {list(x.shape[1:])}; it raised {type(error).__name__}: "
         f"{' '.join(str(error).split())[:300]}. Choose another --image-size or --model."

@@ -19,7 +19,7 @@ def load_file(module: nn.Module, path: Path, classes: int) -> str | None:
     """Load a .safetensors or torch file into the module; the classifier may be for other classes, and stays new.
 
     Returns:
-        What was left out, None where nothing was.
+        What was left out, None if nothing was.
 
     Raises:
         ValueError: the file cannot be read, holds no weights, or they do not fit.
@@ -45,8 +45,8 @@ def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str, clas
         ],
     }
     if any(wrong.values()):
-        said = "; ".join(f"{len(names)} {what}: {_first(names)}" for what, names in wrong.items() if names)
-        raise ValueError(f"weights need to fit {type(module).__name__}; of '{source}' are {said}.")
+        problems = "; ".join(f"{len(names)} {what}: {_first(names)}" for what, names in wrong.items() if names)
+        raise ValueError(f"weights need to fit {type(module).__name__}; of '{source}' are {problems}.")
     module.load_state_dict({name: state[name] for name in own if name in state and name not in new}, strict=False)
     return f"{head} is new: the weights have another classifier" if new else None
 

@@ -6,27 +6,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import torchmoments as tm
-from torchmoments_lab.probe.views import view
+from torchmoments_lab.probe.views import View
 
 _GRID = 4
 
 
-def pooled(x: Tensor, part: str, norm: str, channel_dim: int = 1) -> Tensor:
-    """Statistics [B, K] of one part of the features x [B, C, *positions].
+def pooled(x: Tensor, view: View) -> Tensor:
+    """Statistics [B, K] of a view of the features x [B, C, *positions].
 
     features and normalized are averaged over a grid of 4 x 4 positions (4 for sequences); of the moments, mean and std
-    are, where they vary over positions.
+    are, if they vary over positions.
     """
-    if part == "moments":
-        own = tm.moments(x, norm, channel_dim=channel_dim)
-        maps = [moment.movedim(channel_dim, 1) for moment in own]
-    else:
-        maps = [view(x, part, norm, channel_dim).movedim(channel_dim, 1)]
-    return torch.cat([_on_grid(m.float()).flatten(1) for m in maps], 1)
+    maps = tm.moments(x, view.norm, channel_dim=view.channel_dim) if view.part == "moments" else [view(x)]
+    return torch.cat([_on_grid(m.movedim(view.channel_dim, 1).float()).flatten(1) for m in maps], 1)
 
 
-def fit_head(known: np.ndarray, labels: np.ndarray, asked: np.ndarray, classes: int) -> np.ndarray:
-    """Probabilities [N, classes] of `asked` [N, K], by a logistic regression on standardized `known` [M, K].
+def fit_head(x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, classes: int) -> np.ndarray:
+    """Probabilities [N, classes] of `x_test` [N, K], by a logistic regression on standardized `x_train` [M, K].
 
     scikit-learn's, with its own L2 penalty (C = 1). A class without a training image gets probability 0.
     """
@@ -34,9 +30,9 @@ def fit_head(known: np.ndarray, labels: np.ndarray, asked: np.ndarray, classes: 
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(known, labels)
-    scores = np.zeros((len(asked), classes))
-    scores[:, head.classes_] = head.predict_proba(asked)
+    head = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(x_train, y_train)
+    scores = np.zeros((len(x_test), classes))
+    scores[:, head.classes_] = head.predict_proba(x_test)
     return scores
 
 

@@ -1,38 +1,50 @@
 """The features at a place of a network, and one part of them alone. B is the batch size.
 
     features     x
-    normalized   F(x) = (x - mean) / std: the moments are those of nobody, 0 and 1
-    moments      F^-1(s; mean, std) = s * std + mean, with one s for all images: the normalized features are nobody's
+    normalized   F(x) = (x - mean) / std: all moments are 0 and 1
+    moments      F^-1(s; mean, std) = s * std + mean, with one s for all images in place of the normalized features
 
 All three have the shape of x, so that the same rest of the network can be trained on each. s is +1 and -1 in turn along
 the axis of the moment, normalized: for pono one half of the channels is mean + std and the other half mean - std.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 import torchmoments as tm
+from torchmoments_lab.models.network import logits
 
-VIEWS = ("features", "normalized", "moments")
 
+@dataclass(frozen=True)
+class View:
+    """One part of features: "features", "normalized" or "moments" of a norm.
 
-def view(x: Tensor, part: str, norm: str, channel_dim: int = 1) -> Tensor:
-    """`part` of the features x, one of VIEWS, with the shape and dtype of x.
-
-    Raises:
-        ValueError: the norm cannot be taken of these features.
+    Args:
+        channel_dim: the axis of the channels.
     """
-    if part == "features":
-        return x
-    normalized, own = tm.normalize(x, norm, channel_dim=channel_dim)
-    if part == "normalized":
-        return normalized
-    return tm.denormalize(pattern(x[:1], norm, channel_dim), own)
+
+    part: str
+    norm: str | tuple[int, ...] = "pono"
+    channel_dim: int = 1
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The part of x, with the shape and dtype of x.
+
+        Raises:
+            ValueError: the norm cannot be taken of these features.
+        """
+        if self.part == "features":
+            return x
+        normalized, own = tm.normalize(x, self.norm, channel_dim=self.channel_dim)
+        if self.part == "normalized":
+            return normalized
+        return tm.denormalize(pattern(x[:1], self.norm, self.channel_dim), own)
 
 
-def pattern(x: Tensor, norm: str, channel_dim: int = 1) -> Tensor:
+def pattern(x: Tensor, norm: str | tuple[int, ...], channel_dim: int = 1) -> Tensor:
     """s, shaped like x: +1 and -1 in turn along the first axis of a moment that has two values or more, normalized."""
     channels = channel_dim % x.ndim
     for axis in (channels, *(axis for axis in range(1, x.ndim) if axis != channels)):
@@ -61,7 +73,7 @@ class Source:
         """Images as the network gets them give features [B, C, *positions].
 
         Raises:
-            ValueError: the place gives no tensor, or does not run.
+            ValueError: the place returns no tensor, or does not run.
         """
         handle = self.model.get_submodule(self.place).register_forward_hook(_stop)
         try:
@@ -79,7 +91,7 @@ class Source:
 
 
 class FromPlace(nn.Module):
-    """A network that sees at a place what `given(images)` gives, in place of its own features."""
+    """A network that gets `given(images)` at a place, instead of its own features."""
 
     def __init__(self, model: nn.Module, place: str, given: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -96,7 +108,7 @@ class FromPlace(nn.Module):
 
 
 def check_all_goes_through(model: nn.Module, place: str, x: Tensor) -> None:
-    """Raise ValueError where the output depends on the images by another way than through the place.
+    """Raise ValueError if the output depends on the images by another way than through the place.
 
     Args:
         x: two images or more, not all alike.
@@ -105,7 +117,7 @@ def check_all_goes_through(model: nn.Module, place: str, x: Tensor) -> None:
     same = features[:1].expand_as(features)
     with torch.no_grad():
         output = FromPlace(model, place, lambda images: same).eval()(x)
-    output = getattr(output, "logits", output)
+    output = logits(output)
     if not torch.allclose(output, output[:1].expand_as(output), atol=1e-5):
         raise ValueError(
             f"a probe needs a place that everything goes through; past {place!r} the image reaches the output by "

@@ -1,19 +1,26 @@
-"""The grid as words of the command line, and its cells.
+"""The grid as typed, and its cells.
 
-An axis is NAME=VALUE/VALUE/... An option of the method becomes part of the method's word; a training setting becomes
+An axis is NAME=VALUE/VALUE/... An option of the method becomes part of the method's spec; a training setting becomes
 part of the settings, and the cells that share their settings are one comparison.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any, get_args
 
-from torchmoments_lab.config import Setting, TrainConfig
 from torchmoments_lab.methods import Method, parse_method
+from torchmoments_lab.requests import Sweep
+from torchmoments_lab.settings import ELSEWHERE, DataSettings, ModelSettings, Setting, TrainingSettings
+from torchmoments_lab.spec import parse
 
-# Settings that say where things are and what is judged: nothing to compare.
-_NO_AXIS = ("data_dir", "weights", "device", "loader_workers", "evaluate", "metric")
+# The types of the settings that may be an axis; where files and devices are is nothing to compare.
+_AXES: dict[str, Any] = {
+    field.name: field.type
+    for group in (DataSettings, ModelSettings, TrainingSettings)
+    for field in fields(group)
+    if field.name not in ELSEWHERE
+}
 
 Values = dict[str, str]
 
@@ -29,15 +36,15 @@ class Axis:
 
 @dataclass(frozen=True)
 class Cell:
-    """One combination: {axis: value}, those of them that are training settings, and the method's word."""
+    """One combination: {axis: value}, those of them that are training settings, and the method's spec."""
 
     values: Values
     settings: Values
-    word: str
+    spec: str
 
 
 def parse_grid(texts: Sequence[str]) -> list[Axis]:
-    """The axes that the words mean.
+    """The axes that the texts mean.
 
     Raises:
         ValueError: no NAME=VALUE/VALUE, a value or a name twice.
@@ -61,7 +68,7 @@ def cells(axes: Sequence[Axis], method: str) -> list[Cell]:
     """All combinations, the last axis fastest.
 
     Raises:
-        ValueError: an option that the method lacks, or that its word sets already.
+        ValueError: an option that the method lacks, or that its spec sets already.
     """
     found = []
     for combination in product(*(axis.values for axis in axes)):
@@ -70,50 +77,46 @@ def cells(axes: Sequence[Axis], method: str) -> list[Cell]:
             kind: {axis.name: values[axis.name] for axis in axes if axis.kind == kind}
             for kind in ("option", "setting", "method")
         }
-        word = _with_options(of_kind["method"].get("method", method), of_kind["option"])
-        parse_method(word)
-        found.append(Cell(values, of_kind["setting"], word))
+        spec = _with_options(of_kind["method"].get("method", method), of_kind["option"])
+        parse_method(spec)
+        found.append(Cell(values, of_kind["setting"], spec))
     return found
 
 
-def with_settings(config: TrainConfig, settings: Values) -> TrainConfig:
-    """The training settings with some of them replaced by values as typed.
+def with_settings(request: Sweep, settings: Values) -> Sweep:
+    """The request with some settings replaced by values as typed.
 
     Raises:
         ValueError: a value that the setting cannot have.
     """
-    kinds = {field.name: field.type for field in fields(TrainConfig)}
-    changed: dict[str, Any] = {name: _read(name, text, kinds[name]) for name, text in settings.items()}
-    plain = TrainConfig(**{name: getattr(config, name) for name in kinds})
-    changed_config = replace(plain, **changed)
-    changed_config.check()
-    return changed_config
+    changed = request.with_values(**{name: _read(name, text, _AXES[name]) for name, text in settings.items()})
+    changed.check()
+    return changed
 
 
-def distinct(words: Sequence[str]) -> dict[str, str]:
-    """{word: the first of the words that means the same training}."""
+def distinct(specs: Sequence[str]) -> dict[str, str]:
+    """{spec: the first of the specs that means the same training}."""
     found: list[tuple[Method, str]] = []
     first: dict[str, str] = {}
-    for word in words:
-        method = parse_method(word)
-        first[word] = next((earlier for known, earlier in found if known == method), word)
-        if first[word] == word:
-            found.append((method, word))
+    for spec in specs:
+        method = parse_method(spec)
+        first[spec] = next((earlier for known, earlier in found if known == method), spec)
+        if first[spec] == spec:
+            found.append((method, spec))
     return first
 
 
 def _kind(name: str) -> str:
     if name == "method":
         return "method"
-    settings = [field.name for field in fields(TrainConfig) if field.name not in _NO_AXIS]
-    return "setting" if name in settings else "option"
+    return "setting" if name in _AXES else "option"
 
 
-def _with_options(word: str, options: Values) -> str:
-    added = [f"{name}={value.replace('+', '/')}" for name, value in options.items()]
+def _with_options(spec: str, options: Values) -> str:
+    added = [f"{name}={value}" for name, value in options.items()]
     if not added:
-        return word
-    return word + ("," if ":" in word.rpartition("+")[2] else ":") + ",".join(added)
+        return spec
+    return spec + ("," if parse(spec)[-1].options else ":") + ",".join(added)
 
 
 def _read(name: str, text: str, kind: Any) -> Setting:

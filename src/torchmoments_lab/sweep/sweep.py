@@ -2,66 +2,68 @@
 
 OUT/sweep.json                     the request, and the requests before it
 OUT/train_size=100,width=8/        a comparison, see `comparison`; OUT/comparison/ where no axis is a training setting
-OUT/summary.json, table.md, cells.csv, seeds.csv, sweep.png, sweep.svg     made of these, see `report`
+OUT/report.html, report.md, summary.json, seeds.csv, sweep.png, sweep.svg     made of these, see `report`
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
 from torchmoments_lab.command import short
 from torchmoments_lab.comparison import RECORD, joined, runs_of
-from torchmoments_lab.config import CompareConfig, TrainConfig
 from torchmoments_lab.data.split import Data
+from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.files import read_record, write_record
 from torchmoments_lab.lock import working_in
 from torchmoments_lab.pool import Progress, train_missing
-from torchmoments_lab.prepare import Notice, prepare, silent
-from torchmoments_lab.report.reading import Runs, read_comparison, read_comparison_record
+from torchmoments_lab.report.reading import Runs, errors_of, read_comparison, read_comparison_record
+from torchmoments_lab.report.summary import SweepSummary
+from torchmoments_lab.requests import Compare
+from torchmoments_lab.requests import Sweep as Request
+from torchmoments_lab.resolve import Notice, resolve, silent
+from torchmoments_lab.settings import ELSEWHERE
 from torchmoments_lab.sweep import report
-from torchmoments_lab.sweep.config import SweepConfig
 from torchmoments_lab.sweep.grid import Axis, Cell, Values, cells, distinct, parse_grid, with_settings
 from torchmoments_lab.sweep.summary import Outcome, Sweep
-from torchmoments_lab.training.task import Task
-from torchmoments_lab.training.train import steps_an_epoch
+from torchmoments_lab.training.schedule import steps_an_epoch
 
 
-def sweep(
-    config: SweepConfig, progress: Progress = lambda done, total: None, notice: Notice = silent
-) -> dict[str, Any]:
+def sweep(request: Request, progress: Progress = lambda done, total: None, notice: Notice = silent) -> SweepSummary:
     """Train what is missing in the folder, and report the grid.
 
     Args:
-        config: what to train, and where to keep it.
+        request: what to train, and the folder.
         progress: called with the number of runs done, complete ones of earlier times included, and their total.
-        notice: is told what was decided that the settings do not say.
+        notice: called with what was decided that the request does not say.
 
     Returns:
-        What summary.json holds, see `summary.summarize` and `report.write`.
+        What summary.json holds.
 
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
     """
-    config.check()
-    axes = parse_grid(config.grid)
-    grid = cells(axes, config.method)
-    said: list[str] = []
-    parts = _comparisons(config, grid, said.append)
+    request.check()
+    axes = parse_grid(request.grid)
+    grid = cells(axes, request.method)
+    remarks: list[str] = []
+    parts = _comparisons(request, grid, remarks.append)
     # Most parts say the same.
-    for sentence in dict.fromkeys(said):
+    for sentence in dict.fromkeys(remarks):
         notice(sentence)
     with ExitStack() as held:
-        held.enter_context(working_in(config.out, "sweep.json", "sweep", lost=_PARTS))
-        records = [joined(part.config, part.task) for part in parts]
-        runs = sorted((run for part in parts for run in runs_of(part.config, part.task)), key=lambda run: run.seed)
+        held.enter_context(working_in(request.out, "sweep.json", "sweep", lost=_PARTS))
+        records = [joined(part.request, part.experiment) for part in parts]
+        runs = sorted(
+            (run for part in parts for run in runs_of(part.request, part.experiment)), key=lambda run: run.seed
+        )
         missing = [run for run in runs if not run.is_complete()]
-        write_record(config.out / "sweep.json", _request(config))
+        write_record(request.out / "sweep.json", _record(request))
         for part, record in zip(parts, records, strict=True):
-            held.enter_context(working_in(part.config.out, RECORD, "compare"))
-            write_record(part.config.out / RECORD, record)
-        train_missing(missing, len(runs), config, config.workers, progress)
-        return report.write(config.out, _read(config, axes, grid, parts))
+            held.enter_context(working_in(part.request.out, RECORD, "compare"))
+            write_record(part.request.out / RECORD, record)
+        train_missing(missing, len(runs), request.training, request.runs.workers, progress)
+        return report.write(request.out, _read(request, axes, grid, parts))
 
 
 # The folders of comparisons in the folder of a sweep.
@@ -73,76 +75,81 @@ class _Part:
     """One combination of training settings, and the comparison of all methods under it."""
 
     settings: Values
-    config: CompareConfig
-    task: Task
+    request: Compare
+    experiment: Experiment
 
 
-def _comparisons(config: SweepConfig, grid: list[Cell], notice: Notice) -> list[_Part]:
+def _comparisons(request: Request, grid: list[Cell], notice: Notice) -> list[_Part]:
     parts: list[_Part] = []
     loaded: dict[str, Data] = {}
     for settings in (cell.settings for cell in grid):
         if settings in [part.settings for part in parts]:
             continue
-        words = [config.reference, *config.controls, *(cell.word for cell in grid if cell.settings == settings)]
+        specs = [request.reference, *request.controls, *(cell.spec for cell in grid if cell.settings == settings)]
         name = ",".join(f"{key}={value}" for key, value in settings.items()) or "comparison"
-        out = config.out / quote(name, safe="=,")
-        # An earlier sweep may have called the same training by another word.
-        first = distinct([*(read_comparison_record(out) or {"methods": []})["methods"], *words])
-        training = with_settings(config, settings)
-        part = CompareConfig(
-            **{field.name: getattr(training, field.name) for field in fields(TrainConfig)},
-            methods=tuple(dict.fromkeys(first[word] for word in words)),
-            seeds=config.seeds,
-            workers=config.workers,
-            out=out,
-        )
-        task = prepare(part, part.methods, notice=notice, data=loaded.get(training.data))
-        loaded[training.data] = task.load()
-        if config.steps is not None:
-            epochs = max(1, round(config.steps / steps_an_epoch(task.config.train_size or 0, task.config.batch_size)))
-            task = replace(task, config=replace(task.config, epochs=epochs))
-            task.config.check()
-        parts.append(_Part(settings, part, task))
+        out = request.out / quote(name, safe="=,")
+        # An earlier sweep may have written the same training as another spec.
+        first = distinct([*(read_comparison_record(out) or {"methods": []})["methods"], *specs])
+        here = with_settings(request, settings)
+        methods = tuple(dict.fromkeys(first[spec] for spec in specs))
+        part = Compare(here.data, here.model, here.training, here.judging, methods, here.runs, out)
+        experiment = resolve(
+            part.data,
+            part.model,
+            part.training,
+            part.judging,
+            methods,
+            notice=notice,
+            loaded=loaded.get(part.data.data),
+        ).experiment
+        loaded[part.data.data] = experiment.data
+        if request.steps is not None:
+            epochs = max(1, round(request.steps / steps_an_epoch(experiment.train_size, part.training.batch_size)))
+            training = replace(experiment.training, epochs=epochs)
+            training.check()
+            experiment = replace(experiment.with_facts(epochs=epochs), training=training)
+        parts.append(_Part(settings, part, experiment))
     return parts
 
 
-def _judging(config: SweepConfig, part: _Part, word: str) -> str:
+def _judging(request: Request, part: _Part, spec: str) -> str:
     """The command that judges one combination on the test images."""
-    epochs = part.config.epochs if config.steps is None else part.task.config.epochs
-    out = config.out.with_name(f"{config.out.name}-test")
-    words = tuple(dict.fromkeys((config.reference, word)))
-    return short(replace(part.config, methods=words, evaluate="test", epochs=epochs, out=out))
+    epochs = part.request.training.epochs if request.steps is None else part.experiment.epochs
+    out = request.out.with_name(f"{request.out.name}-test")
+    specs = tuple(dict.fromkeys((request.reference, spec)))
+    return short(part.request.with_values(methods=specs, evaluate="test", epochs=epochs, out=out))
 
 
-def _request(config: SweepConfig) -> dict[str, Any]:
-    names = ("method", "grid", "reference", "controls", "steps", "seeds")
-    request = config.settings() | {name: getattr(config, name) for name in names}
-    request = {name: list(value) if isinstance(value, tuple) else value for name, value in request.items()}
-    before = (read_record(config.out / "sweep.json", requests=list) or {"requests": []})["requests"]
-    return {"requests": [*before, *([] if request in before else [request])]}
+def _record(request: Request) -> dict[str, Any]:
+    here = ("workers", "out", *ELSEWHERE)
+    asked = {name: value for name, value in request.values().items() if name not in here}
+    asked = {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
+    before = (read_record(request.out / "sweep.json", requests=list) or {"requests": []})["requests"]
+    return {"requests": [*before, *([] if asked in before else [asked])]}
 
 
-def _read(config: SweepConfig, axes: list[Axis], grid: list[Cell], parts: list[_Part]) -> Sweep:
+def _read(request: Request, axes: list[Axis], grid: list[Cell], parts: list[_Part]) -> Sweep:
     references, outcomes, comparisons = [], [], []
     for part in parts:
-        comparison = read_comparison(part.config.out)
+        comparison = read_comparison(part.request.out)
         here = [cell for cell in grid if cell.settings == part.settings]
-        first = distinct([*comparison.methods, config.reference, *config.controls, *(cell.word for cell in here)])
+        first = distinct([*comparison.runs, request.reference, *request.controls, *(cell.spec for cell in here)])
 
         def outcome(
-            word: str,
+            spec: str,
             cell: Cell | None = None,
             part: _Part = part,
             first: dict[str, str] = first,
             runs: Runs = comparison.runs,
         ) -> Outcome:
-            of_word = {seed: run for seed, run in runs[first[word]].items() if seed < config.seeds}
-            errors = {seed: run["error"] for seed, run in of_word.items() if "failed" not in run}
-            return Outcome(word, part.settings, cell, errors, _judging(config, part, first[word]))
+            of_spec = {seed: run for seed, run in runs[first[spec]].items() if seed < request.runs.seeds}
+            values = None if cell is None else cell.values
+            return Outcome(spec, part.settings, values, errors_of(of_spec), _judging(request, part, first[spec]))
 
-        references.append(outcome(config.reference))
-        outcomes += [outcome(word) for word in config.controls]
-        outcomes += [outcome(cell.word, cell) for cell in here]
+        references.append(outcome(request.reference))
+        outcomes += [outcome(spec) for spec in request.controls]
+        outcomes += [outcome(cell.spec, cell) for cell in here]
         comparisons.append(comparison)
-    outcomes.sort(key=lambda outcome: -1 if outcome.cell is None else grid.index(outcome.cell))
-    return Sweep(axes, config.reference, references, outcomes, comparisons)
+    order = [cell.values for cell in grid]
+    outcomes.sort(key=lambda outcome: -1 if outcome.values is None else order.index(dict(outcome.values)))
+    return Sweep({axis.name: axis.values for axis in axes}, request.reference, references, outcomes, comparisons)

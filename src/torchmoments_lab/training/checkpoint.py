@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file, and what the run is that it belongs to.
+    """A file, and the run that it belongs to.
 
     Args:
         path: of the file.
-        identity: settings, method, seed, number of devices: another run is not gone on with.
+        identity: settings, method, seed, number of devices: another run is not resumed.
     """
 
     path: Path
@@ -31,7 +31,7 @@ class Checkpoint:
             torch.save({"identity": self.identity, "state": state}, temporary)
 
     def read(self) -> dict[str, Any] | None:
-        """The state; None where there is no file.
+        """The state; None if there is no file.
 
         Raises:
             ValueError: the file is damaged, or of another run; the sentence says what differs.
@@ -43,7 +43,7 @@ class Checkpoint:
             before, state = content["identity"], content["state"]
         except Exception as error:
             raise ValueError(
-                f"a checkpoint needs to be whole; '{self.path}' is not. Remove it, and start anew."
+                f"a checkpoint needs to be whole; '{self.path}' is not. Remove it, and start again."
             ) from error
         refuse_other_settings(self.path.parent, before, self.identity)
         return dict(state)
@@ -57,9 +57,15 @@ def gather(fabric: "Fabric", state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _of_all_ranks(tensor: Tensor, ranks: int) -> Tensor:
+    # Not Fabric's own, which PyTorch warns about.
     gathered = [torch.empty_like(tensor) for _ in range(ranks)]
     torch.distributed.all_gather(gathered, tensor)
     return torch.stack(gathered).cpu()
+
+
+def of_rank(fabric: "Fabric", state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """This rank's part of what `gather` returned."""
+    return {name: tensor[fabric.global_rank].clone() for name, tensor in state.items()}
 
 
 def sum_over_ranks(fabric: "Fabric", values: list[float]) -> list[float]:
@@ -68,8 +74,3 @@ def sum_over_ranks(fabric: "Fabric", values: list[float]) -> list[float]:
         return values
     total = fabric.all_reduce(torch.tensor(values, device=fabric.device), reduce_op="sum")
     return list(torch.as_tensor(total).tolist())
-
-
-def of_rank(fabric: "Fabric", state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """This rank's part of what `gather` gave."""
-    return {name: tensor[fabric.global_rank].clone() for name, tensor in state.items()}

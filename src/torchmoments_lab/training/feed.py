@@ -15,12 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from torchmoments_lab.config import TrainConfig
-from torchmoments_lab.data.picture import Levels, decoded, scaled
-from torchmoments_lab.data.random_numbers import fixed_random_numbers
+from torchmoments_lab.data.picture import Levels, decoded, scaled, taken_as_it_is
 from torchmoments_lab.data.split import Data, Part, Split
-from torchmoments_lab.data.values import taken_as_it_is
-from torchmoments_lab.models import Input
+from torchmoments_lab.models.network import Input
+from torchmoments_lab.random_numbers import fixed_random_numbers
+from torchmoments_lab.settings import TrainingSettings
 
 # For images that come in all sizes, and a network that takes any.
 _USUAL_SIZE = 64
@@ -34,27 +33,27 @@ class Feed:
 
     Args:
         data: the images.
-        wanted: what the network wants.
-        config: image_size, augment, test_crop, loader_workers.
+        wanted: the images that the network takes.
+        training: augment, test_crop and loader_workers are used.
         device: where the batches are used.
 
     Raises:
         ValueError: test_crop, for images that are tensors.
     """
 
-    def __init__(self, data: Data, wanted: Input, config: TrainConfig, device: torch.device) -> None:
+    def __init__(self, data: Data, wanted: Input, training: TrainingSettings, device: torch.device) -> None:
         self.data = data
         self.device = device
         self._channels = wanted.channels
-        self._augment = config.augment
-        self._workers = config.loader_workers
+        self._augment = training.augment
+        self._workers = training.loader_workers
         self._from_pictures = data.are_pictures
         self._levels = data.levels
-        self._size = _size(config, wanted, self._from_pictures)
+        self._size = _size(wanted, self._from_pictures)
         self._bicubic = wanted.bicubic
-        if config.test_crop is not None and not self._from_pictures:
-            raise ValueError(f"test_crop cuts pictures; the images of {config.data!r} are tensors. Leave it out.")
-        self._crop = config.test_crop or wanted.crop
+        if training.test_crop is not None and not self._from_pictures:
+            raise ValueError("test_crop cuts pictures; the images of the data are tensors. Leave it out.")
+        self._crop = training.test_crop or wanted.crop
         mean, std = (
             data.peak * torch.tensor(of_model or of_data, device=device).view(-1, 1, 1)
             for of_model, of_data in ((wanted.mean, data.mean), (wanted.std, data.std))
@@ -62,32 +61,32 @@ class Feed:
         self._mean, self._std = mean, std
 
     def training(
-        self, pool: Split, batches: Sequence[Tensor], generator: torch.Generator, rank: int = 0, ranks: int = 1
+        self, images: Split, batches: Sequence[Tensor], generator: torch.Generator, rank: int = 0, ranks: int = 1
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch, this rank's share of each.
 
         Args:
-            pool: what `batches` index, see `pool`.
+            images: what `batches` index, see `subset`.
             batches: indices of each batch, of all ranks together.
             generator: of the augmentation; all ranks draw the same, and each takes its part.
         """
         shares = [torch.tensor_split(index, ranks)[rank] for index in batches]
-        labels = pool.labels.to(self.device)
-        if isinstance(pool.images, Tensor):
+        labels = images.labels.to(self.device)
+        if isinstance(images.images, Tensor):
             for index, share in zip(batches, shares, strict=True):
                 boxes = self._boxes(len(index), generator, rank, ranks)
-                yield self._ready(pool.images[share.to(self.device)], boxes), labels[share.to(self.device)]
+                yield self._ready(images.images[share.to(self.device)], boxes), labels[share.to(self.device)]
             return
         seeds = [torch.randint(2**62, (len(index),), generator=generator) for index in batches]
         mine = [torch.tensor_split(seed, ranks)[rank] for seed in seeds]
         items = [
             list(zip(share.tolist(), seed.tolist(), strict=True)) for share, seed in zip(shares, mine, strict=True)
         ]
-        for index, share, x in zip(batches, shares, self._stream(pool.images, items, self._augment), strict=True):
+        for index, share, x in zip(batches, shares, self._stream(images.images, items, self._augment), strict=True):
             boxes = None if self._from_pictures else self._boxes(len(index), generator, rank, ranks)
             yield self._ready(x.to(self.device, non_blocking=True), boxes), labels[share.to(self.device)]
 
-    def pool(self, index: Tensor) -> Split:
+    def subset(self, index: Tensor) -> Split:
         """The training images of one run; those in memory move to the device."""
         images, labels = self.data.train.images, self.data.train.labels[index]
         if isinstance(images, Tensor):
@@ -155,7 +154,7 @@ class Feed:
 
 
 def pad_crop_flip(x: Tensor, boxes: Tensor) -> Tensor:
-    """Each image [C, H, W] padded by 4 zeros on each side, cut back at its own shift, and mirrored where it says so.
+    """Each image [C, H, W] padded by 4 zeros on each side, cut back at its own shift, and mirrored if its box says so.
 
     Args:
         x: [B, C, H, W].
@@ -172,13 +171,11 @@ def pad_crop_flip(x: Tensor, boxes: Tensor) -> Tensor:
     return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
-def _size(config: TrainConfig, wanted: Input, from_pictures: bool) -> int | None:
+def _size(wanted: Input, from_pictures: bool) -> int | None:
     """Side of the images as the network gets them; None: as they are."""
-    if config.image_size is not None:
-        return config.image_size
-    if wanted.fixed_size or config.fine_tunes:
-        return wanted.size or (_USUAL_SIZE if from_pictures else None)
-    return (wanted.size or _USUAL_SIZE) if from_pictures else None
+    if from_pictures:
+        return wanted.size or _USUAL_SIZE
+    return wanted.size if wanted.fixed_size else None
 
 
 class _Items(Dataset[Tensor]):

@@ -1,48 +1,70 @@
-"""The learning rate over a run: the warm-up, then the schedule."""
+"""The batches of an epoch, and the learning rate over a run: the warm-up, then the schedule."""
 
 import math
 
+import torch
+from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
-from torchmoments_lab.config import Schedule, TrainConfig
+from torchmoments_lab.settings import TrainingSettings
 
 
-def make_schedule(config: TrainConfig, epochs: int, steps: int, optimizer: Optimizer) -> lr_scheduler.LRScheduler:
+def batches(size: int, batch_size: int, generator: torch.Generator, at_least: int = 2) -> list[Tensor]:
+    """Every image once, in random order: indices of [batch_size] each, the last batch what is left.
+
+    Fewer than `at_least` left alone join the batch before: BatchNorm and a partner need two on each device.
+    """
+    split = list(torch.split(torch.randperm(size, generator=generator), batch_size))
+    if len(split) > steps_an_epoch(size, batch_size, at_least):
+        last = split.pop()
+        split[-1] = torch.cat([split[-1], last])
+    return split
+
+
+def steps_an_epoch(size: int, batch_size: int, at_least: int = 2) -> int:
+    """How many `batches` there are of so many images."""
+    full, rest = divmod(size, batch_size)
+    return max(1, full + (rest >= at_least))
+
+
+def make_schedule(
+    training: TrainingSettings, epochs: int, steps: int, optimizer: Optimizer
+) -> lr_scheduler.LRScheduler:
     """The learning rate of a run of so many epochs, of so many steps each.
 
     Changed once an epoch: W epochs of warm-up at lr * k / (W + 1), k = 1 .. W, then the schedule. Changed at each step:
     see `factor_at_step`.
     """
-    if config.schedule_every == "step":
-        each = lr_scheduler.LambdaLR(optimizer, lambda step: factor_at_step(config, epochs, steps, step))
+    if training.schedule_every == "step":
+        each = lr_scheduler.LambdaLR(optimizer, lambda step: factor_at_step(training, epochs, steps, step))
         # In 16-mixed a step that overflows is left out; of the first one PyTorch would warn as of a mistake.
         optimizer._opt_called = True  # type: ignore[attr-defined]
         return each
-    warmup = config.warmup_epochs
+    warmup = training.warmup_epochs
     if not warmup:
-        return _once_an_epoch(config.schedule, epochs, 0, optimizer)
+        return _once_an_epoch(training.schedule, epochs, 0, optimizer)
     growing = lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), total_iters=warmup)
-    then = _once_an_epoch(config.schedule, epochs, warmup, optimizer)
+    then = _once_an_epoch(training.schedule, epochs, warmup, optimizer)
     return lr_scheduler.SequentialLR(optimizer, [growing, then], [warmup])
 
 
-def factor_at_step(config: TrainConfig, epochs: int, steps: int, step: int) -> float:
+def factor_at_step(training: TrainingSettings, epochs: int, steps: int, step: int) -> float:
     """What lr is multiplied by at one step of a run, counted from 0.
 
     Warm-up over its w steps is (step + 1) / w; then the cosine is (1 + cos(pi t)) / 2, with t from 0 to 1 over what is
     left.
     """
-    warmup = config.warmup_epochs * steps
+    warmup = training.warmup_epochs * steps
     if step < warmup:
         return (step + 1) / warmup
-    if config.schedule == "step":
+    if training.schedule == "step":
         return 0.1 ** sum(step >= milestone * steps for milestone in _milestones(epochs))
-    if config.schedule == "constant":
+    if training.schedule == "constant":
         return 1.0
     return (1 + math.cos(math.pi * (step - warmup) / (epochs * steps - warmup))) / 2
 
 
-def _once_an_epoch(name: Schedule, epochs: int, after: int, optimizer: Optimizer) -> lr_scheduler.LRScheduler:
+def _once_an_epoch(name: str, epochs: int, after: int, optimizer: Optimizer) -> lr_scheduler.LRScheduler:
     if name == "step":
         milestones = [milestone - after for milestone in _milestones(epochs)]
         return lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-# A run that has diverged goes on for at most so many steps.
+# A run that has diverged continues for at most so many steps.
 _READ_EVERY = 100
 
 

@@ -5,7 +5,6 @@ whatever the method. Each has its own stream of random numbers, and the site's i
 """
 
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -14,22 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 import torchmoments as tm
-from torchmoments_lab.data.split import Data
-from torchmoments_lab.inputs import input_stream
+from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.methods import Method
-from torchmoments_lab.models.attach import attach, check_effect
-from torchmoments_lab.models.place import default_place
-from torchmoments_lab.models.trial import does_not_run, output_of
+from torchmoments_lab.models.attach import attach
+from torchmoments_lab.models.network import logits
+from torchmoments_lab.random_numbers import input_stream, seeds_of
 from torchmoments_lab.training.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
 from torchmoments_lab.training.device import make_fabric, own_random_numbers
 from torchmoments_lab.training.feed import Feed
-from torchmoments_lab.training.schedule import make_schedule
-from torchmoments_lab.training.seeds import seeds_of
+from torchmoments_lab.training.schedule import batches, make_schedule, steps_an_epoch
 from torchmoments_lab.training.tally import NotFiniteError, Tally
-from torchmoments_lab.training.task import Task
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -50,7 +46,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Result:
-    """What one run gives.
+    """The outcome of one run.
 
     Args:
         epochs: see `Epoch`.
@@ -59,17 +55,16 @@ class Result:
         weights: the trained state_dict, on the CPU.
     """
 
-    epochs: list[dict[str, float]]
+    epochs: list[Epoch]
     scores: np.ndarray | None
     seconds: float
     weights: dict[str, Tensor]
 
 
 def train(
-    task: Task,
+    experiment: Experiment,
     method: Method,
     seed: int,
-    data: Data,
     *,
     fabric: "Fabric | None" = None,
     threads: int = 1,
@@ -81,29 +76,29 @@ def train(
     The caller's random numbers and number of threads are as before when it returns.
 
     Args:
-        fabric: one device where None. With several, each trains on its share of each batch.
-        checkpoint: where the state is kept after each epoch, and taken up again.
+        fabric: one device if None. With several, each trains on its share of each batch.
+        checkpoint: the state is saved there after each epoch, and loaded from there first.
         progress: called with the number of epochs done and their total.
 
     Raises:
         FloatingPointError: the loss is not finite; the sentence says at which step.
     """
     if fabric is None:
-        fabric = make_fabric(task.config)
+        fabric = make_fabric(experiment.training)
     with own_random_numbers(fabric.device, threads):
-        training = Training(task, method, seed, data, fabric)
+        training = Training(experiment, method, seed, fabric)
         if checkpoint is not None:
-            training.take_up(checkpoint)
-        while not training.is_complete:
+            training.load(checkpoint)
+        while training.epoch < experiment.epochs:
             training.run_epoch()
             if checkpoint is not None:
-                training.keep(checkpoint)
-            progress(training.epoch, training.total_epochs)
+                training.save(checkpoint)
+            progress(training.epoch, experiment.epochs)
         return training.result()
 
 
 def step(model: Any, site: tm.Site | None, x: Tensor, y: Tensor, groups: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """One forward of a batch, mixed where the method says so: (loss, accuracy), both scalars.
+    """One forward of a batch, mixed if the method says so: (loss, accuracy), both scalars.
 
     Args:
         y: class indices, or soft targets of mixed images.
@@ -118,51 +113,41 @@ def step(model: Any, site: tm.Site | None, x: Tensor, y: Tensor, groups: Tensor 
 class Training:
     """The state of one run between two epochs."""
 
-    def __init__(self, task: Task, method: Method, seed: int, data: Data, fabric: "Fabric") -> None:
-        config = task.config
-        # `prepare` fills them in.
-        assert config.train_size is not None
-        assert config.epochs is not None
-        assert config.lr is not None
+    def __init__(self, experiment: Experiment, method: Method, seed: int, fabric: "Fabric") -> None:
+        data, settings = experiment.data, experiment.training
         seeds = seeds_of(seed)
-        built = task.initial(data, seed)
-        self.config = config
+        built = experiment.network.initial(seed)
+        self.experiment = experiment
+        self.settings = settings
+        self.method = method
         self.fabric = fabric
-        self.feed = Feed(data, built.input, config, fabric.device)
-        self.pool = self.feed.pool(data.subset(config.train_size, seed))
+        self.feed = Feed(data, built.input, settings, fabric.device)
+        self.images = self.feed.subset(data.subset(experiment.train_size, seed))
         self.order = torch.Generator().manual_seed(seeds.order)
         self.augment = torch.Generator().manual_seed(seeds.augment)
-        self.method = method
-        self.classes = len(data.classes)
         self.inputs = input_stream(seed, fabric.global_rank)
         self.module = fabric.to_device(built.module)
-        place = dict(task.facts).get("place")
-        self.site = attach(self.module, method, self.feed.example(2), seed, None if place is None else str(place))
+        self.site = attach(self.module, method, self.feed.example(2), seed, experiment.place)
         optimizer = torch.optim.SGD(
             self.module.parameters(),
-            config.lr,
+            settings.lr or 0.0,
             momentum=0.9,
-            nesterov=config.nesterov,
-            weight_decay=config.weight_decay,
+            nesterov=settings.nesterov,
+            weight_decay=settings.weight_decay,
             fused=fabric.device.type in ("cpu", "cuda"),
         )
         self.least = 2 * fabric.world_size
-        steps = steps_an_epoch(len(self.pool), config.batch_size, self.least)
-        self.schedule = make_schedule(config, config.epochs, steps, optimizer)
-        compiled: Any = torch.compile(self.module) if config.compile else self.module
+        steps = steps_an_epoch(len(self.images), settings.batch_size, self.least)
+        self.schedule = make_schedule(settings, experiment.epochs, steps, optimizer)
+        compiled: Any = torch.compile(self.module) if settings.compile else self.module
         self.model, self.optimizer = fabric.setup(compiled, optimizer)
-        self.total_epochs = config.epochs
         self.epoch = 0
         self.steps = 0
         self.seconds = 0.0
-        self.epochs: list[dict[str, float]] = []
+        self.epochs: list[Epoch] = []
         # Last, so that it does not matter what was drawn until now. The ranks have different images, and should have
         # different dropout.
         torch.manual_seed(seeds.network + fabric.global_rank)
-
-    @property
-    def is_complete(self) -> bool:
-        return self.epoch >= self.total_epochs
 
     def run_epoch(self) -> None:
         start = time.perf_counter()
@@ -175,88 +160,77 @@ class Training:
         except NotFiniteError as bad:
             raise FloatingPointError(
                 f"the loss needs to stay finite; it became {bad.value} at step {self.steps + bad.step} (epoch "
-                f"{self.epoch} of {self.total_epochs}). Try a smaller learning rate than {self.config.lr:g}."
+                f"{self.epoch} of {self.experiment.epochs}). Try a smaller learning rate than {self.settings.lr:g}."
             ) from None
         self.steps += tally.steps
         loss, accuracy = sum_over_ranks(self.fabric, [tally.loss, tally.accuracy])
-        images = len(self.pool)
-        self.epochs.append(asdict(Epoch(self.epoch, loss / images, 100 * accuracy / images, lr)))
-        if self.config.schedule_every == "epoch":
+        self.epochs.append(Epoch(self.epoch, loss / len(self.images), 100 * accuracy / len(self.images), lr))
+        if self.settings.schedule_every == "epoch":
             self.schedule.step()
         self.seconds += time.perf_counter() - start
 
     def _run_steps(self, tally: Tally) -> None:
-        fabric = self.fabric
+        fabric, classes = self.fabric, len(self.experiment.data.classes)
         self.model.train()
-        split = batches(len(self.pool), self.config.batch_size, self.order, at_least=self.least)
-        feed = self.feed.training(self.pool, split, self.augment, fabric.global_rank, fabric.world_size)
+        split = batches(len(self.images), self.settings.batch_size, self.order, at_least=self.least)
+        feed = self.feed.training(self.images, split, self.augment, fabric.global_rank, fabric.world_size)
         for index, (x, y) in zip(split, feed, strict=True):
-            groups = y if self.method.pairs_classes else None
+            groups = y if self.method.needs_groups else None
             if self.method.inputs is not None:
-                x, y = self.method.inputs(x, y, self.classes, self.inputs)
+                x, y = self.method.inputs(x, y, classes, self.inputs)
             loss, accuracy = step(self.model, self.site, x, y, groups)
             self.optimizer.zero_grad()
             # DDP averages over the ranks, whose shares of a batch may differ by one image.
             share = len(x) * fabric.world_size / len(index)
             fabric.backward(loss if share == 1 else loss * share)
             self.optimizer.step()
-            if self.config.schedule_every == "step":
+            if self.settings.schedule_every == "step":
                 self.schedule.step()
             tally.add(loss, accuracy, len(x))
 
     def result(self) -> Result:
-        weights = {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
         scores = self._predict() if self.fabric.global_rank == 0 else None
         if scores is not None and not np.isfinite(scores).all():
             raise FloatingPointError(
                 "the scores of the test images need to be finite; after the last step some are not. "
-                f"Try a smaller learning rate than {self.config.lr:g}."
+                f"Try a smaller learning rate than {self.settings.lr:g}."
             )
+        weights = {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
         return Result(self.epochs, scores, self.seconds, weights)
 
     def _predict(self) -> np.ndarray:
         """Probabilities [N, K] float32 of the test images, in eval mode."""
         self.module.eval()
-        scores = []
         with torch.inference_mode(), self.fabric.autocast():
-            for x in self.feed.test():
-                scores.append(logits(self.module(x)).float().softmax(1).cpu())
+            scores = [logits(self.module(x)).float().softmax(1).cpu() for x in self.feed.test()]
         return torch.cat(scores).numpy()
 
-    def keep(self, checkpoint: Checkpoint) -> None:
+    def save(self, checkpoint: Checkpoint) -> None:
         """Write the state after an epoch, that of all ranks."""
         ranks = {"random": torch.get_rng_state(), "inputs": self.inputs.get_state()}
         if self.fabric.device.type == "cuda":
             ranks["random_of_device"] = torch.cuda.get_rng_state(self.fabric.device)
         state = {
-            "epoch": self.epoch,
-            "steps": self.steps,
-            "seconds": self.seconds,
-            "epochs": self.epochs,
-            "model": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.fabric.strategy.precision.state_dict(),
+            **{name: getattr(self, name) for name in ("epoch", "steps", "seconds")},
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+            **{name: part.state_dict() for name, part in self._parts().items()},
             "order": self.order.get_state(),
             "augment": self.augment.get_state(),
             "ranks": gather(self.fabric, ranks),
-            "site": None if self.site is None else self.site.state_dict(),
         }
         if self.fabric.global_rank == 0:
             checkpoint.write(state)
         self.fabric.barrier()
 
-    def take_up(self, checkpoint: Checkpoint) -> None:
-        """Go on where a checkpoint was written, if there is one."""
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Continue from a checkpoint, if there is one."""
         state = checkpoint.read()
         if state is None:
             return
         self.epoch, self.steps, self.seconds = state["epoch"], state["steps"], state["seconds"]
-        self.epochs = state["epochs"]
-        self.module.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.fabric.strategy.precision.load_state_dict(state["scaler"])
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         self.order.set_state(state["order"])
         self.augment.set_state(state["augment"])
         ranks = of_rank(self.fabric, state["ranks"])
@@ -264,100 +238,13 @@ class Training:
         self.inputs.set_state(ranks["inputs"])
         if "random_of_device" in ranks and self.fabric.device.type == "cuda":
             torch.cuda.set_rng_state(ranks["random_of_device"], self.fabric.device)
-        if self.site is not None:
-            self.site.load_state_dict(state["site"])
 
-
-def check(task: Task, methods: list[Method], data: Data) -> tuple[str | None, str | None]:
-    """Build the network once and run it on a few images, mixed at each place of each method.
-
-    Returns:
-        The default place, None where it is not found and no method needs it; and what of the weights was left out.
-
-    Raises:
-        ValueError: the network cannot be built or does not fit the data, or a method does not fit the network.
-    """
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        built = task.build(data)
-        feed = Feed(data, built.input, task.config, torch.device("cpu"))
-        x = feed.example(4)
-        try:
-            _check_outputs(built.module, x, len(data.classes), task.config.model)
-            place = _default_place_or_none(built.module, x)
-            for method in methods:
-                _check_method(built.module, method, x, place)
-        except ValueError:
-            raise
-        except Exception as error:
-            raise does_not_run(task.config.model, x, error) from error
-    return place, built.new_head
-
-
-def logits(output: Any) -> Tensor:
-    """The class scores in what a model gives: a tensor, or an object with `logits`."""
-    scores: Tensor = getattr(output, "logits", output)
-    return scores
-
-
-def batches(size: int, batch_size: int, generator: torch.Generator, at_least: int = 2) -> list[Tensor]:
-    """Every image once, in random order: indices of [batch_size] each, the last batch what is left.
-
-    Fewer than `at_least` left alone join the batch before: BatchNorm and a partner need two on each device.
-    """
-    split = list(torch.split(torch.randperm(size, generator=generator), batch_size))
-    if len(split) > steps_an_epoch(size, batch_size, at_least):
-        last = split.pop()
-        split[-1] = torch.cat([split[-1], last])
-    return split
-
-
-def steps_an_epoch(size: int, batch_size: int, at_least: int = 2) -> int:
-    """How many `batches` there are of so many images."""
-    full, rest = divmod(size, batch_size)
-    return max(1, full + (rest >= at_least))
-
-
-def _check_outputs(model: nn.Module, x: Tensor, classes: int, name: str) -> None:
-    for is_training in (False, True):
-        output = output_of(model.train(is_training), x, name)
-        if not isinstance(getattr(output, "logits", output), Tensor):
-            raise ValueError(
-                f"model {name!r} needs to give logits as a tensor, or an object with `logits`; got "
-                f"{type(output).__name__}{' in train mode' if is_training else ''}."
-            )
-        shape = list(logits(output).shape)
-        if shape != [len(x), classes]:
-            raise ValueError(
-                f"model {name!r} needs an output for each of the {classes} classes of the data, [{len(x)}, {classes}]; "
-                f"got {shape}. Let make_model take num_classes."
-            )
-
-
-def _default_place_or_none(model: nn.Module, x: Tensor) -> str | None:
-    try:
-        return default_place(model, x)
-    except ValueError:
-        return None
-
-
-def _check_method(model: nn.Module, method: Method, x: Tensor, default: str | None) -> None:
-    if method.mixer is None:
-        return
-    # Two groups, for partners of the same or of another one.
-    groups = [index % 2 for index in range(len(x))]
-    try:
-        site = attach(model, method.always(), x, seed=0, default=default)
-        assert site is not None
-        # Few images may all draw themselves.
-        plans = filter(None, (site.draw(len(x), groups=groups) for _ in range(20)))
-        draws = [draw for plan in plans for draw in plan.draws.values() if not draw.idle]
-        # One by one, because a step may mix at one place only.
-        for place in site.places if draws else ():
-            with warnings.catch_warnings(), site.using(tm.Plan({place: draws[0]}, [(None, 1.0)], len(x))):
-                # Of places that the method's word names it is said below, and of others in the run.
-                warnings.simplefilter("ignore", tm.NoEffectWarning)
-                model(x)
-        site.detach()
-        check_effect(model, method, site, draws, x)
-    except (ValueError, RuntimeError) as error:
-        raise ValueError(f"method {method.word!r}: {error}") from error
+    def _parts(self) -> dict[str, Any]:
+        """What keeps its own state."""
+        parts = {
+            "model": self.module,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "scaler": self.fabric.strategy.precision,
+        }
+        return parts if self.site is None else parts | {"site": self.site}

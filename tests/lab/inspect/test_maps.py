@@ -72,9 +72,9 @@ def test_an_image_is_found_from_its_features():
 
 
 def test_the_exchange_that_is_drawn_is_that_of_the_library(x):
-    from torchmoments_lab.inspect.inspect import _worn
+    from torchmoments_lab.inspect.inspect import _exchanged
 
-    own, other, normalized, pono, style = _worn(x)
+    own, other, normalized, pono, style = _exchanged(x)
     assert torch.equal(own, x[0])
     assert torch.equal(other, x[1])
     assert torch.allclose(normalized, tm.normalize(x[:1], "pono")[0][0])

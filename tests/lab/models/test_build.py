@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from torchmoments_lab.config import SubjectConfig, TrainConfig
-from torchmoments_lab.models import build
-from torchmoments_lab.training.task import Task
-from torchmoments_lab.training.train import check
+from torchmoments_lab.methods import parse_method
+from torchmoments_lab.models.network import Network
+from torchmoments_lab.models.trial import check_method, check_runs
+from torchmoments_lab.settings import ModelSettings
 
 
 def made(classes=7, make_model=None, **settings):
-    return build(SubjectConfig(**settings), classes, 3, make_model)
+    return Network(ModelSettings(**settings), classes, 3, make_model).build()
 
 
 @pytest.mark.parametrize(
@@ -130,9 +130,9 @@ class Output:
     ],
 )
 def test_a_model_that_does_not_fit_the_data_is_refused(give, sentence):
-    task = Task(TrainConfig(), make_model=lambda: Wrapped(give))
+    network = made(10, lambda: Wrapped(give)).module
     with pytest.raises(ValueError, match=sentence):
-        check(task, [], task.load())
+        check_runs(network, torch.rand(4, 1, 8, 8), 10, "net")
 
 
 def raises(error):
@@ -155,22 +155,22 @@ class TwoInTraining(Wrapped):
 
 @pytest.mark.parametrize("error", [IndexError("range"), KeyError("mask"), ValueError("many"), Exception("x")])
 def test_whatever_a_model_raises_is_one_sentence(error):
-    task = Task(TrainConfig(), make_model=lambda: Wrapped(raises(error)))
+    network = made(10, lambda: Wrapped(raises(error))).module
     with pytest.raises(ValueError, match=rf"to run on images \[1, 8, 8\]; it raised {type(error).__name__}: .*Choose"):
-        check(task, [], task.load())
+        check_runs(network, torch.rand(4, 1, 8, 8), 10, "net")
 
 
 def test_a_model_of_two_inputs_is_refused_by_its_signature():
-    task = Task(TrainConfig(), make_model=lambda: OfTwo(None))
+    network = made(10, lambda: OfTwo(None)).module
     sentence = r"needs a forward\(images\) without other inputs; got forward\(x, mask, scale=1.0\).*Wrap the network"
     with pytest.raises(ValueError, match=sentence):
-        check(task, [], task.load())
+        check_runs(network, torch.rand(4, 1, 8, 8), 10, "net")
 
 
 def test_a_model_that_gives_something_else_in_train_mode_is_refused():
-    task = Task(TrainConfig(), make_model=lambda: TwoInTraining(None))
+    network = made(10, lambda: TwoInTraining(None)).module
     with pytest.raises(ValueError, match="or an object with `logits`; got tuple in train mode"):
-        check(task, [], task.load())
+        check_runs(network, torch.rand(4, 1, 8, 8), 10, "net")
 
 
 @pytest.mark.parametrize(
@@ -190,5 +190,24 @@ def test_parameters_without_a_shape_are_refused_until_the_network_has_run(make):
 
 
 def test_an_object_with_logits_will_do():
-    task = Task(TrainConfig(), make_model=lambda: Wrapped(Output))
-    check(task, [], task.load())
+    network = made(10, lambda: Wrapped(Output)).module
+    check_runs(network, torch.rand(4, 1, 8, 8), 10, "net")
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("moex:at=layer5", "layer"),
+        ("moex:norm=gn7,at=stem+layer1", "7"),
+        ("moex:norm=in,at=stem+fc", "fc"),
+        ("labels:at=nowhere", "nowhere"),
+        ("crossnorm:crop=both", "4 x 4 positions"),
+        ("cutmix+dsu:at=fc", "fc"),
+    ],
+)
+def test_a_method_that_does_not_fit_the_network_is_refused(spec, sentence):
+    network, x = made(10, width=4).module, torch.rand(4, 3, 8, 8)
+    with pytest.raises(ValueError, match=sentence) as caught:
+        check_method(network, parse_method(spec), x, "stem")
+    assert spec in str(caught.value)
+    check_method(network, parse_method("moex:at=stem+layer1"), x, "stem")

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import nn
 
 import torchmoments as tm
-from torchmoments_lab.config import SubjectConfig
 from torchmoments_lab.methods import parse_method
-from torchmoments_lab.models import build
 from torchmoments_lab.models.attach import attach
+from torchmoments_lab.models.network import Network
 from torchmoments_lab.models.place import default_place
+from torchmoments_lab.settings import ModelSettings
 
 PLACES = {
     "small": "stem",
@@ -31,7 +31,7 @@ PLACES = {
 
 def made(name, size=None):
     """The network for images of this size, its own where None, and two images."""
-    built = build(SubjectConfig(model=name, image_size=size), classes=3, channels=3, make_model=None)
+    built = Network(ModelSettings(model=name, image_size=size), 3, 3).build()
     side = size or built.input.size or 32
     return built.module, torch.randn(2, 3, side, side)
 
@@ -64,6 +64,7 @@ TRIED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRIED)
 def test_an_exchange_at_the_place_changes_features_and_gradients(name):
     torch.manual_seed(0)

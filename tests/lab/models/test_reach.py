@@ -52,7 +52,7 @@ def check(model, word):
     [
         (LayerNorm2d(8), "moex:at=norm"),
         (LayerNorm2d(8), "moex:at=before"),
-        (LayerNorm2d(8), "moex:at=after/before,lam=1"),
+        (LayerNorm2d(8), "moex:at=after+before,lam=1"),
         (nn.InstanceNorm2d(8), "mixstyle:at=norm"),
         (nn.InstanceNorm2d(8), "crossnorm:at=before"),
         (nn.InstanceNorm2d(8), "padain:at=norm"),

@@ -6,7 +6,7 @@ from torch import nn
 
 import torchmoments as tm
 from torchmoments_lab.probe.head import fit_head, pooled
-from torchmoments_lab.probe.views import FromPlace, Source, check_all_goes_through, pattern, view
+from torchmoments_lab.probe.views import FromPlace, Source, View, check_all_goes_through, pattern
 
 NORMS = ["pono", "in", "ln", "gn2", "gpono2"]
 
@@ -18,7 +18,7 @@ def x():
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_moments_view_has_the_moments_of_the_features(x, norm):
-    seen, own = (tm.moments(features, norm) for features in (view(x, "moments", norm), x))
+    seen, own = (tm.moments(features, norm) for features in (View("moments", norm)(x), x))
     assert torch.allclose(seen.mean, own.mean, atol=1e-6)
     assert torch.allclose(seen.std, own.std, rtol=1e-4)
 
@@ -28,17 +28,17 @@ def test_the_moments_view_depends_on_nothing_but_the_moments(x, norm):
     own = tm.moments(x, norm)
     noise, _ = tm.normalize(torch.randn_like(x), norm)
     other = tm.denormalize(noise, own)
-    assert torch.allclose(view(other, "moments", norm), view(x, "moments", norm), rtol=1e-3, atol=1e-3)
+    assert torch.allclose(View("moments", norm)(other), View("moments", norm)(x), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_normalized_view_depends_on_no_moment(x, norm):
     moved = tm.denormalize(tm.normalize(x, norm)[0], tm.moments(torch.randn_like(x) * 3, norm))
-    assert torch.allclose(view(moved, "normalized", norm), view(x, "normalized", norm), atol=1e-3)
+    assert torch.allclose(View("normalized", norm)(moved), View("normalized", norm)(x), atol=1e-3)
 
 
 def test_the_moments_of_pono_are_seen_as_their_sum_and_their_difference_by_hand(x):
-    seen = view(x, "moments", "pono")
+    seen = View("moments", "pono")(x)
     for b, i, j in [(0, 0, 0), (2, 4, 3)]:
         values = [float(v) for v in x[b, :, i, j]]
         mean = sum(values) / 12
@@ -60,8 +60,8 @@ def test_the_pattern_is_the_same_for_every_image_and_normalized(x, norm):
 
 @pytest.mark.parametrize("part", ["features", "normalized", "moments"])
 def test_channels_last_features_are_seen_as_channel_first_ones(x, part):
-    last = view(x.movedim(1, -1), part, "pono", channel_dim=-1)
-    assert torch.allclose(last.movedim(-1, 1), view(x, part, "pono"), atol=1e-6)
+    last = View(part, "pono", channel_dim=-1)(x.movedim(1, -1))
+    assert torch.allclose(last.movedim(-1, 1), View(part, "pono")(x), atol=1e-6)
 
 
 class Net(nn.Module):
@@ -115,15 +115,15 @@ def test_a_place_without_positions_is_refused():
 
 def test_pooled_moments_are_the_moments_where_they_vary(x):
     own = tm.moments(x, "in")
-    assert torch.allclose(pooled(x, "moments", "in"), torch.cat([own.mean, own.std], 1).flatten(1).float())
-    assert pooled(x, "moments", "pono").shape == (3, 2 * 4 * 4)
-    assert pooled(x, "features", "pono").shape == (3, 12 * 4 * 4)
-    assert pooled(x.flatten(2), "features", "pono").shape == (3, 12 * 4)
+    assert torch.allclose(pooled(x, View("moments", "in")), torch.cat([own.mean, own.std], 1).flatten(1).float())
+    assert pooled(x, View("moments", "pono")).shape == (3, 2 * 4 * 4)
+    assert pooled(x, View("features", "pono")).shape == (3, 12 * 4 * 4)
+    assert pooled(x.flatten(2), View("features", "pono")).shape == (3, 12 * 4)
 
 
 def test_a_head_learns_and_knows_of_classes_without_an_image():
-    known = torch.randn(60, 3).double().numpy()
-    labels = (known[:, 0] > 0).astype(int) * 2
-    scores = fit_head(known, labels, known, classes=3)
+    x = torch.randn(60, 3).double().numpy()
+    labels = (x[:, 0] > 0).astype(int) * 2
+    scores = fit_head(x, labels, x, classes=3)
     assert (scores.argmax(1) == labels).mean() > 0.9
     assert (scores[:, 1] == 0).all()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from torchmoments_lab.config import TrainConfig
+from torchmoments_lab.requests import Sweep
 from torchmoments_lab.sweep.grid import Axis, cells, distinct, parse_grid, with_settings
 
 
@@ -16,7 +16,7 @@ def test_an_axis_is_a_name_and_its_values():
 
 def test_options_join_the_word_and_settings_do_not():
     found = cells(parse_grid(["lam=0.5/0.9", "width=4/8"]), "moex:p=1")
-    assert [(cell.word, cell.settings) for cell in found] == [
+    assert [(cell.spec, cell.settings) for cell in found] == [
         ("moex:p=1,lam=0.5", {"width": "4"}),
         ("moex:p=1,lam=0.5", {"width": "8"}),
         ("moex:p=1,lam=0.9", {"width": "4"}),
@@ -26,9 +26,9 @@ def test_options_join_the_word_and_settings_do_not():
 
 
 def test_a_plus_is_a_list_inside_a_value():
-    assert [cell.word for cell in cells(parse_grid(["at=stem/stem+layer1"]), "moex")] == [
+    assert [cell.spec for cell in cells(parse_grid(["at=stem/stem+layer1"]), "moex")] == [
         "moex:at=stem",
-        "moex:at=stem/layer1",
+        "moex:at=stem+layer1",
     ]
 
 
@@ -41,19 +41,19 @@ def test_a_plus_is_a_list_inside_a_value():
     ],
 )
 def test_an_option_of_a_combination_is_that_of_its_last_part(method, word):
-    assert [cell.word for cell in cells(parse_grid(["lam=0.5"]), method)] == [word]
+    assert [cell.spec for cell in cells(parse_grid(["lam=0.5"]), method)] == [word]
 
 
 def test_methods_are_an_axis_too():
-    assert [cell.word for cell in cells(parse_grid(["method=labels/moex", "p=1"]), "ignored")] == [
+    assert [cell.spec for cell in cells(parse_grid(["method=labels/moex", "p=1"]), "ignored")] == [
         "labels:p=1",
         "moex:p=1",
     ]
 
 
 def test_settings_are_read_as_their_kind():
-    changed = with_settings(TrainConfig(), {"train_size": "100", "lr": "0.5", "data": "mnist"})
-    assert (changed.train_size, changed.lr, changed.data) == (100, 0.5, "mnist")
+    changed = with_settings(Sweep(), {"train_size": "100", "lr": "0.5", "data": "mnist"})
+    assert (changed.training.train_size, changed.training.lr, changed.data.data) == (100, 0.5, "mnist")
 
 
 def test_the_first_word_stands_for_all_that_mean_the_same_training():
@@ -94,4 +94,4 @@ def test_what_is_judged_is_no_axis():
 @pytest.mark.parametrize(("name", "value"), [("width", "wide"), ("width", "4.5"), ("lr", "-1"), ("train_size", "0")])
 def test_a_value_that_a_setting_cannot_have_is_refused(name, value):
     with pytest.raises(ValueError, match=f"{name} needs"):
-        with_settings(TrainConfig(), {name: value})
+        with_settings(Sweep(), {name: value})

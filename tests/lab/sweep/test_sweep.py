@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from torchmoments_lab import prepare
+from torchmoments_lab import resolve as door
 from torchmoments_lab.cli import main
-from torchmoments_lab.sweep.config import SweepConfig
-from torchmoments_lab.sweep.grid import Axis, Cell
+from torchmoments_lab.report.records import read_summary
+from torchmoments_lab.requests import Sweep as Request
 from torchmoments_lab.sweep.report import sentences
 from torchmoments_lab.sweep.summary import Outcome, Sweep, summarize
 from torchmoments_lab.sweep.sweep import sweep
-from torchmoments_lab.training.task import Task
 
 
 @pytest.fixture
 def tiny(tmp_path):
-    return SweepConfig(train_size=50, epochs=2, width=4, grid=("p=0.5/1",), seeds=2, workers=1, out=tmp_path / "sweep")
+    return Request().with_values(
+        train_size=50, epochs=2, width=4, grid=("p=0.5/1",), seeds=2, workers=1, out=tmp_path / "sweep"
+    )
 
 
 def summaries(out):
@@ -34,39 +35,39 @@ def error(out, word, seed):
 
 
 def test_the_numbers_are_those_of_the_runs_paired_by_seed(tiny):
-    returned = sweep(replace(tiny, controls=("labels",)))
-    summary = json.loads((tiny.out / "summary.json").read_text())
-    assert summary == json.loads(json.dumps(returned))
+    summary = sweep(tiny.with_values(controls=("labels",)))
+    assert read_summary(tiny.out / "summary.json") == summary
     words = ["moex:p=0.5", "moex:p=1"]
-    assert [(cell["values"], cell["method"]) for cell in summary["cells"]] == [({"p": w[7:]}, w) for w in words]
-    for cell in summary["cells"]:
-        errors = [error(tiny.out, cell["method"].replace(":", "%3A"), seed) for seed in (0, 1)]
+    assert [(cell.values, cell.method) for cell in summary.cells] == [({"p": w[7:]}, w) for w in words]
+    for cell in summary.cells:
+        errors = [error(tiny.out, cell.method.replace(":", "%3A"), seed) for seed in (0, 1)]
         plain = [error(tiny.out, "none", seed) for seed in (0, 1)]
-        assert cell["error_mean"] == pytest.approx(np.mean(errors))
-        assert cell["difference_mean"] == pytest.approx(np.mean(np.subtract(errors, plain)))
-        assert cell["n"] == 2
-    assert summary["references"][0]["error_mean"] == pytest.approx(np.mean(plain))
-    assert [control["method"] for control in summary["controls"]] == ["labels"]
+        assert cell.error.mean == pytest.approx(np.mean(errors))
+        assert cell.difference.mean == pytest.approx(np.mean(np.subtract(errors, plain)))
+        assert cell.error.n == 2
+    assert summary.references[0].error.mean == pytest.approx(np.mean(plain))
+    assert [control.method for control in summary.controls] == ["labels"]
     with (tiny.out / "seeds.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8
-    assert {(row["method_word"], row["p"]) for row in rows} == {
+    assert {(row["method_spec"], row["p"]) for row in rows} == {
         ("none", ""), ("labels", ""), ("moex:p=0.5", "0.5"), ("moex:p=1", "1"),
     }  # fmt: skip
     assert float(rows[0]["error"]) == plain[0]
     assert (tiny.out / "sweep.png").stat().st_size > 5000
-    assert "minus none" in (tiny.out / "table.md").read_text()
+    assert "minus none" in (tiny.out / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_lowest_mean_error_is_the_best(tiny):
     summary = sweep(tiny)
-    lowest = min(summary["cells"], key=lambda cell: cell["error_mean"])
-    assert summary["best"]["values"] == lowest["values"]
-    command = summary["conclusion"][1].partition("torchmoments ")[2]
+    lowest = min(summary.cells, key=lambda cell: cell.error.mean)
+    assert summary.best.values == lowest.values
+    command = summary.conclusion[1].partition("torchmoments ")[2]
     assert main(command.split()) == 0
     judged = json.loads((tiny.out.with_name("sweep-test") / "comparison.json").read_text())
     swept = json.loads((tiny.out / "comparison" / "comparison.json").read_text())
-    assert judged["methods"] == ["none", summary["best"]["method"]]
+    assert judged["methods"] == ["none", summary.best.method]
     different = {name for name, value in swept["settings"].items() if judged["settings"][name] != value}
     assert different == {"evaluate", "images", "classes"}
 
@@ -76,18 +77,15 @@ def test_the_best_is_compared_as_one_that_was_chosen_among_all():
     around = np.array([-3, -2, -1, 0, 0, 0, 0, 1, 2, 3])
     spread = np.sqrt(10) / stats.t.isf(0.01, df=9) / around.std(ddof=1)
     errors = {"0": 0 * around, "0.5": 1 + spread * around, "1": 1 - spread * around}
-    outcomes = [
-        Outcome(f"moex:p={p}", {}, Cell({"p": p}, {}, f"moex:p={p}"), dict(enumerate(values.tolist())))
-        for p, values in errors.items()
-    ]
+    outcomes = [Outcome(f"moex:p={p}", {}, {"p": p}, dict(enumerate(values.tolist()))) for p, values in errors.items()]
     plain = Outcome("none", {}, None, dict.fromkeys(range(10), 2.0))
-    found = summarize(Sweep([Axis("p", tuple(errors), "option")], "none", [plain], outcomes, []))
-    assert found["best"]["values"] == {"p": "0"}
-    assert (found["best"]["rivals"], found["best"]["not_worse"]) == (2, 2)
+    found = summarize(Sweep({"p": tuple(errors)}, "none", [plain], outcomes, []))
+    assert found.best.values == {"p": "0"}
+    assert (found.best.rivals, found.best.not_worse) == (2, 2)
 
 
 def test_the_conclusion_says_how_many_are_worse(tiny):
-    summary = sweep(replace(tiny, seeds=1))
+    summary = sweep(tiny.with_values(seeds=1))
     for rivals, not_worse, sentence in [
         (1, 0, "The other training is shown to be worse."),
         (1, 1, "The other training is not shown to be worse."),
@@ -96,13 +94,13 @@ def test_the_conclusion_says_how_many_are_worse(tiny):
         (7, 6, "1 of the other 7 trainings is shown to be worse."),
         (7, 1, "6 of the other 7 trainings are shown to be worse."),
     ]:
-        summary["best"] |= {"rivals": rivals, "not_worse": not_worse}
-        assert sentence in sentences(summary)[0]
+        best = replace(summary.best, rivals=rivals, not_worse=not_worse)
+        assert sentence in sentences(replace(summary, best=best))[0]
 
 
 def test_it_is_judged_on_training_images_and_the_test_images_are_not_there(tiny):
-    sweep(replace(tiny, seeds=1))
-    held_out = Task(tiny).load()
+    sweep(tiny.with_values(seeds=1))
+    held_out = door.load_data(tiny.data, tiny.judging)
     (path, *others) = sorted(tiny.out.glob("*/runs/*/seed0/predictions.npy"))
     targets = np.load(path)["target"]
     assert len(targets) == 287
@@ -111,29 +109,30 @@ def test_it_is_judged_on_training_images_and_the_test_images_are_not_there(tiny)
 
 
 def test_data_is_read_once_for_all_training_settings(tiny, monkeypatch):
-    read, load = [], prepare.load
-    monkeypatch.setattr(prepare, "load", lambda config: read.append(config.data) or load(config))
-    sweep(replace(tiny, seeds=1, grid=("epochs=1/2/3",)))
+    read, load = [], door.load
+    monkeypatch.setattr(door, "load", lambda config: read.append(config.data) or load(config))
+    sweep(tiny.with_values(seeds=1, grid=("epochs=1/2/3",)))
     assert read == ["digits"]
 
 
 def test_with_evaluate_test_it_is_judged_on_the_test_images(tiny):
-    summary = sweep(replace(tiny, seeds=1, evaluate="test"))
-    assert summary["images"] == 360
-    assert not any("looks better" in sentence for sentence in summary["conclusion"])
+    summary = sweep(tiny.with_values(seeds=1, evaluate="test"))
+    assert summary.images == 360
+    assert not any("looks better" in sentence for sentence in summary.conclusion)
 
 
+@pytest.mark.slow
 def test_complete_runs_are_left_alone_and_values_axes_and_seeds_may_be_added(tiny):
     sweep(tiny)
     before = summaries(tiny.out)
     progress = []
-    wider = replace(tiny, grid=("lam=0.9/0.5", "p=0.5/1"), seeds=2)
+    wider = tiny.with_values(grid=("lam=0.9/0.5", "p=0.5/1"), seeds=2)
     summary = sweep(wider, lambda done, total: progress.append((done, total)))
     assert progress[0] == (6, 10)
     after = summaries(tiny.out)
     assert {path: after[path] for path in before} == before
     # lam=0.9 is the default: the runs of the first sweep, under their old word.
-    assert summary["cells"][0]["error_mean"] == pytest.approx(
+    assert summary.cells[0].error.mean == pytest.approx(
         np.mean([error(tiny.out, "moex%3Ap=0.5", seed) for seed in (0, 1)])
     )
     assert len(json.loads((tiny.out / "sweep.json").read_text())["requests"]) == 2
@@ -144,18 +143,18 @@ def test_complete_runs_are_left_alone_and_values_axes_and_seeds_may_be_added(tin
 
 
 def test_a_cell_that_equals_the_reference_is_trained_once(tiny):
-    summary = sweep(replace(tiny, reference="moex", grid=("lam=0.9/0.1",), epochs=8))
+    summary = sweep(tiny.with_values(reference="moex", grid=("lam=0.9/0.1",), epochs=8))
     assert len(summaries(tiny.out)) == 4
-    assert [cell["difference_mean"] == 0 for cell in summary["cells"]] == [True, False]
+    assert [cell.difference.mean == 0 for cell in summary.cells] == [True, False]
 
 
 def test_training_settings_are_paired_with_the_reference_of_their_own(tiny):
-    summary = sweep(replace(tiny, grid=("train_size=50/100", "method=moex"), steps=4))
-    assert [entry["settings"] for entry in summary["references"]] == [{"train_size": "50"}, {"train_size": "100"}]
-    assert [cell["values"]["train_size"] for cell in summary["cells"]] == ["50", "100"]
-    for cell, plain in zip(summary["cells"], summary["references"], strict=True):
-        assert cell["difference_mean"] == pytest.approx(cell["error_mean"] - plain["error_mean"])
-    assert summary["best"] is None
+    summary = sweep(tiny.with_values(grid=("train_size=50/100", "method=moex"), steps=4, epochs=None))
+    assert [entry.values for entry in summary.references] == [{"train_size": "50"}, {"train_size": "100"}]
+    assert [cell.values["train_size"] for cell in summary.cells] == ["50", "100"]
+    for cell, plain in zip(summary.cells, summary.references, strict=True):
+        assert cell.difference.mean == pytest.approx(cell.error.mean - plain.error.mean)
+    assert summary.best is None
     epochs = [
         json.loads((tiny.out / f"train_size={size}" / "comparison.json").read_text())["settings"]["epochs"]
         for size in (50, 100)
@@ -164,11 +163,11 @@ def test_training_settings_are_paired_with_the_reference_of_their_own(tiny):
 
 
 def test_other_settings_are_refused(tiny):
-    sweep(replace(tiny, seeds=1))
+    sweep(tiny.with_values(seeds=1))
     with pytest.raises(ValueError, match="holds runs with epochs 2; got epochs 3"):
-        sweep(replace(tiny, epochs=3))
+        sweep(tiny.with_values(epochs=3))
     with pytest.raises(ValueError, match="evaluate validation, images .*; got evaluate test"):
-        sweep(replace(tiny, evaluate="test"))
+        sweep(tiny.with_values(evaluate="test"))
 
 
 def test_a_folder_of_something_else_or_in_use_is_refused(tiny):
@@ -181,16 +180,16 @@ def test_a_folder_of_something_else_or_in_use_is_refused(tiny):
 
 
 def test_one_seed_has_no_interval(tiny):
-    summary = sweep(replace(tiny, seeds=1))
-    assert summary["cells"][0]["difference_ci95"] is None
-    assert summary["effects"][0]["effect_ci95"] is None
+    summary = sweep(tiny.with_values(seeds=1))
+    assert summary.cells[0].difference.ci95 is None
+    assert summary.effects[0].effect.ci95 is None
 
 
 def test_when_every_run_fails_the_summary_still_stands(tiny):
-    summary = sweep(replace(tiny, lr=1e30, epochs=30, seeds=1))
-    assert len(summary["failed"]) == 3
-    assert summary["best"] is None
-    assert summary["cells"][0]["error_mean"] is None
+    summary = sweep(tiny.with_values(lr=1e30, epochs=30, seeds=1))
+    assert len(summary.failed) == 3
+    assert summary.best is None
+    assert summary.cells[0].error.mean is None
 
 
 @pytest.mark.parametrize(
@@ -216,6 +215,7 @@ def test_a_wrong_request_is_one_sentence_and_writes_nothing(refused, flags, sent
     assert sentence in refused("sweep", "--train-size", "50", "--epochs", "1", "--width", "4", *flags)
 
 
+@pytest.mark.slow
 def test_the_command_prints_its_tables_and_a_failed_run_is_exit_code_1(tmp_path, call):
     flags = ["--train-size", "50", "--width", "4", "--seeds", "2", "--workers", "1", "--grid", "p=0.5/1"]
     code, said, complaint = call("sweep", *flags, "--epochs", "1", "--out", str(tmp_path / "out"))
@@ -229,20 +229,21 @@ def test_the_command_prints_its_tables_and_a_failed_run_is_exit_code_1(tmp_path,
 
 def test_a_combination_that_lost_a_seed_is_not_the_best():
     errors = {"0.5": {0: 1.0}, "1": {0: 3.0, 1: 5.0}, "0": {0: 4.0, 1: 6.0}}
-    outcomes = [Outcome(f"moex:p={p}", {}, Cell({"p": p}, {}, f"moex:p={p}"), of) for p, of in errors.items()]
+    outcomes = [Outcome(f"moex:p={p}", {}, {"p": p}, of) for p, of in errors.items()]
     plain = Outcome("none", {}, None, {0: 4.0, 1: 5.0})
-    found = summarize(Sweep([Axis("p", tuple(errors), "option")], "none", [plain], outcomes, []))
-    assert found["best"]["values"] == {"p": "1"}
-    assert found["best"]["rivals"] == 1
+    found = summarize(Sweep({"p": tuple(errors)}, "none", [plain], outcomes, []))
+    assert found.best.values == {"p": "1"}
+    assert found.best.rivals == 1
 
 
 def test_warm_up_is_refused_that_the_steps_do_not_reach(tiny):
     with pytest.raises(ValueError, match="warmup_epochs needs fewer than the 3 epochs"):
-        sweep(replace(tiny, epochs=None, steps=3, warmup_epochs=10))
+        sweep(tiny.with_values(epochs=None, steps=3, warmup_epochs=10))
 
 
+@pytest.mark.slow
 def test_damaged_records_are_refused_and_made_anew_when_they_are_removed(tiny):
-    tiny = replace(tiny, grid=("p=0.5/1", "width=4/6"))
+    tiny = tiny.with_values(grid=("p=0.5/1", "width=4/6"))
     whole, runs = sweep(tiny), summaries(tiny.out)
     for name in ("sweep.json", "width=4/comparison.json"):
         record = tiny.out / name
@@ -252,5 +253,19 @@ def test_damaged_records_are_refused_and_made_anew_when_they_are_removed(tiny):
                 sweep(tiny)
             assert record.read_bytes() == content
         record.unlink()
-        assert sweep(tiny)["cells"] == whole["cells"]
+        assert sweep(tiny).cells == whole.cells
         assert summaries(tiny.out) == runs
+
+
+def test_with_more_data_on_an_axis_no_best_is_named_and_the_report_says_why(tiny):
+    summary = sweep(tiny.with_values(grid=("train_size=50/60",), seeds=1))
+    assert summary.best is None
+    assert "with more data every method is better" in summary.conclusion[0]
+    assert "with more data every method is better" in (tiny.out / "report.md").read_text()
+
+
+@pytest.mark.parametrize("more", [{"epochs": 3}, {"grid": ("epochs=1/2",)}])
+def test_steps_and_epochs_together_are_refused(tiny, more):
+    plain = tiny.with_values(epochs=None, steps=4)
+    with pytest.raises(ValueError, match="steps sets the epochs of every combination; got .* too. Leave one out"):
+        plain.with_values(**more).check()

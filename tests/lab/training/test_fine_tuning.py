@@ -39,6 +39,7 @@ def command(pictures, weights, *more):
     return main(["compare", *flags, "--image-size", "32", "--workers", "1", "--seeds", "1", *more])
 
 
+@pytest.mark.slow
 def test_it_learns_and_says_where_it_mixes_and_what_is_new(pictures, weights, tmp_path, capsys):
     out = tmp_path / "out"
     flags = ["--epochs", "4", "--lr", "0.05", "--batch-size", "8", "--methods", "none", "moex", "--augment"]
@@ -56,6 +57,7 @@ def test_it_learns_and_says_where_it_mixes_and_what_is_new(pictures, weights, tm
     assert losses[-1] < 0.7 * losses[0]
 
 
+@pytest.mark.slow
 def test_other_weights_of_the_same_name_are_other_settings(pictures, weights, tmp_path, capsys):
     out = ["--epochs", "1", "--methods", "none", "--out", str(tmp_path / "out")]
     assert command(pictures, weights, *out) == 0

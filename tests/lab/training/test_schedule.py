@@ -1,27 +1,26 @@
 """The learning rate of each step, against the formulas of the authors' code written by hand."""
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 
-from torchmoments_lab.config import TrainConfig
+from tests.lab.experiments import experiment
 from torchmoments_lab.methods import parse_method
+from torchmoments_lab.requests import Compare
 from torchmoments_lab.training import train as training
 from torchmoments_lab.training.checkpoint import Checkpoint
 from torchmoments_lab.training.device import make_fabric, own_random_numbers
 from torchmoments_lab.training.schedule import make_schedule
-from torchmoments_lab.training.task import Task
 
 # 3 steps an epoch.
-CONFIG = TrainConfig(train_size=40, batch_size=16, width=4, epochs=8, lr=0.4, schedule_every="step")
+CONFIG = Compare().with_values(train_size=40, batch_size=16, width=4, epochs=8, lr=0.4, schedule_every="step")
 STEPS = 3
 
 
 @pytest.fixture(scope="module")
 def data():
-    return Task(CONFIG).load()
+    return experiment(CONFIG).data
 
 
 def rates(config, data, monkeypatch):
@@ -35,8 +34,8 @@ def rates(config, data, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.SGD, "step", watched)
-        result = training.train(Task(config), parse_method("none"), 0, data)
-    return seen, [epoch["lr"] for epoch in result.epochs]
+        result = training.train(experiment(config, data=data), parse_method("none"), 0)
+    return seen, [epoch.lr for epoch in result.epochs]
 
 
 def cosine_of_the_authors(epoch, step, warmup):
@@ -49,7 +48,7 @@ def cosine_of_the_authors(epoch, step, warmup):
 
 @pytest.mark.parametrize("warmup", [0, 2, 5])
 def test_by_steps_warm_up_and_cosine_are_those_of_the_authors_imagenet_script(data, monkeypatch, warmup):
-    seen, told = rates(replace(CONFIG, warmup_epochs=warmup), data, monkeypatch)
+    seen, told = rates(CONFIG.with_values(warmup_epochs=warmup), data, monkeypatch)
     expected = [cosine_of_the_authors(epoch, step, warmup) for epoch in range(8) for step in (1, 2, 3)]
     assert seen == pytest.approx(expected)
     assert told == pytest.approx(expected[::STEPS])
@@ -57,26 +56,28 @@ def test_by_steps_warm_up_and_cosine_are_those_of_the_authors_imagenet_script(da
 
 @pytest.mark.parametrize(("schedule", "after"), [("constant", [0.4] * 6), ("step", [0.4, 0.4, 0.04, 0.04, 4e-3, 4e-3])])
 def test_by_steps_the_other_schedules_follow_the_same_warm_up(data, monkeypatch, schedule, after):
-    seen, _ = rates(replace(CONFIG, schedule=schedule, warmup_epochs=2), data, monkeypatch)
+    seen, _ = rates(CONFIG.with_values(schedule=schedule, warmup_epochs=2), data, monkeypatch)
     assert seen == pytest.approx([0.4 * k / 6 for k in range(1, 7)] + [rate for rate in after for _ in range(STEPS)])
 
 
 def test_the_steps_of_the_cifar_recipe_are_those_of_the_authors_script(data, monkeypatch):
-    config = replace(CONFIG, schedule="step", schedule_every="epoch")
+    config = CONFIG.with_values(schedule="step", schedule_every="epoch")
     seen, _ = rates(config, data, monkeypatch)
     formula = [0.4 * 0.1 ** (epoch // (8 * 0.5)) * 0.1 ** (epoch // (8 * 0.75)) for epoch in range(8)]
     assert seen == pytest.approx([rate for rate in formula for _ in range(STEPS)])
 
 
-def test_by_steps_a_run_taken_up_goes_on_with_the_same_rates(data, tmp_path):
-    config, checkpoint = replace(CONFIG, epochs=4, warmup_epochs=2), Checkpoint(tmp_path / "state.pt", {})
-    whole = training.train(Task(config), parse_method("moex"), 0, data)
-    fabric = make_fabric(config)
+def test_by_steps_a_resumed_run_has_the_same_rates(data, tmp_path):
+    config, checkpoint = CONFIG.with_values(epochs=4, warmup_epochs=2), Checkpoint(tmp_path / "state.pt", {})
+    whole = training.train(experiment(config, data=data), parse_method("moex"), 0)
+    fabric = make_fabric(config.training)
     with own_random_numbers(fabric.device, 1):
-        first, second = (training.Training(Task(config), parse_method("moex"), 0, data, fabric) for _ in range(2))
+        first, second = (
+            training.Training(experiment(config, data=data), parse_method("moex"), 0, fabric) for _ in range(2)
+        )
         first.run_epoch()
-        first.keep(checkpoint)
-        second.take_up(checkpoint)
+        first.save(checkpoint)
+        second.load(checkpoint)
         for _ in range(3):
             second.run_epoch()
     assert second.epochs == whole.epochs
@@ -85,7 +86,7 @@ def test_by_steps_a_run_taken_up_goes_on_with_the_same_rates(data, tmp_path):
 def test_a_first_step_that_overflowed_is_not_taken_for_a_mistake(recwarn):
     """A scaler leaves the optimizer's step out, and the learning rate goes on."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 0.4)
-    schedule = make_schedule(replace(CONFIG, warmup_epochs=1), 8, STEPS, optimizer)
+    schedule = make_schedule(CONFIG.with_values(warmup_epochs=1).training, 8, STEPS, optimizer)
     schedule.step()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.4 * 2 / 3)
     assert not recwarn.list
@@ -107,9 +108,9 @@ def test_the_momentum_is_nesterovs_or_the_plain_one(data, monkeypatch, nesterov)
     def make_model(num_classes):
         return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, num_classes))
 
-    config = replace(CONFIG, schedule="constant", epochs=1, nesterov=nesterov, weight_decay=0.0)
+    config = CONFIG.with_values(schedule="constant", epochs=1, nesterov=nesterov, weight_decay=0.0)
     monkeypatch.setattr(torch.optim.SGD, "step", watched)
-    training.train(Task(config, make_model=make_model), parse_method("none"), 0, data)
+    training.train(experiment(config, data=data, make_model=make_model), parse_method("none"), 0)
     velocity = torch.zeros(10, 64)
     for before, gradient, after in steps:
         velocity = 0.9 * velocity + gradient

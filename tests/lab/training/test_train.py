@@ -1,29 +1,28 @@
 """Pairing: everything but the method is the same for the runs of one seed."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 import torchmoments as tm
-from torchmoments_lab.config import TrainConfig
+from tests.lab.experiments import experiment
 from torchmoments_lab.methods import parse_method
+from torchmoments_lab.requests import Compare
 from torchmoments_lab.training import train as training
 from torchmoments_lab.training.checkpoint import Checkpoint
 from torchmoments_lab.training.device import make_fabric, own_random_numbers
-from torchmoments_lab.training.task import Task
+from torchmoments_lab.training.schedule import batches, steps_an_epoch
 
-TINY = TrainConfig(train_size=50, epochs=2, batch_size=16, width=4, lr=0.1)
+TINY = Compare().with_values(train_size=50, epochs=2, batch_size=16, width=4, lr=0.1)
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return Task(TINY).load()
+    return experiment(TINY).data
 
 
 def run(word, seed, data, config=TINY, **more):
-    return training.train(Task(config, **more), parse_method(word), seed, data)
+    return training.train(experiment(config, data=data, **more), parse_method(word), seed)
 
 
 def watch(monkeypatch):
@@ -52,7 +51,7 @@ def watch(monkeypatch):
 def test_methods_of_a_seed_share_initial_weights_and_augmented_batches(digits, monkeypatch, augment):
     seen = watch(monkeypatch)
     for word in ("none", "labels", "moex", "mixstyle", "padain:p=0.5"):
-        run(word, 7, digits, replace(TINY, augment=augment))
+        run(word, 7, digits, TINY.with_values(augment=augment))
     first, *others = seen()
     assert len(first[1]) == 100
     for other in others:
@@ -72,7 +71,7 @@ def test_another_seed_has_other_weights_images_and_batches(digits, monkeypatch):
 def test_epochs_are_in_another_order_and_augmented_anew(digits, monkeypatch):
     seen = watch(monkeypatch)
     run("none", 7, digits)
-    run("none", 7, digits, replace(TINY, augment=True))
+    run("none", 7, digits, TINY.with_values(augment=True))
     (_, plain, labels), (_, augmented, same_labels) = seen()
     assert labels.equal(same_labels)
     assert not labels[:50].equal(labels[50:])
@@ -88,10 +87,11 @@ def test_a_method_that_never_mixes_gives_the_plain_run_bit_for_bit(digits, word)
     assert np.array_equal(idle.scores, plain.scores)
 
 
+@pytest.mark.slow
 def test_every_method_changes_the_run_in_its_own_way(digits):
     words = ["none", "labels:p=1", "moex:p=1", "mixstyle:p=1", "efdmix:p=1", "dsu:p=1", "crossnorm:p=1", "padain:p=1"]
     words += ["mixup", "cutmix", "cutmix+moex:p=1", "mixup+moex:p=1", "moex:p=1,partner=other-group"]
-    losses = {word: run(word, 1, digits).epochs[-1]["loss"] for word in words}
+    losses = {word: run(word, 1, digits).epochs[-1].loss for word in words}
     assert len(set(losses.values())) == len(words)
 
 
@@ -171,28 +171,29 @@ def test_dropout_is_the_same_with_and_without_a_method(digits):
         assert all(mine.equal(theirs) for mine, theirs in zip(plain, masks, strict=True))
 
 
-def test_a_run_taken_up_goes_on_with_the_same_input_mixing(digits, tmp_path):
+def test_a_resumed_run_has_the_same_input_mixing(digits, tmp_path):
     checkpoint = Checkpoint(tmp_path / "state.pt", {})
-    config = replace(TINY, epochs=3)
+    config = TINY.with_values(epochs=3)
     whole = run("cutmix:p=0.7+moex", 6, digits, config)
-    fabric = make_fabric(config)
+    fabric = make_fabric(config.training)
     with own_random_numbers(fabric.device, 1):
         first, second = (
-            training.Training(Task(config), parse_method("cutmix:p=0.7+moex"), 6, digits, fabric) for _ in range(2)
+            training.Training(experiment(config), parse_method("cutmix:p=0.7+moex"), 6, fabric) for _ in range(2)
         )
         first.run_epoch()
-        first.keep(checkpoint)
-        second.take_up(checkpoint)
+        first.save(checkpoint)
+        second.load(checkpoint)
         second.run_epoch()
         second.run_epoch()
     assert second.epochs == whole.epochs
 
 
+@pytest.mark.slow
 def test_compiled_after_attaching_the_method_is_still_there(digits, monkeypatch):
     compile_ = torch.compile
     monkeypatch.setattr(training.torch, "compile", lambda module, **_: compile_(module, backend="eager"))
-    plain, compiled = (run("moex:p=1", 1, digits, replace(TINY, compile=on)) for on in (False, True))
-    assert [epoch["loss"] for epoch in compiled.epochs] == pytest.approx([epoch["loss"] for epoch in plain.epochs])
+    plain, compiled = (run("moex:p=1", 1, digits, TINY.with_values(compile=on)) for on in (False, True))
+    assert [epoch.loss for epoch in compiled.epochs] == pytest.approx([epoch.loss for epoch in plain.epochs])
 
 
 def test_mixed_precision_runs_the_network_in_16_bits(digits):
@@ -203,7 +204,7 @@ def test_mixed_precision_runs_the_network_in_16_bits(digits):
         layer.register_forward_hook(lambda module, given, out: seen.add(out.dtype))
         return torch.nn.Sequential(torch.nn.Flatten(), layer)
 
-    result = run("none", 0, digits, replace(TINY, precision="bf16-mixed"), make_model=make_model)
+    result = run("none", 0, digits, TINY.with_values(precision="bf16-mixed"), make_model=make_model)
     assert seen == {torch.bfloat16}
     assert result.scores.dtype == np.float32
 
@@ -217,8 +218,8 @@ def test_mixed_precision_runs_the_network_in_16_bits(digits):
     ],
 )
 def test_learning_rates_of_the_schedules(digits, schedule, rates):
-    result = run("none", 0, digits, replace(TINY, epochs=8, schedule=schedule))
-    assert [epoch["lr"] for epoch in result.epochs] == pytest.approx(rates)
+    result = run("none", 0, digits, TINY.with_values(epochs=8, schedule=schedule))
+    assert [epoch.lr for epoch in result.epochs] == pytest.approx(rates)
 
 
 def test_site_is_seeded_by_the_run(digits, monkeypatch):
@@ -234,51 +235,33 @@ def test_site_is_seeded_by_the_run(digits, monkeypatch):
 
 def test_all_runs_mix_at_the_place_that_was_found_once(digits):
     with own_random_numbers(torch.device("cpu"), 1):
-        task = Task(TINY, facts=(("place", "layer1"),))
-        site = training.Training(task, parse_method("moex"), 0, digits, make_fabric(TINY)).site
+        found = experiment(TINY, data=digits, place="layer1")
+        site = training.Training(found, parse_method("moex"), 0, make_fabric(TINY.training)).site
     assert site.places == ("layer1",)
 
 
 def test_every_image_is_used_once_an_epoch():
     for size in (2, 9, 10, 11, 33):
-        split = training.batches(size, 8, torch.Generator().manual_seed(0))
+        split = batches(size, 8, torch.Generator().manual_seed(0))
         assert torch.cat(split).sort().values.equal(torch.arange(size))
 
 
 @pytest.mark.parametrize("size", [1, 2, 49, 50, 51, 52, 99, 100, 101, 149])
 @pytest.mark.parametrize("at_least", [2, 4])
 def test_the_steps_of_an_epoch_are_its_batches(size, at_least):
-    made = training.batches(size, 50, torch.Generator(), at_least)
-    assert training.steps_an_epoch(size, 50, at_least) == len(made)
+    made = batches(size, 50, torch.Generator(), at_least)
+    assert steps_an_epoch(size, 50, at_least) == len(made)
     assert len(made) == 1 or min(map(len, made)) >= at_least
 
 
 def test_one_image_left_alone_joins_the_batch_before_it(digits):
-    assert [len(index) for index in training.batches(17, 8, torch.Generator())] == [8, 9]
-    run("moex:p=1", 0, digits, TrainConfig(train_size=17, epochs=1, batch_size=8, width=4, lr=0.1))
+    assert [len(index) for index in batches(17, 8, torch.Generator())] == [8, 9]
+    run("moex:p=1", 0, digits, Compare().with_values(train_size=17, epochs=1, batch_size=8, width=4, lr=0.1))
 
 
 def test_a_loss_that_is_not_finite_says_its_step_and_epoch(digits):
     with pytest.raises(FloatingPointError, match=r"at step \d+ \(epoch \d+ of 30\)"):
-        run("none", 0, digits, TrainConfig(train_size=50, epochs=30, batch_size=16, width=4, lr=1e30))
-
-
-@pytest.mark.parametrize(
-    ("word", "sentence"),
-    [
-        ("moex:at=layer5", "layer"),
-        ("moex:norm=gn7,at=stem/layer1", "7"),
-        ("moex:norm=in,at=stem/fc", "fc"),
-        ("labels:at=nowhere", "nowhere"),
-        ("crossnorm:crop=both", "4 x 4 positions"),
-        ("cutmix+dsu:at=fc", "fc"),
-    ],
-)
-def test_a_method_that_does_not_fit_the_model_is_refused_before_training(digits, word, sentence):
-    with pytest.raises(ValueError, match=sentence) as caught:
-        training.check(Task(TINY), [parse_method(word)], digits)
-    assert word in str(caught.value)
-    assert training.check(Task(TINY), [parse_method("moex:at=stem/layer1")], digits) == ("stem", None)
+        run("none", 0, digits, Compare().with_values(train_size=50, epochs=30, batch_size=16, width=4, lr=1e30))
 
 
 @pytest.mark.parametrize(
@@ -290,10 +273,10 @@ def test_a_method_that_does_not_fit_the_model_is_refused_before_training(digits,
     ],
 )
 def test_the_learning_rate_grows_in_equal_steps_to_where_the_schedule_has_it(digits, schedule, expected):
-    config = replace(TINY, epochs=8, lr=0.3, schedule=schedule, warmup_epochs=2, train_size=20)
-    assert [epoch["lr"] for epoch in run("none", 0, digits, config).epochs] == pytest.approx(expected)
+    config = TINY.with_values(epochs=8, lr=0.3, schedule=schedule, warmup_epochs=2, train_size=20)
+    assert [epoch.lr for epoch in run("none", 0, digits, config).epochs] == pytest.approx(expected)
 
 
 def test_a_warm_up_as_long_as_the_training_is_refused():
     with pytest.raises(ValueError, match="warmup_epochs needs fewer than the 2 epochs; got 2"):
-        replace(TINY, warmup_epochs=2).check()
+        TINY.with_values(warmup_epochs=2).check()

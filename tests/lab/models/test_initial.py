@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from torchmoments_lab.config import TrainConfig
-from torchmoments_lab.training.initial import facts_of_network
-from torchmoments_lab.training.task import Task
+from tests.lab.experiments import experiment
+from torchmoments_lab.models.initial import facts_of_network
+from torchmoments_lab.requests import Compare
 
-OWN = TrainConfig(data="digits", model="objects:make_model")
+OWN = Compare().with_values(data="digits", model="objects:make_model")
 
 
 def net(classes=10):
@@ -61,8 +61,8 @@ def from_numpy_and_python(classes):
     ],
 )
 def test_the_layers_that_are_new_for_each_seed_are_found(make_model, new):
-    task = Task(OWN, make_model=lambda num_classes: make_model(num_classes))
-    assert facts_of_network(task, task.load()).get("new_weights") == new
+    network = experiment(OWN, make_model=lambda num_classes: make_model(num_classes)).network
+    assert facts_of_network(network, network.initial(0).module).get("new_weights") == new
 
 
 def test_many_layers_are_counted_or_named_by_those_that_are_the_same():
@@ -74,8 +74,8 @@ def test_many_layers_are_counted_or_named_by_those_that_are_the_same():
         return network
 
     for fixed, new in ((2, "all but '0', '1'"), (5, "4 of 9 layers"), (7, "'7', '8'")):
-        task = Task(OWN, make_model=lambda fixed=fixed: make_model(fixed))
-        assert facts_of_network(task, task.load())["new_weights"] == new
+        network = experiment(OWN, make_model=lambda fixed=fixed: make_model(fixed)).network
+        assert facts_of_network(network, network.initial(0).module)["new_weights"] == new
 
 
 def of_own_numbers(classes):
@@ -92,9 +92,9 @@ def unseeded(classes):
 
 @pytest.mark.parametrize("make_model", [of_own_numbers, unseeded])
 def test_weights_that_no_seed_decides_are_refused(make_model):
-    task = Task(OWN, make_model=lambda num_classes: make_model(num_classes))
+    network = experiment(OWN, make_model=lambda num_classes: make_model(num_classes)).network
     with pytest.raises(ValueError, match="needs the same initial weights for the same seed; two calls gave others, '"):
-        facts_of_network(task, task.load())
+        facts_of_network(network, network.initial(0).module)
 
 
 def test_the_callers_random_numbers_are_as_before():
@@ -102,12 +102,11 @@ def test_the_callers_random_numbers_are_as_before():
     np.random.seed(5)
     random.seed(5)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
-    task = Task(OWN, make_model=lambda: from_numpy_and_python(10))
-    facts_of_network(task, task.load())
+    network = experiment(OWN, make_model=lambda: from_numpy_and_python(10)).network
+    facts_of_network(network, network.initial(0).module)
     assert before[0].equal(torch.get_rng_state())
     assert before[1:] == (np.random.get_state()[1].tolist(), random.getstate())
 
 
 def test_a_network_of_a_library_is_not_built_for_it():
-    task = Task(TrainConfig())
-    assert facts_of_network(task, None) == {}
+    assert facts_of_network(experiment().network, None) == {}

@@ -10,40 +10,40 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from torchmoments_lab.config import Setting
-from torchmoments_lab.data.split import Data
-from torchmoments_lab.training.task import Task
+from torchmoments_lab.models.network import Network
+from torchmoments_lab.settings import Setting
 
 _FEW = 3
 
 
-def facts_of_network(task: Task, data: Data) -> dict[str, Setting]:
+def facts_of_network(network: Network, first: nn.Module) -> dict[str, Setting]:
     """What the settings do not say of the network; nothing for one of a library without weights from elsewhere.
+
+    Args:
+        first: the network of seed 0, before it has run.
 
     Returns:
         network: digest of the modules and shapes of a user's own network; another one under the same name has another.
         new_weights: which layers have other initial weights for each seed: none, 'fc', all but 'conv1', 5 of 9 layers;
-            left out where all have.
+            left out if all have.
 
     Raises:
         ValueError: two calls of a user's function give the same parameters, or other weights for the same seed.
     """
-    is_own = ":" in task.config.model
-    if not is_own and not task.config.fine_tunes:
+    if not network.is_users and not network.settings.fine_tunes:
         return {}
     facts: dict[str, Setting] = {}
-    first = task.initial(data, seed=0).module
-    if is_own:
-        _check_repeated(task.config.model, first, task.initial(data, seed=0).module)
+    if network.is_users:
+        _check_repeated(network.settings.model, first, network.initial(seed=0).module)
         facts["network"] = _digest(first)
-    new = new_weights(first, task.initial(data, seed=1).module)
+    new = new_weights(first, network.initial(seed=1).module)
     return facts if new is None else facts | {"new_weights": new}
 
 
 def new_weights(first: nn.Module, other: nn.Module) -> str | None:
-    """Which layers differ between the same network of two seeds; None where all do that are random in the first place.
+    """Which layers differ between the same network of two seeds; None if all do that are random in the first place.
 
-    A layer whose weights are constants, as those of a normalization, is neither.
+    A layer whose weights are constants, such as a normalization, is neither.
     """
     others = dict(other.named_parameters())
     differing = [name for name, weight in first.named_parameters() if not _equal(weight, others.get(name))]

@@ -1,0 +1,115 @@
+"""A network by name or by a user's function, built anew for each run, and the images that it takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchmoments_lab.random_numbers import global_random_numbers, seeds_of
+from torchmoments_lab.settings import ModelSettings
+from torchmoments_lab.typed import nearest
+
+
+@dataclass(frozen=True)
+class Input:
+    """The images that a network takes.
+
+    Args:
+        channels: 3, or None for as many as the images have.
+        size: side of the square that the network was made for; None: any.
+        mean, std: of a pixel from 0 to 1, one number a channel; None: the data set's own.
+        crop: the part of a resized test image that is kept, as a share of its side.
+        bicubic: how images are resized; bilinear if False.
+        fixed_size: images of other sizes are resized to `size`, whatever they are.
+    """
+
+    channels: int | None = None
+    size: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    crop: float = 1.0
+    bicubic: bool = False
+    fixed_size: bool = False
+
+
+@dataclass(frozen=True)
+class Built:
+    """A network and the input it takes; `new_head` says what of the weights was left out, None if nothing was."""
+
+    module: nn.Module
+    input: Input
+    new_head: str | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is built for each run.
+
+    Args:
+        settings: name the network, and the weights it starts from.
+        classes: number of its outputs.
+        channels: of the images if they are known, for `small`.
+        make_model: a user's function, in place of the name.
+    """
+
+    settings: ModelSettings
+    classes: int
+    channels: int | None = None
+    make_model: Callable[..., Any] | None = None
+
+    @property
+    def is_users(self) -> bool:
+        """Whether a user's function makes it."""
+        return self.make_model is not None or ":" in self.settings.model
+
+    def build(self) -> Built:
+        """A new network; its initial weights come from the global random numbers.
+
+        Raises:
+            ValueError: no such network, it cannot be made, or the weights do not fit.
+        """
+        from torchmoments_lab.models.strided import make_safe
+        from torchmoments_lab.models.weights import load_file
+
+        settings = self.settings
+        built = self._made()
+        # The faster layout for convolutions; a user's model stays as it is.
+        if not self.is_users:
+            make_safe(built.module.to(memory_format=torch.channels_last))
+        if settings.weights is not None:
+            built = replace(built, new_head=load_file(built.module, settings.weights, self.classes))
+        if settings.image_size is not None:
+            return replace(built, input=replace(built.input, size=settings.image_size, fixed_size=True))
+        return replace(built, input=replace(built.input, fixed_size=built.input.fixed_size or settings.fine_tunes))
+
+    def initial(self, seed: int) -> Built:
+        """The network with the initial weights of a seed; the global random numbers stay as they were."""
+        with global_random_numbers(seeds_of(seed).weights):
+            return self.build()
+
+    def _made(self) -> Built:
+        model = self.settings.model
+        library, slash, name = model.partition("/")
+        if self.is_users:
+            from torchmoments_lab.models.own import call_make_model
+
+            return Built(call_make_model(model, self.make_model, self.classes), Input())
+        if model == "small":
+            from torchmoments_lab.models.small import SmallResNet
+
+            return Built(SmallResNet(self.channels or 3, self.classes, self.settings.width), Input())
+        if slash and library in ("timm", "torchvision", "pytorchcv"):
+            from torchmoments_lab.models import libraries
+
+            built: Built = getattr(libraries, f"build_{library}")(name, self.classes, self.settings)
+            return built
+        known = ("small", "timm/NAME", "torchvision/NAME", "pytorchcv/NAME", "your.module:make_model")
+        raise ValueError(f"model needs the name of a model; got {model!r}. {nearest(model, known)}")
+
+
+def logits(output: Any) -> Tensor:
+    """The class scores in what a model returns: a tensor, or an object with `logits`."""
+    scores: Tensor = getattr(output, "logits", output)
+    return scores

@@ -1,0 +1,152 @@
+"""The door: whatever can be wrong with a request is found here, before anything is written."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from torchmoments_lab.data import load
+from torchmoments_lab.data.describe import facts, sentences
+from torchmoments_lab.data.own import from_objects
+from torchmoments_lab.data.split import Data
+from torchmoments_lab.experiment import Experiment
+from torchmoments_lab.methods import Method, check_different, parse_methods
+from torchmoments_lab.metrics import check_classes
+from torchmoments_lab.models.network import Network
+from torchmoments_lab.models.trial import Trial, try_network
+from torchmoments_lab.settings import ELSEWHERE, DataSettings, Judging, ModelSettings, Setting, TrainingSettings
+from torchmoments_lab.training.device import check_device
+from torchmoments_lab.training.feed import Feed
+from torchmoments_lab.typed import Settings
+
+Notice = Callable[[str], None]
+
+
+def silent(_sentence: str) -> None:
+    """A notice that goes nowhere."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """A function that makes the model and two data sets, given from Python in place of names."""
+
+    make_model: Callable[..., Any]
+    train: Any
+    test: Any
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """An experiment, and the one network that it was tried with."""
+
+    experiment: Experiment
+    trial: Trial
+
+
+def resolve(
+    data: DataSettings,
+    model: ModelSettings,
+    training: TrainingSettings,
+    judging: Judging,
+    specs: Sequence[str],
+    *,
+    notice: Notice,
+    objects: Objects | None = None,
+    devices: int = 1,
+    loaded: Data | None = None,
+) -> Resolved:
+    """Check a request against the data, the network and this machine, and fill in what it leaves open.
+
+    Args:
+        specs: the methods.
+        notice: called with what the data are, and what was decided that the request does not say, if all is well.
+        objects: in place of the names in `data` and `model`.
+        devices: that share each batch.
+        loaded: the data of an earlier request for the same ones.
+
+    Raises:
+        ValueError: the request makes no sense, or does not fit.
+    """
+    for settings in (data, model, training, judging):
+        settings.check()
+    methods = parse_methods(specs)
+    check_device(training, devices)
+    remarks: list[str] = []
+    if loaded is None:
+        loaded = load_data(data, judging, objects)
+        remarks += sentences(loaded, judging.evaluate)
+    training = filled(training, is_digits=data.data == "digits", fine_tunes=model.fine_tunes, images=len(loaded.train))
+    training.check()
+    loaded.subset(training.train_size or 0, seed=0)
+    lacking = check_classes(judging.metric, loaded.test.labels.numpy(), loaded.classes, of=judging.evaluate)
+    network = network_for(model, loaded, objects)
+    trial = try_network(network, methods, lambda wanted: Feed(loaded, wanted, training, torch.device("cpu")).example(4))
+    place = trial.place
+    check_different([replace(m, at=(place,)) if m.goes_after_stem and place else m for m in methods])
+    for sentence in (*remarks, *filter(None, (lacking, *_decisions(model, methods, trial)))):
+        notice(sentence)
+    shared = shared_settings(data, model, training, judging)
+    shared |= {**dict(facts(loaded)), "weights": _digest(model.weights), "place": place, **trial.facts}
+    experiment = Experiment(loaded, network, training, judging.metric, tuple(methods), place, shared)
+    return Resolved(experiment, trial)
+
+
+def load_data(data: DataSettings, judging: Judging, objects: Objects | None = None) -> Data:
+    """The data of a name or of objects, with the images that are judged as their test images."""
+    loaded = load(data) if objects is None else from_objects(objects.train, objects.test)
+    return loaded if judging.evaluate == "test" else loaded.without_test()
+
+
+def network_for(model: ModelSettings, data: Data, objects: Objects | None = None) -> Network:
+    """The network for some data.
+
+    Raises:
+        ValueError: it is `small`, and the data are no images [C, H, W].
+    """
+    shape = data.shape
+    if model.model == "small" and shape is not None and len(shape) != 3:
+        repair = "images[:, None] if they are grey" if len(shape) == 2 else "--model your.module:make_model"
+        raise ValueError(f"model 'small' needs images [C, H, W]; those of the data are {list(shape)}. Write {repair}.")
+    channels = shape[0] if shape is not None and len(shape) > 1 else None
+    return Network(model, len(data.classes), channels, None if objects is None else objects.make_model)
+
+
+def shared_settings(*groups: Settings) -> dict[str, Setting]:
+    """The settings that runs of one folder have in common, of all groups."""
+    values = {name: value for group in groups for name, value in group.values().items()}
+    return {name: value for name, value in values.items() if name not in ELSEWHERE}
+
+
+def filled(training: TrainingSettings, *, is_digits: bool, fine_tunes: bool, images: int) -> TrainingSettings:
+    """The settings with a value for each None that has a default, for so many images to train with."""
+    return replace(
+        training,
+        train_size=training.train_size or (200 if is_digits else images),
+        epochs=training.epochs or (20 if fine_tunes else 80 if is_digits else 60),
+        lr=training.lr or (0.01 if fine_tunes else 0.1),
+    )
+
+
+def _decisions(model: ModelSettings, methods: Sequence[Method], trial: Trial) -> list[str]:
+    """What the request does not say."""
+    found = []
+    if any(method.goes_after_stem and method.changes_features for method in methods):
+        found.append(f"Features are mixed after '{trial.place}' of {model.model}; another place: moex:at=NAME.")
+    if trial.built.new_head:
+        found.append(f"{trial.built.new_head}.")
+    new = trial.facts.get("new_weights")
+    if new is not None:
+        which = "No initial weights are" if new == "none" else f"Of the initial weights only those of {new} are"
+        found.append(f"{which} new for each seed.")
+    return found
+
+
+def _digest(weights: Path | None) -> str | None:
+    """Name of the weights' file and the beginning of its SHA-256."""
+    if weights is None:
+        return None
+    with weights.open("rb") as file:
+        return f"{weights.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"

@@ -1,0 +1,140 @@
+"""Settings whose values have the types that they are declared with, alone or in groups.
+
+The command line passes nothing else; Python may pass anything: numbers of NumPy, a list, "False" for False.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable
+from dataclasses import MISSING, Field, dataclass, fields, replace
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any, Literal, Self, get_args, get_origin
+
+_WANTED: dict[Any, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    Path: "a path",
+    tuple: "a list or tuple of strings",
+}
+# For a message about a setting without a default that can be shown.
+_EXAMPLES: dict[Any, Any] = {int: 1, float: 0.1, str: "name", Path: "folder"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of all dataclasses of settings: looks at each value when one is made.
+
+    Whole numbers are accepted for decimals, strings for paths, lists for tuples, and scalars of NumPy and PyTorch for
+    Python's; they are kept as what the field declares. A field may be a group of settings.
+
+    Raises:
+        ValueError: a value is of another type.
+    """
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, Settings):
+                object.__setattr__(self, field.name, _as_declared(field, value))
+
+    def check(self) -> None:
+        """Raise ValueError for a value that makes no sense, whatever data and network are."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Settings):
+                value.check()
+
+    def values(self) -> dict[str, Any]:
+        """{name: value} of all settings, those in groups too."""
+        found: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            found |= value.values() if isinstance(value, Settings) else {field.name: value}
+        return found
+
+    def with_values(self, **values: Any) -> Self:
+        """The same settings with other values for some names, which may be in groups.
+
+        Raises:
+            ValueError: there is no such setting, or a value is of another type.
+        """
+        known = self.values()
+        for name in values:
+            if name not in known:
+                raise ValueError(f"{type(self).__name__.lower()} has no setting {name!r}. {nearest(name, known)}")
+        changed = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Settings):
+                changed[field.name] = value.with_values(**{k: v for k, v in values.items() if k in value.values()})
+            elif field.name in values:
+                changed[field.name] = values[field.name]
+        return replace(self, **changed)
+
+
+def as_flag(name: str, value: Any) -> list[str]:
+    """The command-line arguments that set a setting to this value."""
+    flag = name.replace("_", "-")
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    return [f"--{flag}", *(str(v) for v in (value if isinstance(value, tuple | list) else [value]))]
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The end of an error message: the known word most like `word`, and all of them if they are few."""
+    known = list(known)
+    match = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
+    found = f"Nearest: {match[0]!r}. " if match else ""
+    return found + f"All: {', '.join(known)}." if len(known) <= 20 else found.strip() or "None is like it."
+
+
+def at_least(least: int, name: str, value: int | None, unit: str) -> None:
+    """Raise ValueError unless the value is large enough, or None: left open."""
+    if value is not None and value < least:
+        flag = name.replace("_", "-")
+        needed = f"{least} {unit}".rstrip()
+        raise ValueError(f"{name} needs at least {needed}; got {value}. Write --{flag} {least} or more.")
+
+
+def _as_declared(field: Field[Any], given: Any) -> Any:
+    kind: Any
+    kinds = [field.type] if get_origin(field.type) in (tuple, Literal) else get_args(field.type) or [field.type]
+    if given is None and type(None) in kinds:
+        return None
+    (kind,) = (kind for kind in kinds if kind is not type(None))
+    value = given.item() if getattr(given, "shape", None) == () else given
+    if get_origin(kind) is Literal:
+        if isinstance(value, str) and value in get_args(kind):
+            return value
+        raise ValueError(f"{field.name} needs one of {', '.join(get_args(kind))}; got {short(given)}.")
+    kind = get_origin(kind) or kind
+    if _fits(kind, value):
+        return value if kind in (str, bool) else kind(value)
+    raise ValueError(
+        f"{field.name} needs {_WANTED[kind]}; got {short(given)}, of type {type(given).__name__}. "
+        f"Write {field.name}={_example(field, kind, value)!r}{', for example' if kind is not tuple else ''}."
+    )
+
+
+def _fits(kind: Any, value: Any) -> bool:
+    if kind is tuple:
+        return isinstance(value, tuple | list) and all(isinstance(word, str) for word in value)
+    if kind is Path:
+        return isinstance(value, str | os.PathLike)
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _example(field: Field[Any], kind: Any, value: Any) -> Any:
+    if kind is tuple and isinstance(value, str):
+        return (value,)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    default = _EXAMPLES.get(kind) if field.default in (None, MISSING) else field.default
+    return str(default) if kind is Path else default
