@@ -16,7 +16,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # A stamp is written only after its install succeeded, so an install that was stopped half-way goes on. An environment
 # without a working pip is made anew; only a folder that is an environment is ever emptied.
