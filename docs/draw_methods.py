@@ -1,10 +1,10 @@
-"""The pictures of docs/methods: what each method does to the features of two real photographs.
+"""Draw the pictures of docs/methods: what each method does to the features of two real photographs.
 
     python docs/draw_methods.py
 
-The features are the photographs themselves in another form: every block of 4 x 4 pixels is one position with 48
-channels. That form can be undone, so changed features are seen as an image. The methods run as the library has them, on
-fixed draws. Needs scikit-learn (which brings both photographs), matplotlib and Pillow.
+The features are the photographs themselves: each block of 4 x 4 pixels becomes one position with 48 channels. This can
+be inverted, so changed features can be displayed as images. The methods are those of the library, with fixed draws.
+Needs scikit-learn (which includes both photographs), matplotlib and Pillow.
 """
 
 import argparse
@@ -36,7 +36,7 @@ Panel = tuple[str, Tensor]
 
 
 def photographs() -> Tensor:
-    """[2, 3, SIDE, SIDE]: a palace and a flower, from 0 to 1."""
+    """Return a palace and a flower, [2, 3, SIDE, SIDE], with values from 0 to 1."""
     found = []
     for name, left in (("china.jpg", 160), ("flower.jpg", 130)):
         pixels = torch.from_numpy(load_sample_image(name).copy()).permute(2, 0, 1)[None].float() / 255
@@ -66,7 +66,7 @@ def draw_panels(panels: list[Panel], columns: int) -> tuple[Figure, np.ndarray]:
 
 
 def _show(axes: Axes, title: str, image: Tensor) -> None:
-    """An image [3, H, W], or a map [1, h, w] in its own range of greys."""
+    """Show an image [3, H, W], or a map [1, h, w] in greys scaled to its range."""
     if len(image) == 1:
         axes.imshow(image[0], cmap="gray")
     else:
@@ -75,7 +75,7 @@ def _show(axes: Axes, title: str, image: Tensor) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """As a PNG of 96 colours, under a temporary name first."""
+    """Write a PNG with 96 colours, under a temporary name first."""
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
     temporary = path.with_suffix(".tmp")
@@ -142,7 +142,7 @@ def _histogram(values: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dsu(x: Tensor, h: Tensor) -> Figure:
-    # The batch: four quarters of each photograph, so that its moments spread.
+    # The batch is four quarters of each photograph, so that its moments vary.
     quarters = [h[:, :, i : i + 24, j : j + 24] for i in (0, 24) for j in (0, 24)]
     batch = torch.cat([F.interpolate(quarter, size=48) for quarter in quarters])
     batch[:2] = h
@@ -158,7 +158,8 @@ def dsu(x: Tensor, h: Tensor) -> Figure:
 
 
 def crossnorm(x: Tensor, h: Tensor) -> Figure:
-    # One box of the content and one of the style, given as area, then centre down and across; tried on the map.
+    # One box for the content and one for the style: the area, then the centre's row and column, as fractions of the
+    # map.
     boxes = torch.zeros(2, 32, 4)
     boxes[0, 0], boxes[1, 0] = torch.tensor([0.35, 0.35, 0.5, 0]), torch.tensor([0.3, 0.55, 0.5, 0])
     positions = (h.shape[2], h.shape[3])
