@@ -11,7 +11,7 @@ from torch import Tensor
 
 from torchmoments_lab.data.picture import decoded, scaled
 from torchmoments_lab.data.split import Data
-from torchmoments_lab.models.network import Input
+from torchmoments_lab.models.built import Input
 from torchmoments_lab.typed import nearest
 
 SAMPLES = ("china", "flower")

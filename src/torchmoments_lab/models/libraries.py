@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from torchmoments_lab.models.network import Built, Input
+from torchmoments_lab.models.built import Built, Input
 from torchmoments_lab.models.weights import load_file, load_state
 from torchmoments_lab.settings import ModelSettings
 from torchmoments_lab.typed import nearest

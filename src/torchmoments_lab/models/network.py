@@ -1,46 +1,16 @@
-"""A network by name or by a user's function, built anew for each run, and the images that it takes."""
+"""A network by name or by a user's function, built anew for each run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from torchmoments_lab.models.built import Built, Input
 from torchmoments_lab.random_numbers import global_random_numbers, seeds_of
 from torchmoments_lab.settings import ModelSettings
 from torchmoments_lab.typed import nearest
-
-
-@dataclass(frozen=True)
-class Input:
-    """The images that a network takes.
-
-    Args:
-        channels: 3, or None for as many as the images have.
-        size: side of the square that the network was made for; None: any.
-        mean, std: of a pixel from 0 to 1, one number a channel; None: the data set's own.
-        crop: the part of a resized test image that is kept, as a share of its side.
-        bicubic: how images are resized; bilinear if False.
-        fixed_size: images of other sizes are resized to `size`, whatever they are.
-    """
-
-    channels: int | None = None
-    size: int | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    crop: float = 1.0
-    bicubic: bool = False
-    fixed_size: bool = False
-
-
-@dataclass(frozen=True)
-class Built:
-    """A network and the input it takes; `new_head` says what of the weights was left out, None if nothing was."""
-
-    module: nn.Module
-    input: Input
-    new_head: str | None = None
 
 
 @dataclass(frozen=True)

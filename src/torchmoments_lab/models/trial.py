@@ -12,8 +12,9 @@ from torch import Tensor, nn
 import torchmoments as tm
 from torchmoments_lab.methods import Method
 from torchmoments_lab.models.attach import attach, check_effect
+from torchmoments_lab.models.built import Built, Input
 from torchmoments_lab.models.initial import facts_of_network
-from torchmoments_lab.models.network import Built, Input, Network, logits
+from torchmoments_lab.models.network import Network, logits
 from torchmoments_lab.models.place import default_place
 from torchmoments_lab.settings import Setting
 

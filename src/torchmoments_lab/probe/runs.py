@@ -14,7 +14,8 @@ from torch import Tensor
 
 import torchmoments as tm
 from torchmoments_lab.methods import Method, parse_norm
-from torchmoments_lab.models.network import Built, Network
+from torchmoments_lab.models.built import Built
+from torchmoments_lab.models.network import Network
 from torchmoments_lab.probe.head import fit_head, pooled
 from torchmoments_lab.probe.views import FromPlace, Source, View
 from torchmoments_lab.runs import Run

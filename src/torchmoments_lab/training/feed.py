@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from torchmoments_lab.data.picture import Levels, decoded, scaled, taken_as_it_is
 from torchmoments_lab.data.split import Data, Part, Split
-from torchmoments_lab.models.network import Input
+from torchmoments_lab.models.built import Input
 from torchmoments_lab.random_numbers import fixed_random_numbers
 from torchmoments_lab.settings import TrainingSettings
 

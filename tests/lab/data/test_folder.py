@@ -11,7 +11,7 @@ from PIL import Image, features
 
 from torchmoments_lab.data import folder as folder_module
 from torchmoments_lab.data import load
-from torchmoments_lab.models.network import Input
+from torchmoments_lab.models.built import Input
 from torchmoments_lab.settings import DataSettings, TrainingSettings
 from torchmoments_lab.training.feed import Feed
 

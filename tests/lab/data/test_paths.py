@@ -10,7 +10,7 @@ from torchvision.datasets import ImageFolder
 from torchmoments_lab.data import load
 from torchmoments_lab.data.describe import facts, sentences
 from torchmoments_lab.data.own import from_objects
-from torchmoments_lab.models.network import Input
+from torchmoments_lab.models.built import Input
 from torchmoments_lab.settings import DataSettings, TrainingSettings
 from torchmoments_lab.training.feed import Feed
 

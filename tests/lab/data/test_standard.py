@@ -12,7 +12,7 @@ import torch
 from torchvision import datasets
 
 from torchmoments_lab.data import load
-from torchmoments_lab.models.network import Input
+from torchmoments_lab.models.built import Input
 from torchmoments_lab.settings import DataSettings, TrainingSettings
 from torchmoments_lab.training.feed import Feed
 

@@ -13,7 +13,7 @@ from tests.lab.experiments import experiment
 from torchmoments_lab.data.folder import MEAN, STD
 from torchmoments_lab.data.own import from_objects
 from torchmoments_lab.data.split import Data, Split
-from torchmoments_lab.models.network import Input
+from torchmoments_lab.models.built import Input
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.settings import TrainingSettings
 from torchmoments_lab.training.feed import Feed, pad_crop_flip
