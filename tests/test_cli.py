@@ -244,7 +244,7 @@ def command(folder, *words, **environment):
         [*TINY, "--workers", "2"],
         ["probe", *TINY[1:]],
         ["train", *TINY[1:7]],
-        ["inspect", "--train", "--image", "data:0", *TINY[5:7]],
+        ["inspect", "--train", *TINY[5:7]],
     ],
 )
 def test_folders_need_no_utf8_names(tmp_path, words):

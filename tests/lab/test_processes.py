@@ -37,14 +37,15 @@ def start():
             signal.signal(number, signal.SIG_DFL)
 
     def start_words(folder, words):
-        (folder / "temporary").mkdir()
+        (folder / "t").mkdir()
         process = subprocess.Popen(
             [sys.executable, *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=folder,
-            env=os.environ | {"TMPDIR": str(folder / "temporary")},
+            # A short name: the path of a socket in it has at most 107 bytes.
+            env=os.environ | {"TMPDIR": str(folder / "t")},
             preexec_fn=as_a_shell_does,
         )
         started.append(process)
@@ -121,7 +122,7 @@ def test_a_signal_stops_at_once_keeps_complete_runs_and_leaves_nothing_else(tmp_
     assert " ".join(said.split()).endswith("1,437 training and 360 test images.")
     assert {folder: complete(out)[folder] for folder in kept} == kept
     assert hidden(out) == []
-    assert not list((tmp_path / "temporary").glob("torchmoments-*"))
+    assert not list((tmp_path / "t").glob("torchmoments-*"))
     wait_until(lambda: not any(map(is_alive, family)), "the end of all processes")
 
 
@@ -168,7 +169,7 @@ def test_sigterm_during_the_checks_is_one_sentence_and_writes_nothing(tmp_path, 
     assert not out.exists()
 
 
-def test_sigterm_ends_the_processes_that_read_images_too(tmp_path, start):
+def test_sigterm_ends_readers_too(tmp_path, start):
     random = np.random.default_rng(0)
     for number in range(20):
         folder = tmp_path / "pictures" / str(number % 2)
@@ -207,7 +208,7 @@ def test_sigterm_ends_a_script_of_python_without_a_trace(tmp_path, start):
     _, complaint = process.communicate(timeout=PATIENCE)
     assert (process.returncode, complaint) == (143, "")
     assert hidden(out) == []
-    assert not list((tmp_path / "temporary").glob("torchmoments-*"))
+    assert not list((tmp_path / "t").glob("torchmoments-*"))
     wait_until(lambda: not any(map(is_alive, family)), "the end of all processes")
 
 
