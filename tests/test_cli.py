@@ -242,7 +242,6 @@ def command(folder, *words, **environment):
     "words",
     [
         [*TINY, "--workers", "2"],
-        ["probe", *TINY[1:]],
         ["train", *TINY[1:7]],
         ["inspect", "--train", *TINY[5:7]],
     ],
