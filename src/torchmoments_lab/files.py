@@ -8,9 +8,15 @@ from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 # A command recognizes its folder by these; made again from the runs in it if lost.
 RECORDS = ("comparison.json", "sweep.json", "probe.json", "inspect.json")
+
+
+def runs_folder(out: Path, spec: str) -> Path:
+    """The folder of the runs of one method, in a folder of many; the spec is percent-encoded."""
+    return out / "runs" / quote(spec, safe="=,")
 
 
 def read_record(path: Path, **kinds: type) -> dict[str, Any] | None:

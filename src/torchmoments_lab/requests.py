@@ -65,10 +65,9 @@ class Sweep(Settings):
         super().check()
         at_least(1, "steps", self.steps, "step")
         epochs = [axis for axis in self.grid if axis.partition("=")[0] == "epochs"]
-        if self.steps is not None and (epochs or self.training.epochs is not None):
-            raise ValueError(
-                f"steps sets the epochs of every combination; got {epochs or 'epochs'} too. Leave one out."
-            )
+        epochs += [] if self.training.epochs is None else [f"epochs={self.training.epochs}"]
+        if self.steps is not None and epochs:
+            raise ValueError(f"steps sets the epochs of every combination; got {epochs[0]} too. Leave one out.")
         if not self.grid:
             raise ValueError("grid needs at least one axis; got none. Write --grid lam=0.5/0.7/0.9, for example.")
 

@@ -58,7 +58,8 @@ def resolve(
     devices: int = 1,
     loaded: Data | None = None,
 ) -> Resolved:
-    """Check a request against the data, the network and this machine, and fill in what it leaves open.
+    """Check a request, which has passed its own `check`, against data, network and machine, and fill in what it leaves
+    open.
 
     Args:
         specs: the methods.
@@ -70,8 +71,6 @@ def resolve(
     Raises:
         ValueError: the request makes no sense, or does not fit.
     """
-    for settings in (data, model, training, judging):
-        settings.check()
     methods = parse_methods(specs)
     check_device(training, devices)
     remarks: list[str] = []

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
 
 import filelock
 import numpy as np
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor
 
 from torchmoments_lab.experiment import Experiment
-from torchmoments_lab.files import as_csv, damaged, read_record, write_record, write_text
+from torchmoments_lab.files import as_csv, damaged, read_record, runs_folder, write_record, write_text
 from torchmoments_lab.lock import refuse_other_settings
 from torchmoments_lab.machine import cpu_name, version_of
 from torchmoments_lab.methods import Method
@@ -51,7 +50,7 @@ class Run:
     @classmethod
     def of_many(cls, out: Path, experiment: Experiment, method: Method, seed: int, **more: Any) -> Self:
         """A run in its place in a folder of many; `more` is what a kind of run has besides."""
-        return cls(out / "runs" / quote(method.spec, safe="=,") / f"seed{seed}", experiment, method, seed, **more)
+        return cls(runs_folder(out, method.spec) / f"seed{seed}", experiment, method, seed, **more)
 
     def on(self, device: str) -> Self:
         """The same run on one of several devices."""

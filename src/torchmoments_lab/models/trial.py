@@ -48,9 +48,14 @@ def try_network(network: Network, methods: Sequence[Method], images_for: Callabl
         facts = facts_of_network(network, built.module)
         images = images_for(built.input)
         check_runs(built.module, images, network.classes, name)
-        place = _default_place(built.module, images, name)
-        for method in methods:
-            check_method(built.module, method, images, place)
+        try:
+            place = _default_place(built.module, images)
+            for method in methods:
+                check_method(built.module, method, images, place)
+        except ValueError:
+            raise
+        except Exception as error:
+            raise _does_not_run(name, images, error) from error
     return Trial(built, images, place, facts)
 
 
@@ -88,13 +93,11 @@ def output_of(network: nn.Module, x: Tensor, name: str) -> Any:
         raise _does_not_run(name, x, error) from error
 
 
-def _default_place(network: nn.Module, x: Tensor, name: str) -> str | None:
+def _default_place(network: nn.Module, x: Tensor) -> str | None:
     try:
         return default_place(network, x)
     except ValueError:
         return None
-    except Exception as error:
-        raise _does_not_run(name, x, error) from error
 
 
 def check_method(network: nn.Module, method: Method, x: Tensor, default: str | None) -> None:
@@ -123,8 +126,6 @@ def check_method(network: nn.Module, method: Method, x: Tensor, default: str | N
         check_effect(network, method, site, draws, x)
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"method {method.spec!r}: {error}") from error
-    except Exception as error:
-        raise _does_not_run(type(network).__name__, x, error) from error
 
 
 def _does_not_run(name: str, x: Tensor, error: Exception) -> ValueError:

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
-from torchmoments_lab.files import damaged, read_record
+from torchmoments_lab.files import damaged, read_record, runs_folder
 from torchmoments_lab.report.summary import Environment, Failure
 from torchmoments_lab.settings import Setting
 from torchmoments_lab.statistics import Errors
@@ -112,10 +111,10 @@ def read_runs(
     runs: dict[str, dict[int, RunRecord]] = {method: {} for method in methods}
     failed = []
     for method in methods:
-        folders = (out / "runs" / quote(method, safe="=,")).glob("seed*")
-        seeds = sorted(int(name) for folder in folders if (name := folder.name.removeprefix("seed")).isdecimal())
-        for seed in seeds:
-            run = _run(out / "runs" / quote(method, safe="=,") / f"seed{seed}", method, seed, settings or {})
+        folder = runs_folder(out, method)
+        numbers = (path.name.removeprefix("seed") for path in folder.glob("seed*"))
+        for seed in sorted(int(number) for number in numbers if number.isdecimal()):
+            run = _run(folder / f"seed{seed}", method, seed, settings or {})
             if isinstance(run, Failure):
                 failed.append(run)
             else:

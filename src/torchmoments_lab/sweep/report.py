@@ -65,11 +65,11 @@ def sentences(summary: SweepSummary) -> list[str]:
                 f"The best of many looks better than it is. Evaluate it once on the test images: {best.command}"
             )
     elif not any(cell.error.n for cell in summary.cells):
-        found.append("No run is complete, so nothing can be said.")
+        found.append("No run is complete, so nothing can be concluded.")
     elif MORE_DATA & set(summary.axes):
         found.append(
-            "No combination is called the best: with more data every method is better. The table compares each with "
-            f"{summary.reference} at the same size."
+            "No combination is called the best: with more data every method is better, and data sets are not compared "
+            f"with each other. The table compares each combination with {summary.reference} on the same data."
         )
     else:
         found.append("No combination has complete runs of all seeds.")

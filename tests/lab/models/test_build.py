@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from torchmoments_lab.methods import parse_method
+from torchmoments_lab.models import trial
 from torchmoments_lab.models.network import Network
 from torchmoments_lab.models.trial import check_method, check_runs
 from torchmoments_lab.settings import ModelSettings
@@ -211,3 +212,15 @@ def test_a_method_that_does_not_fit_the_network_is_refused(spec, sentence):
         check_method(network, parse_method(spec), x, "stem")
     assert spec in str(caught.value)
     check_method(network, parse_method("moex:at=stem+layer1"), x, "stem")
+
+
+def test_whatever_a_network_raises_while_it_is_mixed_names_the_model(monkeypatch):
+    def fail(*arguments):
+        raise IndexError("range")
+
+    monkeypatch.setattr(trial, "check_method", fail)
+    network = Network(ModelSettings(model="small", width=4), 10, 3)
+    with pytest.raises(
+        ValueError, match=r"model 'small' needs to run on images \[3, 8, 8\]; it raised IndexError: range"
+    ):
+        trial.try_network(network, [parse_method("moex")], lambda wanted: torch.rand(4, 3, 8, 8))

@@ -3,7 +3,7 @@
 import pytest
 
 from torchmoments_lab.report.conclusion import headline, sentences
-from torchmoments_lab.report.summary import BeyondLabels, Method, Paired, Summary
+from torchmoments_lab.report.summary import BeyondLabels, Failure, Method, Paired, Summary
 from torchmoments_lab.statistics import Difference, Estimate
 
 
@@ -198,3 +198,8 @@ def test_without_training_subsets_the_intervals_do_not_cover_them():
     settings = {"train_size": 1437, "images": "1437 + 360 of 10 classes, 1a2b3c4d"}
     said = "\n".join(sentences(summary(paired={"moex": entry(-1.0, 0.25, 0.001)}, beyond_labels={}, settings=settings)))
     assert "cover orders of the batches and initializations, on these 360 test images" in said
+
+
+@pytest.mark.parametrize("reason", ["the loss became nan", "the loss became nan. Try a smaller learning rate."])
+def test_a_failed_run_is_told_in_a_sentence_with_one_full_stop(reason):
+    assert str(Failure("moex", 1, reason)) == f"moex seed 1 failed: {reason.removesuffix('.')}."
