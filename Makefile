@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 demo: $(VENV)/.installed-lab
 	$(BIN)/torchmoments compare --data digits --train-size 200 --width 16 --epochs 80 \
-		--methods none labels moex --seeds 20 --out runs/demo
+		--methods none labels:lam=0.5 moex:lam=0.5 --seeds 20 --out runs/demo
 
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check

@@ -21,7 +21,7 @@ def compare(
     methods: Sequence[str] = ("none", "labels", "moex"),
     *,
     out: str | Path,
-    seeds: int = 20,
+    seeds: int | str = 20,
     **settings: Any,
 ) -> "Summary":
     """Train your model on your data with each method, and report whether one helps.
@@ -37,12 +37,12 @@ def compare(
         test: the test images, in the same form.
         methods: method specs as on the command line; the first is what the others are compared with.
         out: folder for the runs and the report. Complete runs in it are kept.
-        seeds: runs of each method.
-        settings: the other settings of `torchmoments compare`: epochs, batch_size, lr, metric, workers, ...
+        seeds: runs of each method, or a range such as "10..40", which ends as soon as all is decided.
+        settings: the other settings of `torchmoments compare`: epochs, batch_size, lr, metric, stop_at, workers, ...
 
     Returns:
-        What `out`/summary.json holds, as attributes: summary.paired["moex"].difference.mean, .ci95, .p_holm, .n;
-        summary.methods["none"].error.mean; summary.conclusion. Runs that failed are in summary.failed.
+        What `out`/summary.json holds, as attributes: summary.differences["moex"].mean, .ci95_adjusted, .p_adjusted,
+        .outcome, .n; summary.errors["none"].mean; summary.conclusion. Runs that failed are in summary.failed.
 
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.

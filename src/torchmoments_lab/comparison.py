@@ -1,6 +1,6 @@
 """Train with and without a method, paired by seed, in one folder that can be stopped and extended.
 
-OUT/comparison.json     the settings that all runs share; methods and seeds, and when they were added
+OUT/comparison.json     the settings that all runs share; methods and seeds, when they were added, and planned looks
 OUT/runs/SPEC/seed3     see `runs`
 OUT/report.html, report.md, summary.json, differences.png, .svg, curves.png, .svg     made of these, see `report`
 """
@@ -20,6 +20,7 @@ from torchmoments_lab.pool import Progress, train_missing
 from torchmoments_lab.process import ending_in_order
 from torchmoments_lab.report import report
 from torchmoments_lab.report.reading import read_comparison_record
+from torchmoments_lab.report.runs import Plan
 from torchmoments_lab.report.summary import Summary
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.resolve import Notice, Objects, resolve, silent
@@ -53,12 +54,24 @@ def compare(
     experiment = resolve(
         request.data, request.model, request.training, request.judging, request.methods, notice=notice, objects=objects
     ).experiment
+    first, *later = request.runs.plan()
     with working_in(request.out, RECORD, "compare"):
-        record, runs = joined(request, experiment), runs_of(request, experiment)
-        missing = [run for run in runs if not run.is_complete()]
-        write_record(request.out / RECORD, record)
-        train_missing(missing, len(runs), experiment.training, request.runs.workers, progress)
-        return report.write(request.out)
+        summary = _up_to(first, request, experiment, progress)
+        for seeds in later:
+            if summary.is_settled:
+                break
+            notice(f"Not decided after {first} seeds; goes on to {seeds}.")
+            summary, first = _up_to(seeds, request, experiment, progress), seeds
+        return summary
+
+
+def _up_to(seeds: int, request: Compare, experiment: Experiment, progress: Progress) -> Summary:
+    """Train what is missing of so many seeds, and report everything in the folder."""
+    record, runs = joined(request, experiment, seeds), runs_of(request, experiment, seeds)
+    missing = [run for run in runs if not run.is_complete()]
+    write_record(request.out / RECORD, record)
+    train_missing(missing, len(runs), experiment.training, request.runs.workers, progress)
+    return report.write(request.out)
 
 
 def compare_objects(make_model: Callable[..., Any], train: Any, test: Any, **settings: Any) -> Summary:
@@ -79,32 +92,39 @@ def compare_objects(make_model: Callable[..., Any], train: Any, test: Any, **set
         return compare(request, notice=notice, objects=Objects(make_model, train, test))
 
 
-def runs_of(request: Compare, experiment: Experiment) -> list[Run]:
-    """All runs that a comparison asks for, seed by seed."""
+def runs_of(request: Compare, experiment: Experiment, seeds: int) -> list[Run]:
+    """The runs of so many seeds, seed by seed."""
     return [
-        Run.of_many(request.out, experiment, method, seed)
-        for seed in range(request.runs.seeds)
-        for method in experiment.methods
+        Run.of_many(request.out, experiment, method, seed) for seed in range(seeds) for method in experiment.methods
     ]
 
 
-def joined(request: Compare, experiment: Experiment) -> dict[str, Any]:
-    """What the folder's record becomes when this request joins it.
+def joined(request: Compare, experiment: Experiment, seeds: int) -> dict[str, Any]:
+    """What the folder's record becomes when this request joins it with so many seeds.
 
     Raises:
-        ValueError: the folder holds runs with other settings, or one of the methods under another spec.
+        ValueError: the folder holds runs with other settings or another plan, or one of the methods under another spec.
     """
-    settings, seeds = dict(experiment.shared), request.runs.seeds
-    before = read_comparison_record(request.out) or _record_of_runs(request)
-    before = before or {"settings": settings, "methods": [], "seeds": 0, "history": []}
+    settings, looks = dict(experiment.shared), request.runs.plan()
+    plan = Plan(looks if len(looks) > 1 else (), request.runs.stop_at)
+    before = read_comparison_record(request.out) or _record_of_runs(request, plan)
+    before = before or {"settings": settings, "methods": [], "seeds": 0, "history": [], **plan.record()}
     refuse_other_settings(request.out, before["settings"], settings)
+    if Plan.read(before) != plan:
+        raise ValueError(
+            f"'{request.out}' was begun with another plan: {Plan.read(before)}; got {plan}. Keep to the first, or "
+            "write another --out."
+        )
     added = [spec for spec in request.methods if spec not in before["methods"]]
     parse_methods(before["methods"] + added)
     asked = {spec: [e["seeds"] for e in before["history"] if spec in e["methods"]] for spec in request.methods}
     if all(seeds <= max(earlier, default=0) for earlier in asked.values()):
         return before
+    *earlier_events, last = before["history"] or [{}]
+    # The looks of a plan are one request.
+    goes_on = bool(plan.looks) and last.get("methods") == list(request.methods) and last["seeds"] < seeds
     event = {
-        "time": _now(),
+        "time": last["time"] if goes_on else _now(),
         "methods": list(request.methods),
         "seeds": seeds,
         # From Python there is no command.
@@ -114,7 +134,8 @@ def joined(request: Compare, experiment: Experiment) -> dict[str, Any]:
         "settings": settings,
         "methods": before["methods"] + added,
         "seeds": max(before["seeds"], seeds),
-        "history": [*before["history"], event],
+        "history": [*(earlier_events if goes_on else before["history"]), event],
+        **plan.record(),
     }
 
 
@@ -126,10 +147,10 @@ def settings_of_runs(out: Path) -> Iterator[dict[str, Any]]:
             yield config
 
 
-def _record_of_runs(request: Compare) -> dict[str, Any] | None:
+def _record_of_runs(request: Compare, plan: Plan) -> dict[str, Any] | None:
     """The record of a folder that lost it, as far as its runs tell; None without runs.
 
-    The reference is the first method of the request that the folder has.
+    The reference is the first method of the request that the folder has; the plan is that of the request.
     """
     runs = list(settings_of_runs(request.out))
     if not runs:
@@ -138,8 +159,11 @@ def _record_of_runs(request: Compare) -> dict[str, Any] | None:
     methods = sorted({run["method"] for run in runs}, key=lambda spec: (asked.get(spec, len(asked)), spec))
     seeds = 1 + max(run["seed"] for run in runs)
     settings = {name: value for name, value in runs[0].items() if name not in ("method", "seed")}
+    if plan.looks:
+        # Runs of a look that was not complete belong to the one before.
+        seeds = max((look for look in plan.looks if look <= seeds), default=plan.looks[0])
     history = [{"time": _now(), "methods": methods, "seeds": seeds, "command": None}]
-    return {"settings": settings, "methods": methods, "seeds": seeds, "history": history}
+    return {"settings": settings, "methods": methods, "seeds": seeds, "history": history, **plan.record()}
 
 
 def _now() -> str:

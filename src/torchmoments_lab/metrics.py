@@ -21,27 +21,50 @@ def score(metric: Metric, rows: np.ndarray) -> float:
     balanced-error  the mean of that share over the classes that the test set has
     auroc           100 * (1 - the mean over those classes of the area under ROC, the class against the rest)
     """
-    if metric == "auroc":
-        from sklearn.metrics import roc_auc_score
-
-        areas = [roc_auc_score(rows["target"] == c, rows["scores"][:, c]) for c in np.unique(rows["target"])]
-        return 100 * (1 - float(np.mean(areas)))
     return float(of_images(metric, rows).mean())
 
 
 def of_images(metric: Metric, rows: np.ndarray) -> np.ndarray:
-    """[N] numbers, one an image, whose mean is the metric.
+    """What each image contributes: [N] numbers whose mean is the metric, and whose spread tells how the metric varies
+    with the test images.
 
-    Raises:
-        ValueError: auroc, which is no mean over images.
+    For the error, 100 or 0. For the others what the jackknife says, with m the metric and m[-i] that without image i:
+
+        N m - (N - 1) m[-i]
+
+    A class with a single test image has no spread to tell: then it is the metric alone, [1].
     """
+    targets = rows["target"]
+    wrong: np.ndarray = 100.0 * (targets != rows["predicted"])
+    if metric == "error":
+        return wrong
+    classes = np.unique(targets)
+    parts = [(targets == c, wrong[targets == c]) for c in classes]
     if metric == "auroc":
-        raise ValueError("a number for each image needs the metric error or balanced-error; got auroc.")
-    wrong: np.ndarray = 100.0 * (rows["target"] != rows["predicted"])
-    if metric == "balanced-error":
-        classes, place, counts = np.unique(rows["target"], return_inverse=True, return_counts=True)
-        wrong *= len(rows) / (len(classes) * counts[place])
-    return wrong
+        parts = [part for c in classes for part in _areas(targets == c, rows["scores"][:, c])]
+    of_class = np.array([values.mean() for _, values in parts]).reshape(len(classes), -1)[:, 0]
+    if any(len(values) == 1 for _, values in parts):
+        return np.array([of_class.mean()])
+    # Without one of its n values, a mean changes by (mean - value) / (n - 1).
+    found = np.full(len(rows), of_class.mean())
+    for chosen, values in parts:
+        found[chosen] += (len(rows) - 1) / len(classes) * (values - values.mean()) / (len(values) - 1)
+    return found
+
+
+def _areas(positive: np.ndarray, scores: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For the images of a class, and for the others: the percentage of the other side whose scores are on the wrong
+    side of each; half of equal ones. The mean of either is 100 * (1 - area under ROC)."""
+    own, others = np.sort(scores[positive]), np.sort(scores[~positive])
+    above = len(others) - _rank(others, scores[positive])
+    below = _rank(own, scores[~positive])
+    return [(positive, 100 * above / len(others)), (~positive, 100 * below / len(own))]
+
+
+def _rank(values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """How many of the sorted values are below each, and half of those that are equal."""
+    ranks: np.ndarray = (np.searchsorted(values, at, "left") + np.searchsorted(values, at, "right")) / 2
+    return ranks
 
 
 def check_classes(metric: Metric, targets: np.ndarray, classes: Sequence[str], of: str) -> str | None:

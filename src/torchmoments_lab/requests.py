@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchmoments_lab.settings import DataSettings, Evaluate, Judging, ModelSettings, RunSettings, TrainingSettings
+from torchmoments_lab.settings import (
+    DataSettings,
+    Evaluate,
+    Judging,
+    ModelSettings,
+    PlannedRuns,
+    RunSettings,
+    TrainingSettings,
+)
 from torchmoments_lab.typed import Settings, at_least
 
 
@@ -24,7 +32,7 @@ class Compare(Settings):
     labels: its label mixing alone, features untouched. mixstyle, efdmix, dsu, crossnorm, padain: others of its kind.
     mixup, cutmix: of the images. smooth: label smoothing. With options: moex:norm=in,lam=0.9,p=0.5,at=layer1+layer2.
     Images before features: cutmix+moex:p=0.25, and with the same partner for both: cutmix+moex:same_partner=True"""
-    runs: RunSettings = RunSettings(seeds=20)
+    runs: PlannedRuns = PlannedRuns()
     out: Path = Path("runs/compare")
     """Folder for the runs and the report."""
 
@@ -53,8 +61,8 @@ class Sweep(Settings):
     (train_size, width, lr, ...), or `method` itself. Lists inside a value use +: at=stem/layer1/stem+layer1"""
     reference: str = "none"
     """The method that all others are compared with, trained once for each combination of training settings."""
-    controls: tuple[str, ...] = ()
-    """Other methods to train beside the grid."""
+    controls: tuple[str, ...] | None = None
+    """Other methods to train beside the grid. None: if the method is MoEx, its labels alone."""
     steps: int | None = None
     """Number of steps, the same for every training set size and batch size: it replaces --epochs."""
     runs: RunSettings = RunSettings(seeds=10)

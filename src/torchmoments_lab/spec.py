@@ -43,6 +43,24 @@ def parse(spec: str) -> list[Part]:
     return parts
 
 
+def labels_alone(spec: str) -> str | None:
+    """The control of a MoEx: the same mixing of images and labels, features left alone. None for other methods."""
+    *of_images, last = parse(spec)
+    if last.name != "moex":
+        return None
+    return "+".join(map(_typed, [*of_images, labels_of(last)]))
+
+
+def labels_of(part: Part) -> Part:
+    """What a part of a spec does to the labels."""
+    return Part("labels", {option: v for option, v in part.options.items() if option not in FEATURE_OPTIONS})
+
+
+def _typed(part: Part) -> str:
+    listed = ",".join(f"{option}={value}" for option, value in part.options.items())
+    return f"{part.name}:{listed}" if listed else part.name
+
+
 def _part(spec: str, text: str) -> Part:
     name, colon, listed = text.partition(":")
     if name not in NAMES:

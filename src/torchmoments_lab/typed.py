@@ -78,7 +78,7 @@ class Settings:
 def as_flag(name: str, value: Any) -> list[str]:
     """The command-line arguments that set a setting to this value."""
     flag = name.replace("_", "-")
-    if value is None:
+    if value is None or value == ():
         return []
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
@@ -106,8 +106,9 @@ def _as_declared(field: Field[Any], given: Any) -> Any:
     kinds = [field.type] if get_origin(field.type) in (tuple, Literal) else get_args(field.type) or [field.type]
     if given is None and type(None) in kinds:
         return None
-    (kind,) = (kind for kind in kinds if kind is not type(None))
     value = given.item() if getattr(given, "shape", None) == () else given
+    kind, *others = (kind for kind in kinds if kind is not type(None))
+    kind = next((other for other in others if not _fits(kind, value) and _fits(other, value)), kind)
     if get_origin(kind) is Literal:
         if isinstance(value, str) and value in get_args(kind):
             return value

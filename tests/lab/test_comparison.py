@@ -11,8 +11,11 @@ import pytest
 from torchmoments_lab import runs as run_folders
 from torchmoments_lab.comparison import compare
 from torchmoments_lab.files import write_record
+from torchmoments_lab.report import report
 from torchmoments_lab.report.reading import count_complete
+from torchmoments_lab.report.records import read_summary
 from torchmoments_lab.requests import Compare
+from torchmoments_lab.training.train import Epoch, Result
 
 RUN_FILES = {"config.json", "env.json", "metrics.csv", "predictions.npy", "summary.json"}
 
@@ -67,14 +70,29 @@ def test_summary_has_the_promised_names_and_the_numbers_of_the_runs(original):
     out, summary = original
     written = json.loads((out / "summary.json").read_text())
     assert list(written["methods"]) == list(summary.methods) == ["none", "moex"]
-    assert set(written["methods"]["none"]) >= {"error_mean", "error_ci95", "n", "seconds_mean"}
-    assert set(written["paired"]["moex"]) >= {"difference_mean", "difference_ci95", "p_value", "p_holm", "n"}
+    assert written["version"] == 2
+    assert set(written["methods"]["none"]) >= {"metrics", "seconds_mean", "collapsed"}
+    assert list(written["methods"]["none"]["metrics"]) == ["error"]
+    assert set(written["methods"]["none"]["metrics"]["error"]) == {"mean", "ci95", "n"}
+    assert list(written["paired"]["moex"]["metrics"]) == ["error"]
+    assert set(written["paired"]["moex"]["metrics"]["error"]) == {
+        "difference_mean",
+        "difference_ci95",
+        "difference_ci95_adjusted",
+        "difference_ci95_these_images",
+        "df",
+        "p_value",
+        "p_adjusted",
+        "n",
+        "outcome",
+    }
+    assert written["paired"]["moex"]["metrics"]["error"]["difference_mean"] == summary.differences["moex"].mean
     errors = {
         word: [json.loads((out / f"runs/{word}/seed{seed}/summary.json").read_text())["error"] for seed in (0, 1)]
         for word in ("none", "moex")
     }
-    assert summary.methods["moex"].error.mean == pytest.approx(np.mean(errors["moex"]))
-    assert summary.paired["moex"].difference.mean == pytest.approx(np.mean(errors["moex"]) - np.mean(errors["none"]))
+    assert summary.errors["moex"].mean == pytest.approx(np.mean(errors["moex"]))
+    assert summary.differences["moex"].mean == pytest.approx(np.mean(errors["moex"]) - np.mean(errors["none"]))
     assert (out / "differences.png").stat().st_size > 5000
     assert (out / "differences.svg").read_text().rstrip().endswith("</svg>")
 
@@ -107,8 +125,8 @@ def test_seeds_and_methods_may_be_added_and_each_addition_is_recorded(trained):
     before = times(trained.out)
     summary = compare(trained.with_values(seeds=3, methods=("none", "labels")))
     assert {path: times(trained.out)[path] for path in before} == before
-    assert {word: method.error.n for word, method in summary.methods.items()} == {"none": 3, "moex": 2, "labels": 3}
-    assert summary.paired["moex"].difference.n == 2
+    assert {word: error.n for word, error in summary.errors.items()} == {"none": 3, "moex": 2, "labels": 3}
+    assert summary.differences["moex"].n == 2
     compare(trained.with_values(seeds=3, methods=("none", "labels")))
     record = json.loads((trained.out / "comparison.json").read_text())
     assert record["methods"] == ["none", "moex", "labels"]
@@ -165,7 +183,7 @@ def test_a_run_that_another_process_trains_is_not_written_over(tiny, monkeypatch
     folder.mkdir()
     with filelock.FileLock(folder / ".seed0.lock"):
         summary = compare(tiny.with_values(seeds=1))
-    assert summary.methods["moex"].error.n == 0
+    assert summary.errors["moex"].n == 0
     assert not (folder / "seed0").exists()
 
 
@@ -181,34 +199,37 @@ def test_a_failed_run_is_recorded_told_and_tried_again(tiny, monkeypatch):
     summary = compare(tiny)
     assert [(run.method, run.seed) for run in summary.failed] == [("moex", 1)]
     assert "moex seed 1 failed: the loss needs to stay finite; it became nan at step 1" in summary.conclusion[-1]
-    assert summary.methods["moex"].error.n == 1
-    assert summary.methods["none"].error.n == 2
+    assert summary.errors["moex"].n == 1
+    assert summary.errors["none"].n == 2
     assert count_complete(tiny.out) == 3
     monkeypatch.setattr(run_folders, "train", train)
     summary = compare(tiny)
     assert summary.failed == ()
-    assert summary.methods["moex"].error.n == 2
+    assert summary.errors["moex"].n == 2
 
 
 def test_when_every_run_fails_the_summary_still_stands(tiny):
     summary = compare(tiny.with_values(lr=1e30, epochs=30))
     assert len(summary.failed) == 4
-    assert summary.methods["none"].error.mean is None
-    assert summary.paired["moex"].difference.mean is None
+    assert summary.errors["none"].mean is None
+    assert summary.differences["moex"].mean is None
 
 
 def test_one_seed_has_no_interval_and_the_conclusion_says_so(tiny):
     summary = compare(tiny.with_values(seeds=1))
-    assert summary.methods["none"].error.ci95 is None
-    assert summary.paired["moex"].difference.p_holm is None
+    assert summary.errors["none"].ci95 is None
+    assert summary.differences["moex"].p_adjusted is None
+    of_moex = json.loads((tiny.out / "summary.json").read_text())["paired"]["moex"]["metrics"]["error"]
+    undefined = ("difference_ci95", "difference_ci95_adjusted", "difference_ci95_these_images", "p_value", "p_adjusted")
+    assert [of_moex[name] for name in (*undefined, "df")] == [None] * 6
     assert "one seed, which gives no interval" in summary.conclusion[0]
 
 
-def test_a_method_that_does_nothing_is_said_to_have_no_spread(tiny):
+def test_a_method_that_does_nothing_is_said_to_be_the_same(tiny):
     summary = compare(tiny.with_values(methods=("none", "moex:p=0")))
-    assert summary.paired["moex:p=0"].difference.mean == 0
-    assert summary.paired["moex:p=0"].difference.ci95 is None
-    assert "no spread" in summary.conclusion[0]
+    assert summary.differences["moex:p=0"].mean == 0
+    assert summary.differences["moex:p=0"].ci95 is None
+    assert summary.conclusion[0] == "moex:p=0: the same error as none with every seed: no spread, no interval."
 
 
 @pytest.mark.slow
@@ -248,7 +269,7 @@ def test_a_damaged_record_is_refused_and_made_anew_when_it_is_removed(trained):
         compare(trained.with_values(epochs=3))
     # Runs of a method that is not asked for stay in the folder's record.
     summary = compare(trained.with_values(methods=("none",)))
-    assert {word: method.error.n for word, method in summary.methods.items()} == {"none": 2, "moex": 2}
+    assert {word: error.n for word, error in summary.errors.items()} == {"none": 2, "moex": 2}
     assert summary.reference == "none"
     assert times(trained.out) == runs
     again = json.loads(record.read_text())
@@ -268,7 +289,7 @@ def test_a_damaged_run_is_refused_and_trained_anew_when_its_folder_is_deleted(tr
         assert files_of(trained.out) == before
         assert count_complete(trained.out) == (3 if name == "summary.json" else 4)
     shutil.rmtree(folder)
-    assert compare(trained).methods["moex"].error.n == 2
+    assert compare(trained).errors["moex"].n == 2
     assert {path for path, time in times(trained.out).items() if time != runs[path]} == set(folder.iterdir())
 
 
@@ -277,3 +298,251 @@ def test_a_record_that_would_be_read_back_as_something_else_is_not_written(tmp_p
         with pytest.raises(ValueError, match="needs values that JSON gives back equal"):
             write_record(tmp_path / "comparison.json", {"value": value})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """Instead of training, runs that are wrong on a share of the test images; gives the (method, seed) of each."""
+
+    def with_shares(**shares):
+        ran = []
+
+        def train(experiment, method, seed):
+            ran.append((method.spec, seed))
+            targets = experiment.data.test.labels.numpy()
+            share = shares[method.spec]
+            share = share[seed] if isinstance(share, list) else share
+            # With all methods and seeds the same images are the hard ones.
+            wrong = np.random.default_rng(0).random(len(targets)) < share
+            scores = np.eye(10, dtype=np.float32)[np.where(wrong, (targets + 1) % 10, targets)]
+            epochs = [Epoch(epoch, 1.0, 50.0, 0.1) for epoch in (1, 2)]
+            return Result(epochs, scores, 1.0, {})
+
+        monkeypatch.setattr(run_folders, "train", train)
+        return ran
+
+    return with_shares
+
+
+def history(out):
+    record = json.loads((out / "comparison.json").read_text())
+    return [(event["methods"], event["seeds"]) for event in record["history"]]
+
+
+# Beside 0.1: at first seeds differ in how much better they are, later they agree.
+BETTER = [0.11, 0.06, 0.10, 0.05, 0.10, 0.07, 0.10, 0.07, *[0.08] * 8]
+
+
+def test_a_plan_ends_at_the_first_look_that_decides_every_comparison(tiny, made_up):
+    ran, notices = made_up(none=0.3, moex=0.05), []
+    summary = compare(tiny.with_values(seeds="3..12"), notice=notices.append)
+    assert ran == [(method, seed) for seed in range(3) for method in ("none", "moex")]
+    assert not any("Not decided" in sentence for sentence in notices)
+    assert (summary.looks, summary.differences["moex"].outcome, summary.is_settled) == ((3, 6, 12), "gain", True)
+    assert history(tiny.out) == [(["none", "moex"], 3)]
+    assert "It ended at 3: every comparison is decided." in " ".join(summary.conclusion)
+
+
+def test_a_plan_goes_on_while_a_comparison_is_not_decided_and_is_one_request(tiny, made_up):
+    ran = made_up(none=0.1, moex=BETTER)
+    looked, notices = [], []
+
+    def notice(sentence):
+        if "Not decided" in sentence:
+            looked.append(read_summary(tiny.out / "summary.json"))
+            notices.append(sentence)
+
+    summary = compare(tiny.with_values(seeds="4..16"), notice=notice)
+    assert notices == ["Not decided after 4 seeds; goes on to 8.", "Not decided after 8 seeds; goes on to 16."]
+    assert [found.differences["moex"].n for found in looked] == [4, 8]
+    assert [found.differences["moex"].outcome for found in looked] == ["not shown", "not shown"]
+    assert (summary.differences["moex"].n, summary.differences["moex"].outcome) == (16, "gain")
+    assert ran == [(method, seed) for seed in range(16) for method in ("none", "moex")]
+    assert history(tiny.out) == [(["none", "moex"], 16)]
+    assert "Planned looks at 4, 8, 16 seeds, which intervals and p count." in summary.conclusion
+    # The last look has nearly all of the level, and less than all.
+    found = summary.differences["moex"]
+    assert found.p_value < found.p_adjusted < 0.05
+    low, high = found.ci95_adjusted
+    assert low < found.ci95[0] < found.ci95[1] < high
+
+
+def test_a_plan_has_the_looks_one_names(tiny, made_up):
+    made_up(none=0.1, moex=BETTER)
+    summary = compare(tiny.with_values(seeds="2..6", looks=("2", "5")))
+    assert summary.looks == (2, 5, 6)
+    assert json.loads((tiny.out / "comparison.json").read_text())["looks"] == [2, 5, 6]
+
+
+def test_a_difference_within_the_margin_decides(tiny, made_up):
+    made_up(none=0.1, moex=0.105)
+    summary = compare(tiny.with_values(seeds="3..12", stop_at=5.0))
+    assert summary.differences["moex"].outcome == "no difference that matters"
+    assert (summary.differences["moex"].n, summary.margin) == (3, 5.0)
+    low, high = summary.differences["moex"].ci95_adjusted
+    assert -5 < low <= high < 5
+    assert json.loads((tiny.out / "comparison.json").read_text())["margin"] == 5.0
+
+
+def test_a_plan_that_ended_trains_nothing_more(tiny, made_up):
+    ran = made_up(none=0.3, moex=0.05)
+    planned = tiny.with_values(seeds="3..12")
+    summary, before = compare(planned), times(tiny.out)
+    ran.clear()
+    assert compare(planned) == summary
+    assert ran == []
+    assert times(tiny.out) == before
+
+
+def test_a_plan_is_resumed_where_it_was_interrupted(tiny, made_up):
+    ran, planned = made_up(none=0.1, moex=BETTER), tiny.with_values(seeds="4..8")
+    whole = compare(planned)
+    for seed in (6, 7):
+        shutil.rmtree(tiny.out / f"runs/moex/seed{seed}")
+    ran.clear()
+    assert compare(planned) == whole
+    assert ran == [("moex", 6), ("moex", 7)]
+
+
+def test_a_plan_is_not_ended_by_a_look_that_was_interrupted(tiny, made_up):
+    """With 4 seeds it is undecided, with 15 of 16 it would be decided."""
+    made_up(none=0.3, moex=[0.29, 0.20, 0.30, 0.19, *[0.05] * 12])
+    planned = tiny.with_values(seeds="4..16", looks=("4", "16"))
+    assert compare(planned).differences["moex"].n == 16
+    shutil.rmtree(tiny.out / "runs/moex/seed15")
+    assert compare(planned).differences["moex"].n == 16
+
+
+def test_without_its_record_a_plan_goes_on_from_the_last_look_that_was_complete(tiny, made_up):
+    made_up(none=0.1, moex=BETTER)
+    planned = tiny.with_values(seeds="4..8")
+    whole = compare(planned)
+    for seed in (6, 7):
+        for method in ("none", "moex"):
+            shutil.rmtree(tiny.out / f"runs/{method}/seed{seed}")
+    (tiny.out / "comparison.json").unlink()
+    again = compare(planned)
+    assert (again.looks, again.differences) == (whole.looks, whole.differences)
+    assert history(tiny.out)[-1] == (["none", "moex"], 8)
+
+
+def test_a_plan_is_not_given_up_after_two_seeds_that_both_gain(tiny, made_up):
+    """About -2 and -8 points: 8 such seeds show it."""
+    made_up(none=0.1, moex=[0.08, 0.02] * 4)
+    at_once = compare(tiny.with_values(seeds=8, out=tiny.out.with_name("at-once")))
+    assert at_once.differences["moex"].p_adjusted < 0.01
+    summary = compare(tiny.with_values(seeds="2..8", looks=("2", "8")))
+    assert (summary.differences["moex"].n, summary.differences["moex"].outcome) == (8, "gain")
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "sentence"),
+    [
+        (
+            {"seeds": "2..4"},
+            {"seeds": "2..8"},
+            "was begun with another plan: looks at 2, 4 seeds; got looks at 2, 4, 8 seeds. Keep to the first, or",
+        ),
+        ({"seeds": "2..4"}, {"seeds": 8}, "looks at 2, 4 seeds; got no looks before the end."),
+        ({"seeds": 2}, {"seeds": "2..4"}, "no looks before the end; got looks at 2, 4 seeds."),
+        (
+            {"seeds": 2},
+            {"seeds": 4, "stop_at": 0.3},
+            "no looks before the end; got no looks before the end, and 0.3 points as the margin.",
+        ),
+        (
+            {"seeds": "2..4", "stop_at": 0.3},
+            {"seeds": "2..4", "stop_at": 0.5},
+            "looks at 2, 4 seeds, and 0.3 points as the margin; got looks at 2, 4 seeds, and 0.5 points as the margin.",
+        ),
+    ],
+)
+def test_another_plan_is_refused_and_both_are_named(tiny, made_up, first, then, sentence):
+    ran = made_up(none=0.3, moex=0.05)
+    compare(tiny.with_values(**first))
+    files, trained = files_of(tiny.out), len(ran)
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        compare(tiny.with_values(**then))
+    assert files_of(tiny.out) == files
+    assert len(ran) == trained
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        {"seeds": "8..2"},
+        {"seeds": "1..4"},
+        {"seeds": "2.."},
+        {"seeds": "2..8", "looks": ("2", "9")},
+        {"seeds": "2..8", "looks": ("4", "2")},
+        {"looks": ("2",)},
+        {"stop_at": 0.0},
+        {"stop_at": -1.0},
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_refused_before_anything_is_written(tiny, made_up, runs):
+    ran = made_up(none=0.3, moex=0.05)
+    with pytest.raises(ValueError, match="^(seeds|looks|stop_at) needs "):
+        compare(tiny.with_values(**runs))
+    assert not tiny.out.exists()
+    assert ran == []
+
+
+def test_seeds_that_are_added_without_a_plan_widen_the_interval(tiny, made_up):
+    made_up(none=0.1, moex=BETTER)
+    compare(tiny.with_values(seeds=3))
+    grown = compare(tiny.with_values(seeds=6))
+    at_once = compare(tiny.with_values(seeds=6, out=tiny.out.with_name("at-once")))
+    entry, found, once = grown.paired["moex"], grown.differences["moex"], at_once.differences["moex"]
+    assert (entry.grown, at_once.paired["moex"].grown) == ((3, 6), ())
+    # What the difference alone says does not depend on it.
+    assert (found.mean, found.ci95, found.df, found.p_value) == (once.mean, once.ci95, once.df, once.p_value)
+    assert once.ci95_adjusted == once.ci95
+    widths = [high - low for low, high in (found.ci95_adjusted, once.ci95_adjusted)]
+    assert entry.times_as_wide_grown == pytest.approx(widths[0] / widths[1])
+    assert entry.times_as_wide_grown > 1.2
+    assert found.p_adjusted > once.p_adjusted == pytest.approx(once.p_value)
+    assert sum("Seeds were added without a plan (3, 6)." in sentence for sentence in grown.conclusion) == 1
+    assert not any("without a plan" in sentence for sentence in at_once.conclusion)
+
+
+def test_a_first_try_with_one_seed_is_no_look(tiny, made_up):
+    made_up(none=0.1, moex=BETTER)
+    compare(tiny.with_values(seeds=1))
+    found = compare(tiny.with_values(seeds=6))
+    assert found.paired["moex"].grown == ()
+    assert found.differences["moex"].ci95_adjusted == found.differences["moex"].ci95
+    assert not any("without a plan" in sentence for sentence in found.conclusion)
+    assert [seeds for _, seeds in history(tiny.out)] == [1, 6]
+
+
+def test_a_method_that_is_added_with_all_its_seeds_was_looked_at_once(tiny, made_up):
+    made_up(none=0.1, moex=BETTER, labels=BETTER[::-1])
+    compare(tiny.with_values(seeds=3))
+    compare(tiny.with_values(seeds=6))
+    found = compare(tiny.with_values(seeds=6, methods=("none", "labels")))
+    assert {method: entry.grown for method, entry in found.paired.items()} == {"moex": (3, 6), "labels": ()}
+    told = [sentence for sentence in found.conclusion if "without a plan" in sentence]
+    assert "the intervals and p of moex are such as hold" in told[0]
+
+
+def test_a_run_whose_summary_is_not_that_of_its_predictions_is_damaged(tiny, made_up):
+    made_up(none=0.3, moex=0.05)
+    compare(tiny.with_values(seeds=3))
+    path = tiny.out / "runs/moex/seed1/summary.json"
+    written = json.loads(path.read_text())
+    rows = np.load(path.with_name("predictions.npy"))
+    wrong = 100 * np.mean(rows["target"] != rows["predicted"])
+    assert written["error"] == pytest.approx(wrong)
+    path.write_text(json.dumps(written | {"error": written["error"] + 0.01}))
+    summary = report.write(tiny.out)
+    (failed,) = summary.failed
+    assert (failed.method, failed.seed) == ("moex", 1)
+    (said,) = re.findall(
+        r"predictions.npy' is damaged: ValueError: its error is (\S+), and summary.json", failed.reason
+    )
+    assert float(said) == pytest.approx(wrong)
+    assert {name: error.n for name, error in summary.errors.items()} == {"none": 3, "moex": 2}
+    # The last digits may be those of another way to sum.
+    path.write_text(json.dumps(written | {"error": written["error"] + 1e-9}))
+    assert report.write(tiny.out).failed == ()

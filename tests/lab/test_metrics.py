@@ -57,14 +57,45 @@ def test_a_class_that_the_test_has_not_is_left_out():
     assert score("auroc", some) == pytest.approx(100 * (1 - np.mean([0.75, 1])))
 
 
-@pytest.mark.parametrize("metric", ["error", "balanced-error"])
+def counted(metric, some):
+    """The metric of lists, by counting, from 0 to 100."""
+    targets, predicted, scores = some["target"].tolist(), some["predicted"].tolist(), some["scores"].tolist()
+    images, of_classes = range(len(targets)), []
+    for label in sorted(set(targets)):
+        mine = [image for image in images if targets[image] == label]
+        if metric == "balanced-error":
+            of_classes.append(sum(predicted[image] != label for image in mine) / len(mine))
+            continue
+        pairs = [(scores[m][label], scores[o][label]) for m in mine for o in images if targets[o] != label]
+        of_classes.append(sum((own < other) + 0.5 * (own == other) for own, other in pairs) / len(pairs))
+    return 100 * sum(of_classes) / len(of_classes)
+
+
+@pytest.mark.parametrize("metric", ["error", "balanced-error", "auroc"])
 def test_the_mean_over_images_is_the_metric(some, metric):
-    assert of_images(metric, some).mean() == pytest.approx(score(metric, some))
+    found = of_images(metric, some)
+    assert found.shape == (60,)
+    assert found.mean() == pytest.approx(score(metric, some))
 
 
-def test_auroc_is_no_mean_over_images(some):
-    with pytest.raises(ValueError, match="needs the metric error or balanced-error; got auroc"):
-        of_images("auroc", some)
+def test_an_image_is_worth_100_points_of_the_error_or_none(some):
+    assert of_images("error", some).tolist() == [100.0 * (row["target"] != row["predicted"]) for row in some]
+
+
+@pytest.mark.parametrize("metric", ["balanced-error", "auroc"])
+def test_what_an_image_contributes_is_what_leaving_it_out_tells(some, metric):
+    whole = counted(metric, some)
+    without = [counted(metric, np.delete(some, image)) for image in range(60)]
+    assert score(metric, some) == pytest.approx(whole)
+    assert of_images(metric, some) == pytest.approx([60 * whole - 59 * left for left in without], abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["balanced-error", "auroc"])
+def test_with_one_image_of_a_class_there_is_the_metric_alone(some, metric):
+    rare = np.flatnonzero(some["target"] == 1)
+    one = np.delete(some, rare[1:])
+    assert of_images(metric, one) == pytest.approx([counted(metric, one)])
+    assert len(of_images("error", one)) == len(one)
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_a_signal_stops_at_once_keeps_complete_runs_and_leaves_nothing_else(tmp_
     assert process.returncode == code
     ran = len(complete(out))
     assert complaint == f"Stopped. {ran} complete runs are kept in {out}; rerun the command to resume.\n"
-    assert " ".join(said.split()).endswith("1,437 training and 360 test images.")
+    assert " ".join(said.split()).endswith("500 training and 1,297 test images.")
     assert {folder: complete(out)[folder] for folder in kept} == kept
     assert hidden(out) == []
     assert not list((tmp_path / "t").glob("torchmoments-*"))

@@ -28,7 +28,7 @@ def make_model(num_classes):
 def test_it_gives_the_summary_of_runs_in_folders(tmp_path):
     methods = ["none", "moex:at=2"]
     summary = compare(make_model, tensors(30, 0), TensorDataset(*tensors(12, 1)), methods, out=tmp_path / "out", **FAST)
-    assert summary.methods["moex:at=2"].error.n == 2
+    assert summary.errors["moex:at=2"].n == 2
     assert summary.settings["model"] == "objects:make_model"
     predictions = np.load(tmp_path / "out" / "runs" / "none" / "seed0" / "predictions.npy")
     assert predictions["target"].tolist() == tensors(12, 1)[1].tolist()
@@ -54,7 +54,7 @@ def test_workers_get_functions_that_have_no_name_and_read_images_ahead(tmp_path)
     for workers in (1, 2):
         processes = {"workers": workers, "loader_workers": workers - 1}
         summary = compare(model, Items(30, 0), Items(12, 1), out=tmp_path / str(workers), **settings | processes)
-        assert summary.methods["none"].error.n == 2
+        assert summary.errors["none"].n == 2
     for path in (tmp_path / "1").glob("runs/*/*/predictions.npy"):
         assert path.read_bytes() == (tmp_path / "2" / path.relative_to(tmp_path / "1")).read_bytes()
 
@@ -80,7 +80,7 @@ def test_datasets_are_read_once_before_the_runs_however_many_these_are(tmp_path,
 
 def test_labels_alone_need_no_place(tmp_path):
     summary = compare(make_model, tensors(30, 0), tensors(12, 1), ["none", "labels"], out=tmp_path / "out", **FAST)
-    assert summary.methods["labels"].error.n == 2
+    assert summary.errors["labels"].n == 2
 
 
 def test_other_data_under_the_same_names_is_refused(tmp_path):
@@ -122,13 +122,15 @@ def test_each_metric_is_reported_in_the_same_keys(tmp_path, metric):
     summary = compare(
         make_model, tensors(30, 0), tensors(12, 1), ["none", "moex:at=2"], out=tmp_path / "out", metric=metric, **FAST
     )
-    entry = summary.paired["moex:at=2"]
-    assert entry.difference.n == 2
-    assert entry.difference.mean == pytest.approx(
-        summary.methods["moex:at=2"].error.mean - summary.methods["none"].error.mean
-    )
-    if metric == "auroc":
-        assert entry.difference_ci95_with_images is None
+    compared = summary.differences["moex:at=2"]
+    assert compared.n == 2
+    assert compared.mean == pytest.approx(summary.errors["moex:at=2"].mean - summary.errors["none"].mean)
+    assert compared == summary.paired["moex:at=2"].metrics[metric]
+    assert list(summary.methods["none"].metrics) == ["error", metric]
+    rows = [np.load(tmp_path / f"out/runs/none/seed{seed}/predictions.npy") for seed in (0, 1)]
+    wrong = [100 * np.mean(of["target"] != of["predicted"]) for of in rows]
+    assert summary.methods["none"].metrics["error"].mean == pytest.approx(np.mean(wrong))
+    assert summary.covers_images
 
 
 def test_another_network_or_other_images_under_the_same_names_are_refused(tmp_path):
@@ -140,7 +142,7 @@ def test_another_network_or_other_images_under_the_same_names_are_refused(tmp_pa
     images, labels = tensors(30, 0)
     with pytest.raises(ValueError, match=r"holds runs with images .*; got images"):
         compare(lambda: make_model(3), (images * 2, labels), **first)
-    assert compare(lambda: make_model(3), (images, labels), **first).methods["none"].error.n == 2
+    assert compare(lambda: make_model(3), (images, labels), **first).errors["none"].n == 2
 
 
 def test_weights_that_are_the_same_for_every_seed_are_noticed_recorded_and_told(tmp_path, caplog):

@@ -1,6 +1,7 @@
 """Settings made in Python: values of the declared types, or one sentence."""
 
 import json
+import re
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_args, get_origin
@@ -12,9 +13,9 @@ import torch
 from torchmoments_lab import requests
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.resolve import shared_settings
-from torchmoments_lab.settings import DataSettings, Judging, ModelSettings, RunSettings, TrainingSettings
+from torchmoments_lab.settings import DataSettings, Judging, ModelSettings, PlannedRuns, RunSettings, TrainingSettings
 
-GROUPS = [DataSettings, ModelSettings, TrainingSettings, Judging, RunSettings]
+GROUPS = [DataSettings, ModelSettings, TrainingSettings, Judging, RunSettings, PlannedRuns]
 COMMANDS = [requests.Compare, requests.Sweep, requests.Probe, requests.Inspect, requests.Train, requests.Places]
 ALL = [*GROUPS, *COMMANDS, requests.Report]
 FIELDS = [
@@ -34,11 +35,11 @@ WRONG = {
 
 
 def kind_of(field):
-    """The type that a field declares, without the None it may take too; a Literal is a string."""
-    kind = next(k for k in get_args(field.type) if k is not type(None)) if get_args(field.type) else field.type
+    """The first type that a field declares, without the None it may take too; a Literal is a string."""
     if get_origin(field.type) is tuple:
         return tuple
-    return kind if isinstance(kind, type) else str
+    kind = next(k for k in get_args(field.type) if k is not type(None)) if get_args(field.type) else field.type
+    return get_origin(kind) if get_origin(kind) is tuple else kind if isinstance(kind, type) else str
 
 
 def made(kind, **values):
@@ -48,7 +49,7 @@ def made(kind, **values):
 @pytest.mark.parametrize(("kind", "field"), FIELDS)
 def test_a_value_of_another_type_is_refused_by_the_name_of_its_setting(kind, field):
     for wrong in WRONG[kind_of(field)]:
-        if wrong is None and type(None) in get_args(field.type):
+        if type(wrong) in get_args(field.type) and get_origin(field.type) is not tuple:
             continue
         with pytest.raises(ValueError, match=rf"^{field.name} needs .*; got .*\."):
             made(kind, **{field.name: wrong})
@@ -85,7 +86,8 @@ def test_what_means_the_same_becomes_what_is_declared():
     ("values", "sentence"),
     [
         ({"seeds": 3.0}, "seeds needs a whole number; got 3.0, of type float. Write seeds=3, for example."),
-        ({"seeds": "3"}, "seeds needs a whole number; got '3', of type str. Write seeds=20, for example."),
+        ({"seeds": [3]}, "seeds needs a whole number; got [3], of type list. Write seeds=20, for example."),
+        ({"batch_size": "3"}, "batch_size needs a whole number; got '3', of type str. Write batch_size=50, for"),
         ({"workers": 1.5}, "workers needs a whole number; got 1.5, of type float. Write workers=1, for example."),
         ({"augment": "False"}, "augment needs True or False; got 'False', of type str. Write augment=False"),
         ({"methods": "moex"}, "needs a list or tuple of strings; got 'moex', of type str. Write methods=('moex',)."),
@@ -109,3 +111,46 @@ def test_other_values_reach_the_groups_and_leave_the_rest():
     changed = Compare().with_values(lr=0.5, seeds=3, metric="auroc")
     assert (changed.training.lr, changed.runs.seeds, changed.judging.metric) == (0.5, 3, "auroc")
     assert changed.values() == Compare().values() | {"lr": 0.5, "seeds": 3, "metric": "auroc"}
+
+
+@pytest.mark.parametrize(
+    ("runs", "plan"),
+    [
+        ({}, (20,)),
+        ({"seeds": 3}, (3,)),
+        ({"seeds": "3"}, (3,)),
+        ({"seeds": "10..40"}, (10, 20, 40)),
+        ({"seeds": "10..50"}, (10, 20, 40, 50)),
+        ({"seeds": "2..3"}, (2, 3)),
+        ({"seeds": "10..40", "looks": ("10", "25", "40")}, (10, 25, 40)),
+        ({"seeds": "10..40", "looks": ("15",)}, (15, 40)),
+    ],
+)
+def test_a_range_of_seeds_is_looked_at_after_each_doubling_or_where_one_says(runs, plan):
+    asked = PlannedRuns(**runs)
+    asked.check()
+    assert asked.plan() == plan
+
+
+@pytest.mark.parametrize("seeds", ["ten", "", "10..", "..40", "40..10", "10..10", "1..4", "10...40", "2..4..8", "3.5"])
+def test_a_range_of_seeds_that_is_none_is_refused(seeds):
+    with pytest.raises(ValueError, match=r"seeds needs a number, or a range from 2 or more upwards; got .*10\.\.40\.$"):
+        PlannedRuns(seeds=seeds).check()
+
+
+@pytest.mark.parametrize("looks", [("20", "10"), ("10", "10"), ("5", "40"), ("10", "80"), ("10", "many"), ("0",)])
+def test_looks_that_do_not_rise_or_are_beyond_the_range_are_refused(looks):
+    got = re.escape(" ".join(looks))
+    with pytest.raises(ValueError, match=rf"rising numbers from 10 to 40; got {got}\. Write --looks 10 20 40\.$"):
+        PlannedRuns(seeds="10..40", looks=looks).check()
+
+
+def test_looks_without_a_range_are_refused():
+    with pytest.raises(ValueError, match=r"looks needs a range of seeds; got --seeds 20\. Write --seeds 10\.\.40, or"):
+        PlannedRuns(looks=("10",)).check()
+
+
+@pytest.mark.parametrize("points", [0.0, -0.3, float("nan"), float("inf")])
+def test_a_margin_that_is_no_size_is_refused(points):
+    with pytest.raises(ValueError, match=rf"stop_at needs points above 0; got {points}\. Write --stop-at 0.3"):
+        PlannedRuns(stop_at=points).check()

@@ -14,7 +14,7 @@ from torchmoments_lab.methods import parse_method, parse_methods
 from torchmoments_lab.report.records import write_summary
 from torchmoments_lab.report.summary import Cell, SweepSummary
 from torchmoments_lab.requests import Compare, Probe, Sweep
-from torchmoments_lab.statistics import Difference, Estimate
+from torchmoments_lab.statistics.values import Difference, Estimate
 from torchmoments_lab.sweep.grid import cells, parse_grid
 
 
@@ -49,7 +49,7 @@ def test_the_command_of_a_study_is_one_that_runs(study):
         parse_methods(config.methods)
     if kind == "sweep":
         assert len(cells(parse_grid(config.grid), config.method)) > 1
-        for word in (config.reference, *config.controls):
+        for word in (config.reference, *(config.controls or ())):
             parse_method(word)
 
 
@@ -74,7 +74,10 @@ def test_the_page_shows_what_was_run_and_lists_what_was_not(studies, tmp_path, m
     (tmp_path / "docs").mkdir()
     for name in ("head.md", "recipes.md"):
         (tmp_path / "results" / name).write_text(f"# {name}")
-    error, difference = Estimate(4.8, (4.5, 5.1), 20), Difference(-0.4, (-0.6, -0.2), 20, 0.01, 0.02)
+    error = Estimate(4.8, (4.5, 5.1), 20)
+    difference = Difference(
+        -0.4, (-0.6, -0.2), 20, df=19.0, p_value=0.01, p_adjusted=0.02, ci95_adjusted=(-0.7, -0.1), outcome="gain"
+    )
     summary = SweepSummary(
         axes={"norm": ("pono",)},
         reference="none",
@@ -83,9 +86,11 @@ def test_the_page_shows_what_was_run_and_lists_what_was_not(studies, tmp_path, m
         cells=(Cell({"norm": "pono"}, "moex:norm=pono", error, difference),),
         best=None,
         effects=(),
+        grown=False,
         seconds=1.0,
         settings={"data": "digits", "train_size": 200, "evaluate": "validation"},
-        images=287,
+        images=100,
+        covers_images=True,
         environments=({"torch": "2.14", "python": "3.11", "cpu": "a CPU", "threads": 1},),
         failed=(),
         conclusion=("Lowest error: 4.80 %.",),
@@ -97,7 +102,7 @@ def test_the_page_shows_what_was_run_and_lists_what_was_not(studies, tmp_path, m
     page = (tmp_path / "docs" / "results.md").read_text()
     assert "## Which moments" in page
     assert "../results/norm-digits/sweep.svg" in page
-    assert "| pono | 4.80 ± 0.30 | -0.40 ± 0.20 | 0.0200 | 20 |" in page
+    assert "| pono | 4.80 ± 0.30 | -0.40 ± 0.30 | 0.0200 | 20 |" in page
     assert "- Lowest error: 4.80 %." in page
     assert "a CPU, 1 thread a run. [summary.json](../results/norm-digits/summary.json), [predictions.npz](" in page
     assert "digits, 200 training images. torch 2.14, Python 3.11, a CPU" in page

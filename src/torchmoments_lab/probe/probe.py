@@ -1,6 +1,6 @@
 """Train the runs of a probe, and report them.
 
-OUT/probe.json          the settings that all runs share
+OUT/probe.json          the settings that all runs share, and the numbers of seeds that were asked for
 OUT/runs/VIEW/seed3     see `runs`
 OUT/report.html, report.md, summary.json, seeds.csv, probe.png, probe.svg     made of these, see `report`
 """
@@ -13,7 +13,7 @@ import numpy as np
 import torchmoments as tm
 from torchmoments_lab.comparison import settings_of_runs
 from torchmoments_lab.experiment import Experiment
-from torchmoments_lab.files import read_record, write_record
+from torchmoments_lab.files import damaged, read_record, write_record
 from torchmoments_lab.lock import refuse_other_settings, working_in
 from torchmoments_lab.methods import parse_norm
 from torchmoments_lab.pool import Progress, train_missing
@@ -57,13 +57,16 @@ def probe(request: Probe, progress: Progress = lambda done, total: None, notice:
         plain, views = _runs(request, experiment, place)
         missing = [run for run in plain if not run.is_complete()]
         missing_views = [run for run in views if not run.is_complete()]
-        write_record(request.out / RECORD, {"settings": settings})
+        asked = sorted({*_asked(request.out), request.runs.seeds})
+        write_record(request.out / RECORD, {"settings": settings, "seeds": asked})
         total, training, workers = len(plain) + len(views), experiment.training, request.runs.workers
         train_missing(missing, len(plain), training, workers, lambda done, _: progress(done, total))
         ready = [run for run in missing_views if run.plain is None or run.plain.is_complete()]
         train_missing(ready, len(views), training, workers, lambda done, _: progress(len(plain) + done, total))
         seeds = request.runs.seeds
-        return report.write(request.out, settings, request.norms, seeds, _most_frequent(experiment, seeds))
+        # With one seed there was no result to look at.
+        grown = any(1 < earlier < seeds for earlier in asked)
+        return report.write(request.out, settings, request.norms, seeds, grown, _most_frequent(experiment, seeds))
 
 
 def _most_frequent(experiment: Experiment, seeds: int) -> dict[int, int]:
@@ -96,6 +99,20 @@ def _recorded(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     if record is not None:
         return dict(record["settings"])
     return {name: value for run in settings_of_runs(out) for name, value in run.items() if name in settings} or settings
+
+
+def _asked(out: Path) -> list[int]:
+    """The numbers of seeds that were asked for before; without a record of them, that of which there are runs.
+
+    Raises:
+        ValueError: the record is damaged.
+    """
+    recorded = (read_record(out / RECORD) or {}).get("seeds")
+    if recorded is None:
+        return [1 + max(run["seed"] for run in runs)] if (runs := list(settings_of_runs(out))) else []
+    if type(recorded) is list and all(type(seeds) is int for seeds in recorded):
+        return recorded
+    raise damaged(out / RECORD, "its seeds are no numbers")
 
 
 def _checked_place(request: Probe, resolved: Resolved) -> str:

@@ -10,19 +10,27 @@ from matplotlib.figure import Figure
 from torchmoments_lab.report import figures
 from torchmoments_lab.report.drawing import ACCENT, MUTED, draw
 from torchmoments_lab.report.page import Picture, Table
-from torchmoments_lab.report.reading import Runs, errors_of, read_runs
+from torchmoments_lab.report.reading import read_runs
 from torchmoments_lab.report.report import seed_rows, write_grid
+from torchmoments_lab.report.runs import Runs, minus, scores_of
 from torchmoments_lab.report.summarize import about
 from torchmoments_lab.report.summary import Failure, ProbeSummary, View
-from torchmoments_lab.report.wording import compared, p_value, plus_minus, with_interval
+from torchmoments_lab.report.wording import adjusted, compared, p_value, plus_minus, with_interval
 from torchmoments_lab.settings import Setting
-from torchmoments_lab.statistics import LEVEL, estimate, interval_with_images, paired, with_holm
+from torchmoments_lab.statistics.crossed import estimate
+from torchmoments_lab.statistics.looks import ANYTIME, ONCE
+from torchmoments_lab.statistics.several import differences
 
 _CHANCE = "nothing (chance)"
 
 
 def write(
-    out: Path, settings: Mapping[str, Setting], norms: Sequence[str], seeds: int, frequent: Mapping[int, int]
+    out: Path,
+    settings: Mapping[str, Setting],
+    norms: Sequence[str],
+    seeds: int,
+    grown: bool,
+    frequent: Mapping[int, int],
 ) -> ProbeSummary:
     """Read the runs in `out`, and write the report of the probe there, see `report.report`.
 
@@ -30,6 +38,7 @@ def write(
         settings: those that all runs share.
         norms: those to report.
         seeds: number of seeds to report.
+        grown: whether there were fewer before, without a plan.
         frequent: {seed: most frequent class of its training images}.
 
     Raises:
@@ -37,7 +46,8 @@ def write(
     """
     found, failed = read_runs(out, ["none", "features", *_parts(norms)])
     runs = {method: {seed: run for seed, run in of.items() if seed < seeds} for method, of in found.items()}
-    summary = summarize(settings, norms, runs, [failure for failure in failed if failure.seed < seeds], frequent)
+    not_run = [failure for failure in failed if failure.seed < seeds]
+    summary = summarize(settings, norms, runs, not_run, frequent, grown)
     summary = replace(summary, conclusion=tuple(sentences(summary)))
     numbers = [f"{norm} {name} {with_interval(view.error)}" for norm, name, view in _rows(summary)]
     described = f"Error in percent: {'; '.join(numbers)}."
@@ -53,34 +63,29 @@ def summarize(
     runs: Runs,
     failed: Sequence[Failure],
     frequent: Mapping[int, int],
+    grown: bool,
 ) -> ProbeSummary:
-    """What the runs show, without the conclusion. p_holm counts moments and normalized features of all norms."""
-    errors = {method: errors_of(of_method) for method, of_method in runs.items()}
-    parts = _parts(norms)
-    minus = with_holm([paired(errors[part], errors["features"]) for part in parts])
-    differences = dict(zip(parts, minus, strict=True))
+    """What the runs show, without the conclusion. Moments and normalized features of all norms are judged together, and
+    so are the moments of all norms and chance."""
+    parts, looks = _parts(norms), ANYTIME if grown else ONCE
+    minus_features = [minus(runs[part], runs["features"], "error") for part in parts]
+    judged = dict(zip(parts, differences(minus_features, [looks] * len(parts)), strict=True))
     first = next((run for of_method in runs.values() for run in of_method.values()), None)
-    chance = (
-        [] if first is None else [100 * float(np.mean(first.predictions["target"] != c)) for c in frequent.values()]
-    )
-    # Seeds alone would not do: they share the test images, and often the training images.
-    minus_chance = {
-        norm: [
-            100.0 * (run.predictions["target"] != run.predictions["predicted"])
-            - 100.0 * (run.predictions["target"] != frequent[seed])
-            for seed, run in runs[f"moments:norm={norm}"].items()
-        ]
-        for norm in norms
-    }
+    targets = np.empty(0) if first is None else first.predictions["target"]
+    chance = {seed: 100.0 * (targets != c) for seed, c in frequent.items()}
+    of_moments = [runs[f"moments:norm={norm}"] for norm in norms]
+    minus_chance = [
+        np.array([run.scores["error"] - chance[seed] for seed, run in of.items()]) if of else np.empty((0, 0))
+        for of in of_moments
+    ]
     return ProbeSummary(
         norms=tuple(norms),
         views={
-            "chance": View(estimate(chance)),
-            **{name: View(estimate(list(of.values())), differences.get(name)) for name, of in errors.items()},
+            "chance": View(estimate(np.array(list(chance.values())))),
+            **{name: View(estimate(scores_of(of, "error")), judged.get(name)) for name, of in runs.items()},
         },
-        minus_chance_ci95={
-            norm: interval_with_images(np.array(rows)) if rows else None for norm, rows in minus_chance.items()
-        },
+        minus_chance=dict(zip(norms, differences(minus_chance, [looks] * len(norms)), strict=True)),
+        grown=grown,
         **about(runs, failed, settings),
     )
 
@@ -91,8 +96,9 @@ def table(summary: ProbeSummary) -> Table:
         [norm, name, plus_minus(view.error), *compared(view.difference), str(view.error.n)]
         for norm, name, view in _rows(summary)
     ]
-    caption = f"Error on {summary.images or 0:,} images, mean over seeds ± 95% CI, at {summary.settings['at']}"
-    return Table(caption, ["norm", "input", "error, %", "minus features, points", "p Holm", "n"], rows, names=2)
+    images, place = f"{summary.images or 0:,} images", summary.settings["at"]
+    caption = f"Error on {images}, mean ± 95% CI, at {place}; differences and p for all of them together"
+    return Table(caption, ["norm", "input", "error, %", "minus features, points", "p", "n"], rows, names=2)
 
 
 def sentences(summary: ProbeSummary) -> list[str]:
@@ -104,19 +110,20 @@ def sentences(summary: ProbeSummary) -> list[str]:
         if error is None or chance is None:
             found.append(f"{norm}: no complete run.")
             continue
-        ci95 = summary.minus_chance_ci95[norm]
-        verdict = "moments predict the class" if ci95 and ci95[1] < 0 else "not shown that moments predict the class"
-        if ci95 is None:
+        outcome = summary.minus_chance[norm].outcome
+        verdict = "moments predict the class" if outcome == "gain" else "not shown that moments predict the class"
+        if outcome == "unknown":
             verdict = "without an interval (one seed, or no spread) it is not shown that moments predict the class"
         found.append(f"{norm}: with the moments alone the error is {error:.1f}%, chance is {chance:.1f}%: {verdict}.")
         if normalized is None or normalized.mean is None:
             continue
-        shown = normalized.p_holm is not None and normalized.p_holm < LEVEL
-        outcome = ("lose " if normalized.mean > 0 else "gain ") if shown else "are not shown to lose anything: "
+        words = {"harm": "lose", "gain": "gain"}.get(normalized.outcome, "are not shown to lose anything:")
         found.append(
-            f"{norm}: without their moments the features {outcome}{with_interval(normalized, '+')} points "
-            f"(p Holm {p_value(normalized.p_holm)})."
+            f"{norm}: without their moments the features {words} {with_interval(adjusted(normalized), '+')} points "
+            f"(p = {p_value(normalized.p_adjusted)})."
         )
+    if summary.grown:
+        found.append("Seeds were added without a plan; differences are such as hold however often one looks.")
     return [*found, *summary.on_runs()]
 
 
@@ -126,7 +133,7 @@ def figure(summary: ProbeSummary) -> Figure:
         figures.Bar([norm, name], view.error, MUTED) if name == _CHANCE else figures.Bar(["", name], view.error, ACCENT)
         for norm, name, view in _rows(summary)
     ]
-    label = "error, %, on a logarithmic axis; mean over seeds with 95% CI"
+    label = "error, %, on a logarithmic axis; mean with 95% CI"
     return figures.bars([figures.Bars(rows, label, log=True)])
 
 

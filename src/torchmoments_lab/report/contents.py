@@ -5,23 +5,22 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from torchmoments_lab.report import conclusion, provenance, wording
+from torchmoments_lab.report import conclusion, provenance, remarks, wording
 from torchmoments_lab.report.curves import curves
 from torchmoments_lab.report.drawing import draw
 from torchmoments_lab.report.figures import Dots, seed_dots
 from torchmoments_lab.report.page import Block, Page, Picture, Section, Table, Text
-from torchmoments_lab.report.reading import CURVES, Comparison, RunRecord, errors_of
-from torchmoments_lab.report.summarize import FEW_IMAGES
-from torchmoments_lab.report.summary import Paired, Summary
-from torchmoments_lab.statistics import seed_differences
+from torchmoments_lab.report.reading import CURVES
+from torchmoments_lab.report.runs import Comparison, RunRecord, seed_differences
+from torchmoments_lab.report.summary import Needed, Summary
+from torchmoments_lab.statistics.values import Difference
 
 _CURVES = {"loss": "training loss", "accuracy": "training accuracy, %"}
 
 
 def page(comparison: Comparison, summary: Summary) -> Page:
     """The whole report."""
-    notes = conclusion.notes(summary, was_extended=len(comparison.history) > 1)
-    outcomes = [entry.difference.outcome for entry in summary.paired.values()]
+    outcomes = [difference.outcome for difference in summary.differences.values()]
     sections = [
         _results(summary),
         _seed_by_seed(comparison, summary),
@@ -39,8 +38,8 @@ def page(comparison: Comparison, summary: Summary) -> Page:
         title=f"{summary.settings.get('data', 'comparison')}: {against}",
         conclusion=wording.typeset(conclusion.headline(summary)),
         outcome=next((kind for kind in ("gain", "harm") if kind in outcomes), "none"),
-        facts=provenance.facts(summary, [method.error.n for method in summary.methods.values()]),
-        notes=[Text(wording.typeset(note), note=True) for note in notes],
+        facts=provenance.facts(summary, [error.n for error in summary.errors.values()]),
+        notes=[Text(wording.typeset(note), note=True) for note in conclusion.notes(summary)],
         sections=[section for section in sections if section.blocks],
         end=f"Made from the run folders alone. Again: torchmoments report {shlex.quote(comparison.name)}",
     )
@@ -52,33 +51,29 @@ def results(summary: Summary) -> Table:
     headings = ["Method", f"{summary.split.capitalize()} {summary.metric_name}, %"]
     if summary.paired:
         headings.append(f"Minus {summary.reference}, points")
-        headings += ["p (Holm-adjusted)" if several else "p", "Difference shown"]
+        headings += ["p, adjusted" if several else "p", "Difference shown"]
     rows = []
-    for name, method in summary.methods.items():
-        row = [name, wording.with_interval(method.error)]
+    for name, error in summary.errors.items():
+        row = [name, wording.with_interval(error)]
         if name in summary.paired:
-            row += _compared(summary.paired[name], several)
+            row += _compared(summary.differences[name])
         elif summary.paired:
             row += ["reference", "", ""]
-        rows.append([*row, str(method.error.n)])
-    return Table("Mean over seeds and, in brackets, its 95% interval", [*headings, "Seeds"], rows)
+        rows.append([*row, str(error.n)])
+    together = "; those of the differences hold together" if several else ""
+    return Table(f"Mean and, in brackets, its 95% interval{together}", [*headings, "Seeds"], rows)
 
 
 def compact(summary: Summary) -> Table:
-    """The same for a terminal, with both p and the seconds."""
+    """The same for a terminal, with the seconds."""
     rows = []
     for name, method in summary.methods.items():
-        compared = ["", "", ""]
-        if name in summary.paired:
-            difference = summary.paired[name].difference
-            compared = [
-                wording.plus_minus(difference, "+"),
-                *map(wording.p_value, (difference.p_value, difference.p_holm)),
-            ]
+        error, difference = summary.errors[name], summary.differences.get(name)
         seconds = "-" if method.seconds_mean is None else f"{method.seconds_mean:.1f}"
-        rows.append([name, wording.plus_minus(method.error), *compared, str(method.error.n), seconds])
-    headings = ["method", f"{summary.metric_name} %", f"minus {summary.reference}", "p", "p Holm", "n", "s/run"]
-    return Table("± is the 95% CI over seeds. s/run is rough: runs share the machine.", headings, rows)
+        rows.append([name, wording.plus_minus(error), *wording.compared(difference), str(error.n), seconds])
+    headings = ["method", f"{summary.metric_name} %", f"minus {summary.reference}", "p", "n", "s/run"]
+    together = ", and p, of differences for all together" if len(summary.paired) > 1 else ""
+    return Table(f"± is the 95% CI{together}. s/run is rough.", headings, rows)
 
 
 def _results(summary: Summary) -> Section:
@@ -86,36 +81,37 @@ def _results(summary: Summary) -> Section:
     if summary.metric == "auroc":
         blocks.append(Text("The AUROC error is 100 times (1 - AUROC): lower is better."))
     if summary.paired:
-        several = len(summary.paired) > 1
-        adjusted = ", and Holm's adjustment makes up for comparing several methods." if several else "."
+        together = " Intervals and p of the differences hold for all together." if len(summary.paired) > 1 else ""
         blocks.append(
             Text(
                 "Runs of one seed share training images, initial weights and the order of the batches, so differences "
-                f"are taken seed by seed; below 0 the method is better. p is that of the paired t-test{adjusted} "
-                f"A difference counts as shown if {'the adjusted p' if several else 'p'} is below 0.05."
+                "are taken seed by seed and image by image; below 0 the method is better. A difference counts as shown "
+                f"if its interval leaves out 0, which is when p is below 0.05.{together}"
             )
         )
     return Section("Results", blocks)
 
 
-def _compared(entry: Paired, several: bool) -> list[str]:
-    difference = entry.difference
-    words = {"not shown": "no", "unknown": "no interval" if difference.n else "no paired runs"}
-    adjusted = f" ({wording.p_value(difference.p_holm)})" if several and difference.p_holm is not None else ""
+def _compared(difference: Difference) -> list[str]:
+    words = {
+        "not shown": "no",
+        "no difference that matters": "none that matters",
+        "unknown": "no interval" if difference.n else "no paired runs",
+    }
     return [
-        wording.with_interval(difference, "+"),
-        wording.p_value(difference.p_value) + adjusted,
+        wording.with_interval(wording.adjusted(difference), "+"),
+        wording.p_value(difference.p_adjusted),
         words.get(difference.outcome, difference.outcome),
     ]
 
 
 def _seed_by_seed(comparison: Comparison, summary: Summary) -> Section:
-    if not any(entry.difference.n for entry in summary.paired.values()):
+    if not any(difference.n for difference in summary.differences.values()):
         return Section("Seed by seed", [])
-    errors = {name: errors_of(runs) for name, runs in comparison.runs.items()}
+    runs = comparison.runs
     rows = [
-        Dots(name, seed_differences(errors[name], errors[summary.reference]), entry.difference)
-        for name, entry in summary.paired.items()
+        Dots(name, seed_differences(runs[name], runs[summary.reference]), wording.adjusted(difference))
+        for name, difference in summary.differences.items()
     ]
     label = f"{summary.metric_name} minus that of {summary.reference}, percentage points"
     described = [
@@ -124,7 +120,9 @@ def _seed_by_seed(comparison: Comparison, summary: Summary) -> Section:
         for row in rows
     ]
     description = f"Difference from {summary.reference}, points: {'; '.join(described)}."
-    explained = Text("Each dot is one seed. The diamond below is the mean, the bar its 95% interval.")
+    bar = "its 95% interval" + (", for all of them together" if len(rows) > 1 else "")
+    wide = " It is for other images too, so it may be wider than the dots suggest." if summary.covers_images else ""
+    explained = Text(f"Each dot is one seed, on the same images. The diamond below is the mean, the bar {bar}.{wide}")
     drawing = draw("differences", lambda: seed_dots(rows, label))
     return Section("Seed by seed", [Picture("differences", description, drawing), explained])
 
@@ -132,13 +130,13 @@ def _seed_by_seed(comparison: Comparison, summary: Summary) -> Section:
 def _labels(summary: Summary) -> Section:
     blocks: list[Block] = []
     if summary.beyond_labels:
-        headings = ["Method", "Its labels alone", "Their share of the gain", "Method minus labels, points"]
+        headings = ["Method", "Its labels alone", "Their share of the difference", "Method minus labels, points"]
         rows = [
             [
                 name,
                 beyond.labels,
-                conclusion.share_of_labels(beyond, summary.paired[name].difference) or "no gain shown",
-                wording.with_interval(beyond.difference, "+"),
+                conclusion.share_of_labels(beyond.share).replace("-", wording.MINUS),
+                wording.with_interval(wording.adjusted(beyond.difference), "+"),
             ]
             for name, beyond in summary.beyond_labels.items()
         ]
@@ -147,7 +145,7 @@ def _labels(summary: Summary) -> Section:
     if without:
         blocks.append(
             Text(
-                f"MoEx mixes features and labels. For {conclusion.listed(without, 'and')} the labels alone are not "
+                f"MoEx mixes features and labels. For {wording.listed(without, 'and')} the labels alone are not "
                 f"here: that is the same spec with labels instead of moex, as in "
                 f"{without[0].replace('moex', 'labels', 1)}."
             )
@@ -156,22 +154,44 @@ def _labels(summary: Summary) -> Section:
 
 
 def _intervals(summary: Summary) -> Section:
-    blocks: list[Block] = [Text(sentence) for sentence in conclusion.coverage(summary)[:1]]
-    wider = {name: entry.difference_ci95_with_images for name, entry in summary.paired.items()}
-    if blocks and any(wider.values()):
-        blocks.append(
-            Text(
-                f"With fewer than {FEW_IMAGES:,} test images, it also matters which images they happen to be. The "
-                "second interval has them as a sample, too; it is the one to go by for other images of the same kind."
-            )
-        )
-        rows = [
-            [name, wording.interval(summary.paired[name].difference.ci95, "+"), wording.interval(ci95, "+")]
-            for name, ci95 in wider.items()
+    """What they cover, what pairing is worth, and what would show more."""
+    blocks: list[Block] = [Text(sentence) for sentence in remarks.coverage(summary)[:1]]
+    rows = [
+        [
+            name,
+            wording.interval(found.ci95_these_images, "+"),
+            wording.NONE if (times := summary.paired[name].times_as_wide_unpaired) is None else f"{times:.1f} times",
+            *_needed(summary.paired[name].needed, found.n, summary.images or 0),
         ]
-        headings = ["Method", "On these images", "With other images too"]
-        blocks.append(Table(f"95% interval of the difference from {summary.reference}, points", headings, rows))
-    return Section("What the intervals cover", blocks)
+        for name, found in summary.differences.items()
+    ]
+    needed = next((entry.needed for entry in summary.paired.values() if entry.needed is not None), None)
+    if blocks and needed is not None:
+        given = "" if summary.margin else f", a tenth of the {summary.metric_name} of {summary.reference}"
+        headings = ["Method", "On these images alone", "Without pairing as wide", "Seeds", f"{summary.split} images"]
+        headings[-1] = headings[-1].capitalize()
+        blocks += [
+            Table(
+                f"The 95% interval for other seeds on these images alone; without pairing; and what would show a "
+                f"difference of {needed.points:g} points{given}, with 80% power",
+                headings,
+                rows,
+            ),
+            Text(
+                "The interval on these images alone leaves out what other images of the same kind would change; no "
+                "verdict goes by it. The last columns change one number at a time; the other stays as it is."
+            ),
+        ]
+    return Section("What the intervals cover, and what more would show", blocks)
+
+
+def _needed(needed: Needed | None, seeds: int, images: int) -> list[str]:
+    if needed is None:
+        return [wording.NONE, wording.NONE]
+    return [
+        "never" if wanted is None else f"{wanted:,}" if wanted > now else "enough"
+        for wanted, now in ((needed.seeds, seeds), (needed.images, images))
+    ]
 
 
 def _curves(comparison: Comparison) -> Section:

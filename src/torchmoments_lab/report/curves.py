@@ -20,7 +20,7 @@ from torchmoments_lab.report.drawing import (
     canvas,
     wrapped,
 )
-from torchmoments_lab.statistics import pointwise
+from torchmoments_lab.statistics.crossed import pointwise
 
 # {column of metrics.csv: [seeds, epochs]}
 Columns = Mapping[str, np.ndarray]

@@ -27,8 +27,9 @@ from torchmoments_lab.report.drawing import (
     canvas,
     wrapped,
 )
+from torchmoments_lab.report.runs import Errors
 from torchmoments_lab.report.wording import signed, with_interval
-from torchmoments_lab.statistics import Errors, Estimate
+from torchmoments_lab.statistics.values import Estimate
 
 _DOT, _ROW, _HEAD, _FOOT = 5.5, 15.0, 24.0, 36.0
 # Okabe and Ito's, for lines.

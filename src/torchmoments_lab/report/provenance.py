@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torchmoments_lab.report import wording
 from torchmoments_lab.report.page import Block, Command, Section, Table, Text
-from torchmoments_lab.report.reading import Comparison, Runs
+from torchmoments_lab.report.runs import Comparison, Runs
 from torchmoments_lab.report.summary import About, Environment
 from torchmoments_lab.settings import Setting
 

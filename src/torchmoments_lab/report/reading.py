@@ -1,85 +1,24 @@
-"""What a folder of runs holds, read and checked. Needs no PyTorch.
-
-Everything that a report says comes from here: comparison.json and the run folders (see `runs`).
-"""
+"""Run folders and comparison.json, read and checked: all that a report says comes from here. Needs no PyTorch."""
 
 import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from torchmoments_lab.files import damaged, read_record, runs_folder
-from torchmoments_lab.report.summary import Environment, Failure
+from torchmoments_lab.metrics import of_images
+from torchmoments_lab.report.runs import Comparison, Event, Plan, RunRecord, Runs, metrics_of
+from torchmoments_lab.report.summary import Failure
 from torchmoments_lab.settings import Setting
-from torchmoments_lab.statistics import Errors
 
 # The columns of metrics.csv that a report draws, if they are there.
 CURVES = ("loss", "accuracy")
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """A complete run.
-
-    Args:
-        predictions: [images] records of target and predicted.
-        epochs: {column of metrics.csv: [epochs]}.
-    """
-
-    method: str
-    seed: int
-    error: float
-    seconds: float
-    config: Mapping[str, Setting]
-    env: Environment
-    predictions: np.ndarray
-    epochs: Mapping[str, np.ndarray]
-
-
-# {method: {seed: run}}, complete runs alone.
-Runs = Mapping[str, Mapping[int, RunRecord]]
-
-
-@dataclass(frozen=True)
-class Event:
-    """What was asked for at one time."""
-
-    methods: tuple[str, ...]
-    seeds: int
-    time: str | None
-    command: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A comparison: the settings that all runs share, its methods (the first is the reference) and its runs."""
-
-    name: str
-    settings: Mapping[str, Setting]
-    history: tuple[Event, ...]
-    runs: Runs
-    failed: tuple[Failure, ...]
-
-    @property
-    def reference(self) -> str:
-        return next(iter(self.runs))
-
-    def missing(self) -> dict[str, tuple[int, ...]]:
-        """{method: seeds that were asked for and have no run folder}, without the methods that have them all."""
-        there = {(failure.method, failure.seed) for failure in self.failed}
-        there |= {(method, seed) for method, runs in self.runs.items() for seed in runs}
-        asked = {(method, seed) for event in self.history for method in event.methods for seed in range(event.seeds)}
-        found = {method: tuple(sorted(s for m, s in asked - there if m == method)) for method in self.runs}
-        return {method: seeds for method, seeds in found.items() if seeds}
-
-
-def errors_of(runs: Mapping[int, RunRecord]) -> Errors:
-    return {seed: run.error for seed, run in runs.items()}
+# Errors are kept with all digits; an older version found the area under ROC in another way.
+_SAME = 1e-4
 
 
 def read_comparison(out: Path) -> Comparison:
@@ -94,7 +33,7 @@ def read_comparison(out: Path) -> Comparison:
         raise ValueError(f"report needs the folder of a comparison; got '{out}', {why}. Write the --out of a compare.")
     runs, failed = read_runs(out, record["methods"], record["settings"])
     history = _history(out / "comparison.json", record)
-    return Comparison(out.resolve().name, record["settings"], history, runs, failed)
+    return Comparison(out.resolve().name, record["settings"], history, runs, failed, Plan.read(record))
 
 
 def read_runs(
@@ -145,7 +84,8 @@ def _history(path: Path, record: dict[str, Any]) -> tuple[Event, ...]:
             Event(tuple(event["methods"]), int(event["seeds"]), event.get("time"), tuple(event.get("command") or ()))
             for event in record["history"]
         )
-        if record["methods"] and {method for event in events for method in event.methods} <= set(record["methods"]):
+        asked = {method for event in events for method in event.methods}
+        if record["methods"] and asked <= set(record["methods"]) and Plan.read(record).fits(record["methods"], events):
             return events
     except (TypeError, LookupError, ValueError, AttributeError):
         pass
@@ -184,7 +124,10 @@ def _run(folder: Path, method: str, seed: int, settings: Mapping[str, Setting]) 
         path = folder / "predictions.npy"
         predictions = _load(path)
         _need(predictions.ndim == 1 and len(predictions) > 0, "it has no records")
-        # A copy without the scores, which may be large.
+        scores = {metric: of_images(metric, predictions) for metric in metrics_of(config)}
+        found = float(list(scores.values())[-1].mean())
+        _need(abs(found - error) < _SAME, f"its error is {found}, and summary.json says {error}")
+        # A copy without the probabilities, which may be large.
         rows = np.empty(len(predictions), dtype=[("target", np.int64), ("predicted", np.int64)])
         rows["target"], rows["predicted"] = predictions["target"], predictions["predicted"]
         path = folder / "metrics.csv"
@@ -194,7 +137,7 @@ def _run(folder: Path, method: str, seed: int, settings: Mapping[str, Setting]) 
         number = len(lines) if config.get("quick") else config.get("epochs", len(lines))
         _need(len(lines) == number and number > 0, f"it has {len(lines)} epochs of {number}")
         epochs = {name: np.array([float(line[name]) for line in lines]) for name in CURVES if name in lines[0]}
-        return RunRecord(method, seed, error, seconds, config, env, rows, epochs)
+        return RunRecord(method, seed, seconds, config, env, rows, scores, epochs)
     except (OSError, ValueError, LookupError, TypeError, EOFError, csv.Error) as error:
         why = "it is missing" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
         # The sentence ends where a list of failed runs puts a full stop.

@@ -1,23 +1,23 @@
 """summary.json: a summary as JSON and back, the only place that knows the names in it.
 
-A dataclass becomes an object, field by field. Estimates are flat in it: one in a field `error` becomes error_mean,
-error_ci95 and n; a difference has p_value and p_holm besides. If there are two in an object, what the first has named
-already gets the name of its field before it, as in share_n. An optional one that is None is absent.
+A dataclass becomes an object, field by field. What a difference has of an estimate is called difference_mean and
+difference_ci95, and so on.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from torchmoments_lab.files import write_json
 from torchmoments_lab.report.summary import AnySummary, ProbeSummary, Summary, SweepSummary
-from torchmoments_lab.statistics import Difference, Estimate
+from torchmoments_lab.statistics.values import Difference
 
-VERSION = 1
+VERSION = 2
 _KINDS = {"compare": Summary, "sweep": SweepSummary, "probe": ProbeSummary}
+_OF_DIFFERENCE = ("mean", "ci95", "ci95_adjusted", "ci95_these_images")
 
 
 def write_summary(path: Path, summary: AnySummary) -> None:
@@ -45,20 +45,13 @@ def read_summary(path: Path) -> AnySummary:
     )
 
 
-def _named(kind: Any) -> dict[str, tuple[Any, dict[str, str]]]:
-    """{field of a dataclass: its type, and of an estimate {attribute: name in the JSON}}."""
-    named: dict[str, tuple[Any, dict[str, str]]] = {}
-    taken: set[str] = set()
-    for field, declared in get_type_hints(kind).items():
-        (of, *_) = [k for k in get_args(declared) if k is not NoneType] if _is_union(declared) else [declared]
-        if of not in (Estimate, Difference):
-            named[field] = declared, {}
-            continue
-        short = {"mean": f"{field}_mean", "ci95": f"{field}_ci95"}
-        names = {part.name: short.get(part.name, part.name) for part in fields(of)}
-        named[field] = of, {part: f"{field}_{name}" if name in taken else name for part, name in names.items()}
-        taken |= set(names.values())
-    return named
+def _named(kind: Any) -> dict[str, tuple[str, Any]]:
+    """{field of a dataclass: its name in the JSON, and its type}."""
+    of_difference = _OF_DIFFERENCE if kind is Difference else ()
+    return {
+        field: (f"difference_{field}" if field in of_difference else field, declared)
+        for field, declared in get_type_hints(kind).items()
+    }
 
 
 def _json(value: Any) -> Any:
@@ -66,21 +59,14 @@ def _json(value: Any) -> Any:
         return [_json(item) for item in value]
     if isinstance(value, Mapping):
         return {name: _json(item) for name, item in value.items()}
-    if not is_dataclass(value):
-        return value
-    made: dict[str, Any] = {}
-    for field, (_, names) in _named(type(value)).items():
-        item = getattr(value, field)
-        if not names:
-            made[field] = _json(item)
-        elif item is not None:
-            made |= {name: _json(getattr(item, part)) for part, name in names.items()}
-    return made
+    if is_dataclass(value):
+        return {name: _json(getattr(value, field)) for field, (name, _) in _named(type(value)).items()}
+    return value
 
 
 def _value(kind: Any, value: Any) -> Any:
     """What JSON gives, as it was declared."""
-    if _is_union(kind):
+    if get_origin(kind) is UnionType:
         kinds = [of for of in get_args(kind) if of is not NoneType]
         return value if value is None or len(kinds) > 1 else _value(kinds[0], value)
     origin, of = get_origin(kind), get_args(kind)
@@ -88,22 +74,6 @@ def _value(kind: Any, value: Any) -> Any:
         return tuple(_value(of[0], item) for item in value)
     if origin is Mapping:
         return {name: _value(of[1], item) for name, item in value.items()}
-    return _object(kind, value) if is_dataclass(kind) else value
-
-
-def _object(kind: Any, record: dict[str, Any]) -> Any:
-    made: dict[str, Any] = {}
-    for field, (declared, names) in _named(kind).items():
-        if not names:
-            made[field] = _value(declared, record[field])
-        elif names["mean"] in record:
-            ci95 = record[names["ci95"]]
-            parts = {part: record[name] for part, name in names.items()}
-            made[field] = declared(**parts | {"ci95": ci95 and tuple(ci95)})
-        else:
-            made[field] = None
-    return kind(**made)
-
-
-def _is_union(kind: Any) -> bool:
-    return get_origin(kind) is UnionType
+    if is_dataclass(kind):
+        return kind(**{field: _value(declared, value[name]) for field, (name, declared) in _named(kind).items()})  # type: ignore[operator]
+    return value

@@ -13,8 +13,9 @@ from pathlib import Path
 from torchmoments_lab.files import as_csv, write_bytes, write_text
 from torchmoments_lab.report import conclusion, contents, provenance, render, wording
 from torchmoments_lab.report.page import Block, Page, Section, Text
-from torchmoments_lab.report.reading import Runs, read_comparison
+from torchmoments_lab.report.reading import read_comparison
 from torchmoments_lab.report.records import write_summary
+from torchmoments_lab.report.runs import Runs
 from torchmoments_lab.report.summarize import summarize
 from torchmoments_lab.report.summary import AnySummary, ProbeSummary, Summary, SweepSummary
 

@@ -6,48 +6,59 @@ from typing import Any
 
 import numpy as np
 
-from torchmoments_lab import metrics
-from torchmoments_lab.report.reading import Comparison, RunRecord, Runs, errors_of
-from torchmoments_lab.report.summary import About, BeyondLabels, Failure, Method, Paired, Summary
-from torchmoments_lab.settings import Metric, Setting
-from torchmoments_lab.spec import FEATURE_OPTIONS, parse
-from torchmoments_lab.statistics import (
-    Errors,
-    Estimate,
-    Interval,
-    estimate,
-    interval_with_images,
-    paired,
-    ratio,
-    seed_differences,
-    with_holm,
+from torchmoments_lab.report.runs import (
+    Comparison,
+    RunRecord,
+    Runs,
+    errors_of,
+    metrics_of,
+    minus,
+    scores_of,
 )
+from torchmoments_lab.report.summary import About, BeyondLabels, Failure, Method, Needed, Paired, Summary
+from torchmoments_lab.settings import Metric, Setting
+from torchmoments_lab.spec import labels_of, parse
+from torchmoments_lab.statistics import planning
+from torchmoments_lab.statistics.crossed import estimate, over_seeds, spread
+from torchmoments_lab.statistics.looks import ONCE, Planned
+from torchmoments_lab.statistics.robust import collapsed, trimmed
+from torchmoments_lab.statistics.several import differences, level_of_each
+from torchmoments_lab.statistics.share import ratio
+from torchmoments_lab.statistics.values import Difference, Estimate
 
-# With fewer, which images happen to be in the test set matters as much as the seeds.
-FEW_IMAGES = 1000
+# A chance to show anything, below which more seeds are not worth it.
+_HOPELESS = 0.1
 
 
 def summarize(comparison: Comparison) -> Summary:
     """What the runs show, without the conclusion."""
-    runs, reference = comparison.runs, comparison.reference
+    runs, reference, margin = comparison.runs, comparison.reference, comparison.plan.margin
     others = [method for method in runs if method != reference]
-    metric: Metric = comparison.settings.get("metric", "error")  # type: ignore[assignment]
-    errors = {method: errors_of(of_method) for method, of_method in runs.items()}
-    differences = with_holm([paired(errors[method], errors[reference]) for method in others])
+    metrics = metrics_of(comparison.settings)
+    found = {
+        metric: differences(
+            [minus(runs[method], runs[reference], metric) for method in others],
+            [comparison.looks(method) for method in others],
+            margin,
+        )
+        for metric in metrics
+    }
+    methods = {method: _method(of_method, metrics) for method, of_method in runs.items()}
+    of_others: dict[str, dict[str, Difference]] = {
+        method: {metric: of_metric[number] for metric, of_metric in found.items()}
+        for number, method in enumerate(others)
+    }
+    level = level_of_each(sum(difference.p_value is not None for difference in found[metrics[-1]]))
     return Summary(
         reference=reference,
-        methods={method: _method(list(of_method.values())) for method, of_method in runs.items()},
+        methods=methods,
         paired={
-            method: Paired(difference, *_of_pairs(runs[method], runs[reference], metric))
-            for method, difference in zip(others, differences, strict=True)
+            method: _paired(method, of_metrics, level, comparison, methods) for method, of_metrics in of_others.items()
         },
-        beyond_labels={
-            method: _beyond(labels, method, errors, reference)
-            for method in others
-            for labels in others
-            if is_control(labels, method)
-        },
+        beyond_labels=_beyond(comparison, metrics[-1]),
         missing=comparison.missing(),
+        looks=comparison.plan.looks,
+        margin=margin,
         **about(runs, comparison.failed, comparison.settings),
     )
 
@@ -57,45 +68,107 @@ def about(runs: Runs, failed: Sequence[Failure], settings: Mapping[str, Setting]
     complete = [run for of_method in runs.values() for run in of_method.values()]
     images, environments = len(complete[0].predictions) if complete else None, [run.env for run in complete]
     once = [env for index, env in enumerate(environments) if env not in environments[:index]]
-    return vars(About(settings=settings, images=images, environments=tuple(once), failed=tuple(failed)))
-
-
-def _beyond(labels: str, moex: str, errors: Mapping[str, Errors], reference: str) -> BeyondLabels:
-    """The share of the labels in the gain is over the seeds that all three have."""
-    both, alone = (seed_differences(errors[method], errors[reference]) for method in (moex, labels))
-    seeds = both.keys() & alone.keys()
-    share = ratio([alone[seed] for seed in seeds], [both[seed] for seed in seeds])
-    return BeyondLabels(labels, paired(errors[moex], errors[labels]), share)
+    covers_images = all(run.scores[metrics_of(settings)[-1]].size > 1 for run in complete)
+    return vars(
+        About(
+            settings=settings,
+            images=images,
+            covers_images=covers_images,
+            environments=tuple(once),
+            failed=tuple(failed),
+        )
+    )
 
 
 def is_control(labels: str, method: str) -> bool:
     """Whether `labels` is the control of `method`: the same mixing of images, and the same options as far as they
     matter to labels, as typed."""
     try:
-        (*of_moex, moex), (*of_labels, control) = parse(method), parse(labels)
+        (*of_moex, moex), (*of_control, control) = parse(method), parse(labels)
     except ValueError:
         # A report is made of any folder, of whatever version its methods are.
         return False
-    if (moex.name, control.name) != ("moex", "labels") or of_moex != of_labels:
-        return False
-    options = [{k: v for k, v in part.options.items() if k not in FEATURE_OPTIONS} for part in (moex, control)]
-    return options[0] == options[1]
+    names = (moex.name, control.name) == ("moex", "labels")
+    return names and of_moex == of_control and labels_of(moex) == labels_of(control)
 
 
-def _method(runs: Sequence[RunRecord]) -> Method:
-    seconds = float(np.mean([run.seconds for run in runs])) if runs else None
-    return Method(estimate([run.error for run in runs]), seconds)
+def _method(runs: Mapping[int, RunRecord], metrics: Sequence[Metric]) -> Method:
+    seconds = float(np.mean([run.seconds for run in runs.values()])) if runs else None
+    return Method(
+        {metric: estimate(scores_of(runs, metric)) for metric in metrics}, seconds, collapsed(errors_of(runs))
+    )
 
 
-def _of_pairs(
-    runs: Mapping[int, RunRecord], others: Mapping[int, RunRecord], metric: Metric
-) -> tuple[Estimate, Interval | None]:
-    """The slowdown, and the interval of the difference if the test images are a sample too."""
+def _paired(
+    method: str,
+    of_metrics: Mapping[str, Difference],
+    level: float,
+    comparison: Comparison,
+    methods: Mapping[str, Method],
+) -> Paired:
+    """A method beside the reference; `level` is that of each difference."""
+    runs, others = comparison.runs[method], comparison.runs[comparison.reference]
+    metric = metrics_of(comparison.settings)[-1]
+    difference, scores = of_metrics[metric], minus(runs, others, metric)
+    of = spread(scores) if scores.size else None
+    slowdown = _slowdown(runs, others)
+    if of is None or difference.mean is None:
+        return Paired(of_metrics, slowdown, grown=comparison.grown(method))
+    alone = [spread(scores_of(each, metric)) for each in (runs, others)]
+    unpaired = sum(one.variance for one in alone if one is not None)
+    points = comparison.plan.margin or tenth(methods[comparison.reference].metrics[metric].mean or 0.0)
+    looks = comparison.looks(method)
+    critical = looks.last_critical(level)
+    seeds, images = (needed(of, points, critical) for needed in (planning.seeds_needed, planning.images_needed))
+    hopeless = isinstance(looks, Planned) and difference.outcome == "not shown"
+    if isinstance(looks, Planned) and hopeless:
+        hopeless = planning.chance(difference.mean, of, looks, level, comparison.plan.margin) < _HOPELESS
+    any_collapsed = methods[method].collapsed or methods[comparison.reference].collapsed
+    times = looks.critical(level, of) / ONCE.critical(level, of)
+    return Paired(
+        of_metrics,
+        slowdown,
+        times_as_wide_unpaired=(unpaired / of.variance) ** 0.5,
+        trimmed=trimmed(scores) if any_collapsed else None,
+        needed=Needed(points, seeds, images) if points else None,
+        hopeless=hopeless,
+        grown=comparison.grown(method),
+        times_as_wide_grown=times if math.isfinite(times) and comparison.grown(method) else None,
+    )
+
+
+def tenth(error: float) -> float:
+    """A tenth of an error, with one digit: a difference that is worth showing if nobody says which is."""
+    return float(f"{error / 10:.1g}")
+
+
+def _slowdown(runs: Mapping[int, RunRecord], others: Mapping[int, RunRecord]) -> Estimate:
     pairs = [(run, others[seed]) for seed, run in runs.items() if seed in others]
-    logs = estimate([math.log(run.seconds / o.seconds) for run, o in pairs if run.seconds > 0 and o.seconds > 0])
-    ci95 = None if logs.ci95 is None else (math.exp(logs.ci95[0]), math.exp(logs.ci95[1]))
-    slowdown = Estimate(None if logs.mean is None else math.exp(logs.mean), ci95, logs.n)
-    if not pairs or metric == "auroc" or len(pairs[0][0].predictions) >= FEW_IMAGES:
-        return slowdown, None
-    of_images = [[metrics.of_images(metric, run.predictions) for run in pair] for pair in pairs]
-    return slowdown, interval_with_images(np.array([own - other for own, other in of_images]))
+    logs = [math.log(run.seconds / other.seconds) for run, other in pairs if run.seconds > 0 and other.seconds > 0]
+    found = over_seeds(np.array(logs))
+    ci95 = None if found.ci95 is None else (math.exp(found.ci95[0]), math.exp(found.ci95[1]))
+    return Estimate(None if found.mean is None else math.exp(found.mean), ci95, found.n)
+
+
+def _beyond(comparison: Comparison, metric: Metric) -> dict[str, BeyondLabels]:
+    """Each MoEx beside its labels. Their share of its gain is over the seeds that all three have."""
+    runs, reference = comparison.runs, comparison.runs[comparison.reference]
+    others = [method for method in runs if method != comparison.reference]
+    pairs = [(moex, labels) for moex in others for labels in others if is_control(labels, moex)]
+    found = differences(
+        [minus(runs[moex], runs[labels], metric) for moex, labels in pairs],
+        [comparison.looks(moex) for moex, _ in pairs],
+        comparison.plan.margin,
+    )
+    return {
+        moex: BeyondLabels(labels, difference, _share(runs[labels], runs[moex], reference, metric))
+        for (moex, labels), difference in zip(pairs, found, strict=True)
+    }
+
+
+def _share(
+    labels: Mapping[int, RunRecord], moex: Mapping[int, RunRecord], reference: Mapping[int, RunRecord], metric: Metric
+) -> Estimate:
+    in_all = [seed for seed in moex if seed in labels and seed in reference]
+    parts, wholes = ({seed: of[seed] for seed in in_all} for of in (labels, moex))
+    return ratio(minus(parts, reference, metric), minus(wholes, reference, metric))

@@ -1,6 +1,7 @@
 """What is computed of runs: the values that reports, figures, the terminal and JSON share.
 
-Errors are in percent, differences in percentage points; below 0 a method is better than what it is compared with.
+Errors are in percent, differences in percentage points; below 0 a method is better than what it is compared with. Their
+intervals are for other seeds and other test images, see `statistics.crossed`.
 """
 
 from collections.abc import Mapping
@@ -9,8 +10,10 @@ from typing import cast
 
 from torchmoments_lab.metrics import NAMES
 from torchmoments_lab.settings import Metric, Setting
-from torchmoments_lab.statistics import Difference, Estimate, Interval
+from torchmoments_lab.statistics.values import Difference, Estimate, Outcome
 
+# The outcomes that more seeds are not needed for.
+SETTLED: tuple[Outcome, ...] = ("gain", "harm", "no difference that matters")
 Environment = Mapping[str, str | int]
 
 
@@ -29,10 +32,12 @@ class Failure:
 @dataclass(frozen=True, kw_only=True)
 class About:
     """What the summaries of all commands say of their runs: the settings they share, how many images their errors are
-    of (None without a complete run), the environments they come from, those that failed; and the conclusion."""
+    of (None without a complete run), whether their intervals are for other images too, the environments they come from,
+    those that failed; and the conclusion."""
 
     settings: Mapping[str, Setting]
     images: int | None
+    covers_images: bool
     environments: tuple[Environment, ...]
     failed: tuple[Failure, ...]
     conclusion: tuple[str, ...] = ()
@@ -52,17 +57,39 @@ class About:
         return str(self.settings.get("evaluate", "test"))
 
     def on_runs(self) -> list[str]:
-        """Sentences on environments and failures, which end every conclusion."""
+        """Sentences on test images, environments and failures, which end every conclusion."""
+        alone = "A class has only one of the images, so the intervals are for these images alone."
         many = f"The runs come from {len(self.environments)} environments, see env.json in their folders."
-        return [many] * (len(self.environments) > 1) + [str(failure) for failure in self.failed]
+        failed = [str(failure) for failure in self.failed]
+        return [alone] * (not self.covers_images) + [many] * (len(self.environments) > 1) + failed
 
 
 @dataclass(frozen=True)
 class Method:
-    """The complete runs of a method."""
+    """The complete runs of a method.
 
-    error: Estimate
+    Args:
+        metrics: the error first.
+        collapsed: seeds whose error is far from that of the others.
+    """
+
+    metrics: Mapping[str, Estimate]
     seconds_mean: float | None
+    collapsed: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Needed:
+    """What shows a difference of so many points with 80% power, all else as now. None: never.
+
+    Args:
+        seeds: their number on the same test images.
+        images: number of test images with as many seeds; None also if the images are no sample.
+    """
+
+    points: float
+    seeds: int | None
+    images: int | None
 
 
 @dataclass(frozen=True)
@@ -70,19 +97,30 @@ class Paired:
     """A method minus the reference, paired by seed.
 
     Args:
+        metrics: the error first.
         slowdown: geometric mean over seeds of seconds / the reference's seconds.
-        difference_ci95_with_images: the interval if the test images are a sample too. None if they are 1,000 or more,
-            or the metric is no mean over images.
+        times_as_wide_unpaired: the interval without pairing, as a multiple of this one.
+        trimmed: the difference without the lowest and highest fifth of the seeds, if one collapsed.
+        needed: to show a difference that matters.
+        hopeless: nothing is shown yet, and the planned seeds that are left are unlikely to change that.
+        grown: numbers of seeds that were asked for one after the other, without a plan; () if once.
+        times_as_wide_grown: the interval, as a multiple of what it would be if the last number had been the first.
     """
 
-    difference: Difference
+    metrics: Mapping[str, Difference]
     slowdown: Estimate
-    difference_ci95_with_images: Interval | None
+    times_as_wide_unpaired: float | None = None
+    trimmed: Estimate | None = None
+    needed: Needed | None = None
+    hopeless: bool = False
+    grown: tuple[int, ...] = ()
+    times_as_wide_grown: float | None = None
 
 
 @dataclass(frozen=True)
 class BeyondLabels:
-    """A MoEx beside its labels alone: their share of its gain, and the MoEx minus them."""
+    """A MoEx beside its labels alone: their share of its gain, and the MoEx minus them, judged together with the others
+    of a report."""
 
     labels: str
     difference: Difference
@@ -96,6 +134,8 @@ class Summary(About):
     Args:
         beyond_labels: {spec of a MoEx: it beside its labels}, if the labels were trained too.
         missing: {spec: seeds that were asked for and not trained yet}.
+        looks: the numbers of seeds at which results were to be looked at; () if there was no plan.
+        margin: a difference of fewer points does not matter.
     """
 
     reference: str
@@ -103,6 +143,25 @@ class Summary(About):
     paired: Mapping[str, Paired]
     beyond_labels: Mapping[str, BeyondLabels]
     missing: Mapping[str, tuple[int, ...]]
+    looks: tuple[int, ...]
+    margin: float | None
+
+    @property
+    def errors(self) -> dict[str, Estimate]:
+        """The metric that is compared, of each method."""
+        return {name: method.metrics[self.metric] for name, method in self.methods.items()}
+
+    @property
+    def differences(self) -> dict[str, Difference]:
+        """The same, minus that of the reference."""
+        return {name: entry.metrics[self.metric] for name, entry in self.paired.items()}
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all runs of a look are there, and every comparison is decided or hopeless."""
+        outcomes = self.differences
+        decided = all(entry.hopeless or outcomes[name].outcome in SETTLED for name, entry in self.paired.items())
+        return decided and not self.missing
 
 
 @dataclass(frozen=True)
@@ -127,8 +186,8 @@ class Best:
     Args:
         command: trains it and the reference again, evaluated on the test images.
         rivals: number of other trainings in the grid.
-        not_worse: how many of them are not shown to be worse (paired t-test, Holm over all pairs of cells, because the
-            best was chosen among them).
+        not_worse: how many of them are not shown to be worse, see `statistics.several.shown_worse`: the best was chosen
+            among them.
     """
 
     values: Mapping[str, str]
@@ -160,6 +219,7 @@ class SweepSummary(About):
     Args:
         best: None if training sizes or data sets are compared, or no cell is complete.
         effects: empty if no axis has two values.
+        grown: whether seeds were added later, without a plan.
         seconds: of training, all runs together.
     """
 
@@ -170,6 +230,7 @@ class SweepSummary(About):
     cells: tuple[Cell, ...]
     best: Best | None
     effects: tuple[Effect, ...]
+    grown: bool
     seconds: float
 
 
@@ -188,12 +249,14 @@ class ProbeSummary(About):
     Args:
         views: by method spec: moments:norm=pono, normalized:norm=pono, features; "none" is the network trained as
             usual, "chance" always naming the most frequent class of the training images.
-        minus_chance_ci95: {norm: 95% interval of the moments minus chance, for other test images too}.
+        minus_chance: {norm: the moments minus chance}.
+        grown: whether seeds were added later, without a plan.
     """
 
     norms: tuple[str, ...]
     views: Mapping[str, View]
-    minus_chance_ci95: Mapping[str, Interval | None]
+    minus_chance: Mapping[str, Difference]
+    grown: bool
 
 
 AnySummary = Summary | SweepSummary | ProbeSummary

@@ -3,15 +3,17 @@
 import re
 from collections.abc import Sequence
 
-from torchmoments_lab.statistics import Difference, Estimate, Interval
+from torchmoments_lab.statistics.values import Difference, Estimate, Interval
 
 NONE = "\N{EN DASH}"
-_MINUS = "\N{MINUS SIGN}"
+# With more methods than this, a sentence gives their number.
+FEW = 3
+MINUS = "\N{MINUS SIGN}"
 
 
 def typeset(words: str) -> str:
     """A sentence with a minus sign for the hyphen of a number, and no line break inside `p = 0.01`."""
-    return re.sub(r"\bp ([=<]) (?=\d)", "p\u00a0\\1\u00a0", re.sub(r"(?<=[ (])-(?=\d)", _MINUS, words))
+    return re.sub(r"\bp ([=<]) (?=\d)", "p\u00a0\\1\u00a0", re.sub(r"(?<=[ (])-(?=\d)", MINUS, words))
 
 
 def p_value(p: float | None) -> str:
@@ -36,8 +38,14 @@ def plus_minus(estimate: Estimate, sign: str = "") -> str:
 
 
 def compared(difference: Difference | None) -> list[str]:
-    """The difference and its adjusted p, for two columns of a table; empty if there is nothing to compare with."""
-    return ["", ""] if difference is None else [plus_minus(difference, "+"), p_value(difference.p_holm)]
+    """The difference with its adjusted interval, and the adjusted p, for two columns of a table; empty if there is
+    nothing to compare with."""
+    return ["", ""] if difference is None else [plus_minus(adjusted(difference), "+"), p_value(difference.p_adjusted)]
+
+
+def adjusted(difference: Difference) -> Estimate:
+    """The difference with the interval that goes with its verdict."""
+    return Estimate(difference.mean, difference.ci95_adjusted, difference.n)
 
 
 def interval(ci95: Interval | None, sign: str = "") -> str:
@@ -45,7 +53,19 @@ def interval(ci95: Interval | None, sign: str = "") -> str:
 
 
 def signed(number: float, sign: str = "+") -> str:
-    return f"{number:{sign}.2f}".replace("-", _MINUS)
+    return f"{number:{sign}.2f}".replace("-", MINUS)
+
+
+def ends(ci95: Interval) -> str:
+    """The ends of an interval in a sentence, which `typeset` gives its minus signs."""
+    return f"{ci95[0]:+.2f} to {ci95[1]:+.2f}"
+
+
+def listed(methods: Sequence[str], last: str) -> str:
+    """a, b and c; only their number if there are more."""
+    if len(methods) > FEW:
+        return f"{len(methods)} methods" if last == "and" else f"any of {len(methods)} methods"
+    return f" {last} ".join(filter(None, [", ".join(methods[:-1]), methods[-1]]))
 
 
 def seconds(number: float | None) -> str:

@@ -11,8 +11,8 @@ from torchmoments_lab.report.figures import Bar, Bars
 from torchmoments_lab.report.page import Picture, Table
 from torchmoments_lab.report.report import write_grid
 from torchmoments_lab.report.summary import Best, Cell, SweepSummary
-from torchmoments_lab.report.wording import compared, plus_minus, with_interval
-from torchmoments_lab.statistics import Difference, Estimate
+from torchmoments_lab.report.wording import adjusted, compared, plus_minus, with_interval
+from torchmoments_lab.statistics.values import Difference, Estimate
 from torchmoments_lab.sweep.summary import MORE_DATA, Sweep, summarize
 
 _NOTHING = Difference(None, None, 0, None)
@@ -40,13 +40,13 @@ def tables(summary: SweepSummary) -> list[Table]:
         for labels in [list(cell.values.values()) if in_grid else _labels(cell, axes)]
     ]
     images = f"{summary.images:,} {summary.split} images" if summary.images else "no run"
-    caption = f"{name[0].upper()}{name[1:]} on {images}, mean over seeds ± 95% CI"
-    headings = [*axes, f"{name}, %", f"minus {summary.reference}, points", "p Holm", "n"]
+    caption = f"{name[0].upper()}{name[1:]} on {images}, mean ± 95% CI; differences and p for all of them together"
+    headings = [*axes, f"{name}, %", f"minus {summary.reference}, points", "p", "n"]
     found = [Table(caption, headings, rows, names=len(axes))]
     if len(summary.cells) > 1 and summary.effects:
         rows = [[str(effect), *compared(effect.effect), str(effect.effect.n)] for effect in summary.effects]
-        caption = "Effects in points, averaged over the other axes, ± 95% CI"
-        found.append(Table(caption, ["effect", "points", "p Holm", "n"], rows))
+        caption = "Effects in points, averaged over the other axes, ± 95% CI of all of them together"
+        found.append(Table(caption, ["effect", "points", "p", "n"], rows))
     return found
 
 
@@ -73,6 +73,11 @@ def sentences(summary: SweepSummary) -> list[str]:
         )
     else:
         found.append("No combination has complete runs of all seeds.")
+    if summary.grown:
+        found.append(
+            "Seeds were added without a plan. Differences and effects are such as hold however often one looks; the "
+            "comparison with the best is not."
+        )
     return [*found, *summary.on_runs()]
 
 
@@ -99,7 +104,7 @@ def figure(summary: SweepSummary) -> Figure:
     cells = [Bar(list(cell.values.values()), _difference(cell), ACCENT) for cell in summary.cells]
     parts = [Bars([*controls, *cells], f"{label} (left of 0: better)", list(map(_plain, summary.axes)))]
     if len(summary.cells) > 2 and summary.effects:
-        effects = [Bar([str(effect)], effect.effect, INK) for effect in summary.effects]
+        effects = [Bar([str(effect)], adjusted(effect.effect), INK) for effect in summary.effects]
         parts.append(Bars(effects, "effects and interactions, points, averaged over the other axes"))
     return figures.bars(parts)
 
@@ -127,7 +132,7 @@ def _is_number(text: str) -> bool:
 
 
 def _difference(cell: Cell) -> Estimate:
-    return cell.difference or _NOTHING
+    return adjusted(cell.difference or _NOTHING)
 
 
 def _beaten(best: Best) -> str:
@@ -155,8 +160,8 @@ def _seed_rows(sweep: Sweep) -> list[dict[str, object]]:
             **{axis: outcome.place.get(axis) for axis in sweep.axes},
             "method_spec": outcome.method,
             "seed": seed,
-            "error": error,
+            "error": run.error,
         }
         for outcome in [*sweep.references, *sweep.outcomes]
-        for seed, error in outcome.errors.items()
+        for seed, run in outcome.runs.items()
     ]

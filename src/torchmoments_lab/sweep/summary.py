@@ -2,31 +2,35 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
 
-from torchmoments_lab.report.reading import Comparison, RunRecord
+from torchmoments_lab.report.runs import Comparison, RunRecord, metrics_of, minus, scores_of
 from torchmoments_lab.report.summarize import about
 from torchmoments_lab.report.summary import Best, Cell, Effect, Failure, SweepSummary
-from torchmoments_lab.statistics import LEVEL, Errors, estimate, holm, paired, with_holm
+from torchmoments_lab.settings import Metric
+from torchmoments_lab.statistics.crossed import estimate
+from torchmoments_lab.statistics.looks import ANYTIME, ONCE, Looks
+from torchmoments_lab.statistics.several import differences, shown_worse
 from torchmoments_lab.sweep import effects
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One method with one combination of training settings, and its errors.
+    """One method with one combination of training settings, and its runs.
 
     Args:
         settings: {training setting that is an axis: value}.
         values: {axis: value} of a cell of the grid; None of a method that is trained beside the grid.
+        looks: how its results were looked at while seeds were added.
         command: trains it and the reference again, evaluated on the test images.
     """
 
     method: str
     settings: Mapping[str, str]
     values: Mapping[str, str] | None
-    errors: Errors
+    runs: Mapping[int, RunRecord]
+    looks: Looks = ONCE
     command: str = ""
 
     @property
@@ -34,9 +38,8 @@ class Outcome:
         """{axis: value}, as far as it has them."""
         return self.settings if self.values is None else self.values
 
-    @property
-    def cell(self) -> Cell:
-        return Cell(self.place, self.method, estimate(list(self.errors.values())), None)
+    def cell(self, metric: Metric) -> Cell:
+        return Cell(self.place, self.method, estimate(scores_of(self.runs, metric)), None)
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Sweep:
     """The axes {name: values}, the reference for each combination of training settings, and what is compared with it.
 
     Args:
-        comparisons: what the errors were read from.
+        comparisons: what the runs were read from.
     """
 
     axes: Mapping[str, tuple[str, ...]]
@@ -53,8 +56,17 @@ class Sweep:
     outcomes: Sequence[Outcome]
     comparisons: Sequence[Comparison]
 
-    def reference_of(self, outcome: Outcome) -> Errors:
-        return next(found.errors for found in self.references if found.settings == outcome.settings)
+    def reference_of(self, outcome: Outcome) -> Mapping[int, RunRecord]:
+        return next(found.runs for found in self.references if found.settings == outcome.settings)
+
+    @property
+    def grown(self) -> bool:
+        """Whether seeds were added later, without a plan."""
+        return any(outcome.looks is ANYTIME for outcome in self.outcomes)
+
+    @property
+    def metric(self) -> Metric:
+        return metrics_of(self.comparisons[0].settings)[-1]
 
     @property
     def runs(self) -> dict[str, dict[int, RunRecord]]:
@@ -67,11 +79,15 @@ class Sweep:
 
 
 def summarize(sweep: Sweep) -> SweepSummary:
-    """What the runs show, without the conclusion. p_holm counts the cells and the controls."""
-    differences = with_holm([paired(outcome.errors, sweep.reference_of(outcome)) for outcome in sweep.outcomes])
+    """What the runs show, without the conclusion. The cells and the controls are judged together."""
+    metric = sweep.metric
+    found = differences(
+        [minus(outcome.runs, sweep.reference_of(outcome), metric) for outcome in sweep.outcomes],
+        [outcome.looks for outcome in sweep.outcomes],
+    )
     compared = [
-        (outcome.values is not None, replace(outcome.cell, difference=difference))
-        for outcome, difference in zip(sweep.outcomes, differences, strict=True)
+        (outcome.values is not None, replace(outcome.cell(metric), difference=difference))
+        for outcome, difference in zip(sweep.outcomes, found, strict=True)
     ]
     runs = [run for of_method in sweep.runs.values() for run in of_method.values()]
     failed: list[Failure] = [failure for part in sweep.comparisons for failure in part.failed]
@@ -80,11 +96,12 @@ def summarize(sweep: Sweep) -> SweepSummary:
     return SweepSummary(
         axes=sweep.axes,
         reference=sweep.reference,
-        references=tuple(replace(outcome.cell, method=sweep.reference) for outcome in sweep.references),
+        references=tuple(replace(outcome.cell(metric), method=sweep.reference) for outcome in sweep.references),
         controls=tuple(cell for in_grid, cell in compared if not in_grid),
         cells=tuple(cell for in_grid, cell in compared if in_grid),
         best=_best(sweep),
         effects=_effects(sweep),
+        grown=sweep.grown,
         seconds=sum(run.seconds for run in runs),
         **about(sweep.runs, failed, shared),
     )
@@ -98,33 +115,35 @@ def _best(sweep: Sweep) -> Best | None:
     if MORE_DATA & set(sweep.axes):
         return None
     in_grid = [outcome for outcome in sweep.outcomes if outcome.values is not None]
-    seeds = {seed for outcome in in_grid for seed in outcome.errors}
+    seeds = {seed for outcome in in_grid for seed in outcome.runs}
     # Means of other seeds cannot be compared: a combination that lacks one, because it failed, is not in the running.
-    grid = [outcome for outcome in in_grid if seeds and set(outcome.errors) == seeds]
+    grid = [outcome for outcome in in_grid if seeds and set(outcome.runs) == seeds]
     if not grid:
         return None
     # The same training under two combinations is no rival of itself.
     trainings = list({(outcome.method, *outcome.settings.items()): outcome for outcome in grid}.values())
-    best = min(trainings, key=lambda outcome: float(np.mean(list(outcome.errors.values()))))
-    # Adjusted over all pairs: any of them might have become the best and a rival.
-    pairs = list(combinations(trainings, 2))
-    p_values = holm([paired(one.errors, other.errors).p_value for one, other in pairs])
-    of_best = [p for pair, p in zip(pairs, p_values, strict=True) if best in pair]
+    scores = np.array([[outcome.runs[seed].scores[sweep.metric] for seed in sorted(seeds)] for outcome in trainings])
+    best = trainings[int(scores.mean(axis=(1, 2)).argmin())]
     return Best(
         values=best.place,
         method=best.method,
-        error=best.cell.error,
+        error=best.cell(sweep.metric).error,
         command=best.command,
-        rivals=len(of_best),
-        not_worse=sum(p is None or p >= LEVEL for p in of_best),
+        rivals=len(trainings) - 1,
+        not_worse=len(trainings) - 1 - int(shown_worse(scores).sum()),
     )
 
 
 def _effects(sweep: Sweep) -> tuple[Effect, ...]:
-    by_values = [outcome.errors for outcome in sweep.outcomes if outcome.values is not None]
+    by_values = [outcome.runs for outcome in sweep.outcomes if outcome.values is not None]
     if not any(len(values) == 2 for values in sweep.axes.values()):
         return ()
-    seeds = sorted(set.intersection(*(set(errors) for errors in by_values)))
+    seeds = sorted(set.intersection(*(set(runs) for runs in by_values)))
+    scores = [[runs[seed].scores[sweep.metric] for runs in by_values] for seed in seeds]
+    if "data" in sweep.axes:
+        # Other images each.
+        scores = [[of_cell.mean(keepdims=True) for of_cell in of_seed] for of_seed in scores]
     shape = [len(values) for values in sweep.axes.values()]
-    errors = np.array([[of_cell[seed] for of_cell in by_values] for seed in seeds])
-    return effects.effects(errors.reshape(len(seeds), *shape), sweep.axes)
+    # [seeds, cells, images] -> [seeds, images, axes]
+    by_seed = np.moveaxis(np.array(scores), 1, 2).reshape(len(seeds), -1, *shape) if seeds else np.empty((0, 0, *shape))
+    return effects.effects(by_seed, sweep.axes, ANYTIME if sweep.grown else ONCE)

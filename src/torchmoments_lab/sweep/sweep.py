@@ -5,6 +5,7 @@ OUT/train_size=100,width=8/        a comparison, see `comparison`; OUT/compariso
 OUT/report.html, report.md, summary.json, seeds.csv, sweep.png, sweep.svg     made of these, see `report`
 """
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,12 +18,14 @@ from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.files import read_record, write_record
 from torchmoments_lab.lock import working_in
 from torchmoments_lab.pool import Progress, train_missing
-from torchmoments_lab.report.reading import Runs, errors_of, read_comparison, read_comparison_record
+from torchmoments_lab.report.reading import read_comparison, read_comparison_record
+from torchmoments_lab.report.runs import Comparison
 from torchmoments_lab.report.summary import SweepSummary
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.requests import Sweep as Request
 from torchmoments_lab.resolve import Notice, resolve, silent
-from torchmoments_lab.settings import ELSEWHERE
+from torchmoments_lab.settings import ELSEWHERE, PlannedRuns
+from torchmoments_lab.spec import labels_alone
 from torchmoments_lab.sweep import report
 from torchmoments_lab.sweep.grid import Axis, Cell, Values, cells, distinct, parse_grid, with_settings
 from torchmoments_lab.sweep.summary import Outcome, Sweep
@@ -46,6 +49,8 @@ def sweep(request: Request, progress: Progress = lambda done, total: None, notic
     request.check()
     axes = parse_grid(request.grid)
     grid = cells(axes, request.method)
+    if request.controls is None:
+        request = replace(request, controls=_labels(request, axes, grid))
     remarks: list[str] = []
     parts = _comparisons(request, grid, remarks.append)
     # Most parts say the same.
@@ -53,9 +58,10 @@ def sweep(request: Request, progress: Progress = lambda done, total: None, notic
         notice(sentence)
     with ExitStack() as held:
         held.enter_context(working_in(request.out, "sweep.json", "sweep", lost=_PARTS))
-        records = [joined(part.request, part.experiment) for part in parts]
+        seeds = request.runs.seeds
+        records = [joined(part.request, part.experiment, seeds) for part in parts]
         runs = sorted(
-            (run for part in parts for run in runs_of(part.request, part.experiment)), key=lambda run: run.seed
+            (run for part in parts for run in runs_of(part.request, part.experiment, seeds)), key=lambda run: run.seed
         )
         missing = [run for run in runs if not run.is_complete()]
         write_record(request.out / "sweep.json", _record(request))
@@ -64,6 +70,14 @@ def sweep(request: Request, progress: Progress = lambda done, total: None, notic
             write_record(part.request.out / RECORD, record)
         train_missing(missing, len(runs), request.training, request.runs.workers, progress)
         return report.write(request.out, _read(request, axes, grid, parts))
+
+
+def _labels(request: Request, axes: Sequence[Axis], grid: Sequence[Cell]) -> tuple[str, ...]:
+    """The labels alone of each MoEx, with the options that are no axis."""
+    methods = next((axis.values for axis in axes if axis.kind == "method"), (request.method,))
+    known = {request.reference, *(cell.spec for cell in grid)}
+    found = dict.fromkeys(labels_alone(method) for method in methods)
+    return tuple(labels for labels in found if labels is not None and labels not in known)
 
 
 # The folders of comparisons in the folder of a sweep.
@@ -85,14 +99,19 @@ def _comparisons(request: Request, grid: list[Cell], notice: Notice) -> list[_Pa
     for settings in (cell.settings for cell in grid):
         if settings in [part.settings for part in parts]:
             continue
-        specs = [request.reference, *request.controls, *(cell.spec for cell in grid if cell.settings == settings)]
+        specs = [
+            request.reference,
+            *(request.controls or ()),
+            *(cell.spec for cell in grid if cell.settings == settings),
+        ]
         name = ",".join(f"{key}={value}" for key, value in settings.items()) or "comparison"
         out = request.out / quote(name, safe="=,")
         # An earlier sweep may have written the same training as another spec.
         first = distinct([*(read_comparison_record(out) or {"methods": []})["methods"], *specs])
         here = with_settings(request, settings)
         methods = tuple(dict.fromkeys(first[spec] for spec in specs))
-        part = Compare(here.data, here.model, here.training, here.judging, methods, here.runs, out)
+        runs = PlannedRuns(here.runs.seeds, workers=here.runs.workers)
+        part = Compare(here.data, here.model, here.training, here.judging, methods, runs, out)
         experiment = resolve(
             part.data,
             part.model,
@@ -133,21 +152,23 @@ def _read(request: Request, axes: list[Axis], grid: list[Cell], parts: list[_Par
     for part in parts:
         comparison = read_comparison(part.request.out)
         here = [cell for cell in grid if cell.settings == part.settings]
-        first = distinct([*comparison.runs, request.reference, *request.controls, *(cell.spec for cell in here)])
+        first = distinct(
+            [*comparison.runs, request.reference, *(request.controls or ()), *(cell.spec for cell in here)]
+        )
 
         def outcome(
             spec: str,
             cell: Cell | None = None,
             part: _Part = part,
             first: dict[str, str] = first,
-            runs: Runs = comparison.runs,
+            read: Comparison = comparison,
         ) -> Outcome:
-            of_spec = {seed: run for seed, run in runs[first[spec]].items() if seed < request.runs.seeds}
-            values = None if cell is None else cell.values
-            return Outcome(spec, part.settings, values, errors_of(of_spec), _judging(request, part, first[spec]))
+            of_spec = {seed: run for seed, run in read.runs[first[spec]].items() if seed < request.runs.seeds}
+            values, looks = None if cell is None else cell.values, read.looks(first[spec])
+            return Outcome(spec, part.settings, values, of_spec, looks, _judging(request, part, first[spec]))
 
         references.append(outcome(request.reference))
-        outcomes += [outcome(spec) for spec in request.controls]
+        outcomes += [outcome(spec) for spec in request.controls or ()]
         outcomes += [outcome(cell.spec, cell) for cell in here]
         comparisons.append(comparison)
     order = [cell.values for cell in grid]

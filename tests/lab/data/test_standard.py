@@ -19,17 +19,19 @@ from torchmoments_lab.training.feed import Feed
 IMAGES = {"train": 40, "t10k": 20}
 
 
-def test_a_fifth_of_the_digits_is_the_test_set_always_the_same_and_every_image_is_used_once():
+def test_all_but_500_digits_are_the_test_set_always_the_same_and_every_image_is_used_once():
     digits, again = load(DataSettings()), load(DataSettings())
-    assert (len(digits.train), len(digits.test)) == (1437, 360)
+    assert (len(digits.train), len(digits.test)) == (500, 1297)
     together = np.concatenate([digits.train.images.numpy(), digits.test.images.numpy()]).reshape(1797, 64)
     assert len(np.unique(together, axis=0)) == 1797
     assert again.test.images.equal(digits.test.images)
     assert again.test.labels.equal(digits.test.labels)
+    shares = [np.bincount(split.labels) / len(split) for split in (digits.train, digits.test)]
+    assert np.abs(shares[0] - shares[1]).max() < 0.002
 
 
 def test_pixels_of_the_digits_are_standardized():
-    images = Feed(load(DataSettings()), Input(), TrainingSettings(), torch.device("cpu")).example(1437)
+    images = Feed(load(DataSettings()), Input(), TrainingSettings(), torch.device("cpu")).example(500)
     assert abs(images.mean()) < 0.05
     assert abs(images.std() - 1) < 0.05
 

@@ -86,8 +86,8 @@ def test_weights_from_a_file_are_the_trained_network(tmp_path, call):
     [
         (["--image", "chnia"], "Nearest: 'china'"),
         (["--image"], "one image or more"),
-        (["--image", "data:360"], "data:0 to data:359"),
-        (["--image", "data:x"], "data:0 to data:359"),
+        (["--image", "data:1297"], "data:0 to data:1296"),
+        (["--image", "data:x"], "data:0 to data:1296"),
         (["--at", "fc"], "[B, C, *positions]"),
         (["--at", "layer9"], "Nearest: 'layer"),
         (["--model", "timm/resnet19"], "resnet1"),

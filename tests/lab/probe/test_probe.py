@@ -137,20 +137,59 @@ def test_the_command_prints_its_table(tmp_path, call):
     assert "moments alone" in said
 
 
-def test_that_moments_predict_the_class_is_shown_for_other_test_images_too(tiny):
+def test_that_moments_predict_the_class_is_shown_for_other_seeds_and_images(tiny):
     summary = probe(tiny)
     rows = [np.load(tiny.out / f"runs/moments%3Anorm=pono/seed{seed}/predictions.npy") for seed in (0, 1)]
-    low, high = summary.minus_chance_ci95["pono"]
-    assert (low + high) / 2 == pytest.approx(
+    found = summary.minus_chance["pono"]
+    assert found.mean == pytest.approx(
         np.mean([100 * np.mean(of["target"] != of["predicted"]) for of in rows]) - summary.views["chance"].error.mean
     )
-    for ci95, sentence in (
-        ((-20.0, -1.0), ": moments predict the class."),
-        ((-20.0, 1.0), ": not shown that moments predict the class."),
-        (None, "without an interval (one seed, or no spread) it is not shown that moments predict the class."),
+    assert found.n == 2
+    assert sum(found.ci95) / 2 == pytest.approx(found.mean)
+    for outcome, sentence in (
+        ("gain", ": moments predict the class."),
+        ("not shown", ": not shown that moments predict the class."),
+        ("harm", ": not shown that moments predict the class."),
+        ("unknown", "without an interval (one seed, or no spread) it is not shown that moments predict the class."),
     ):
-        changed = replace(summary, minus_chance_ci95={"pono": ci95})
+        changed = replace(summary, minus_chance={"pono": replace(found, outcome=outcome)})
         assert sentence in sentences(changed)[0]
+
+
+def test_moments_and_normalized_features_of_all_norms_are_judged_together(tiny):
+    summary = probe(tiny.with_values(norms=("pono", "in"), quick=True, trained=False))
+    parts = [f"{part}:norm={norm}" for norm in ("pono", "in") for part in ("moments", "normalized")]
+    for difference in (summary.views[part].difference for part in parts):
+        assert difference.p_adjusted == pytest.approx(1 - (1 - difference.p_value) ** 4, abs=1e-12)
+    for difference in summary.minus_chance.values():
+        assert difference.p_adjusted == pytest.approx(1 - (1 - difference.p_value) ** 2, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("asked", "grown"), [((2, 3), True), ((2, 2), False), ((1, 3), False), ((3, 2), False), ((2, 3, 2), False)]
+)
+def test_a_folder_that_grew_without_a_plan_has_wider_intervals(tiny, asked, grown):
+    quick = tiny.with_values(quick=True, trained=False)
+    for seeds in asked:
+        summary = probe(quick.with_values(seeds=seeds))
+    assert summary.grown == grown
+    told = "Seeds were added without a plan; differences are such as hold however often one looks."
+    assert (told in summary.conclusion) == grown
+    assert json.loads((tiny.out / "probe.json").read_text())["seeds"] == sorted(set(asked))
+    at_once = probe(quick.with_values(seeds=asked[-1], out=tiny.out.with_name("at-once")))
+    assert not at_once.grown
+    of_both = [found.views["normalized:norm=pono"].difference for found in (summary, at_once)]
+    assert of_both[0].ci95 == of_both[1].ci95
+    # Wide, or so wide that it has no end yet.
+    wide, narrow = (np.inf if of.ci95_adjusted is None else np.ptp(of.ci95_adjusted) for of in of_both)
+    assert wide > 1.2 * narrow if grown else wide == narrow
+
+
+def test_without_its_record_a_folder_is_still_known_to_have_grown(tiny):
+    quick = tiny.with_values(quick=True, trained=False)
+    probe(quick)
+    (tiny.out / "probe.json").unlink()
+    assert probe(quick.with_values(seeds=3)).grown
 
 
 @pytest.mark.slow
@@ -158,7 +197,7 @@ def test_a_damaged_record_is_refused_and_made_anew_when_it_is_removed(tiny):
     probe(tiny)
     record, runs = tiny.out / "probe.json", times(tiny.out)
     whole = record.read_bytes()
-    for content in (b"", b"[]", b'{"settings": 1}'):
+    for content in (b"", b"[]", b'{"settings": 1}', json.dumps(json.loads(whole) | {"seeds": 1}).encode()):
         record.write_bytes(content)
         with pytest.raises(ValueError, match=r"probe.json' is damaged: .*\. Remove it and run the command"):
             probe(tiny)

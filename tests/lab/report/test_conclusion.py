@@ -1,27 +1,48 @@
 """The sentences, from summaries written by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from torchmoments_lab.report.conclusion import headline, sentences
-from torchmoments_lab.report.summary import BeyondLabels, Failure, Method, Paired, Summary
-from torchmoments_lab.statistics import Difference, Estimate
+from torchmoments_lab.report.remarks import notes
+from torchmoments_lab.report.summary import BeyondLabels, Failure, Method, Needed, Paired, Summary
+from torchmoments_lab.statistics.values import Difference, Estimate
 
 
-def difference(mean, half, p_holm, n=20):
-    ci95 = None if half is None else (mean - half, mean + half)
-    return Difference(mean, ci95, n, p_holm, p_holm)
+def difference(mean, half, p, n=20, margin=None):
+    """One whose adjusted interval is mean -+ half; that of the difference alone is half as wide."""
+    if mean is None or half is None:
+        return Difference(mean, None, n)
+    low, high = mean - half, mean + half
+    outcome = "gain" if high < 0 else "harm" if low > 0 else "not shown"
+    if margin is not None and outcome == "not shown" and -margin < low and high < margin:
+        outcome = "no difference that matters"
+    return Difference(
+        mean,
+        (mean - half / 2, mean + half / 2),
+        n,
+        df=n - 1.0,
+        p_value=p / 2,
+        p_adjusted=p,
+        ci95_adjusted=(low, high),
+        ci95_these_images=(mean - half / 2, mean + half / 2),
+        outcome=outcome,
+    )
 
 
-def entry(mean, half, p_holm, n=20, with_images=None):
-    return Paired(difference(mean, half, p_holm, n), Estimate(1.0, None, n), with_images)
+def entry(mean, half, p, n=20, margin=None, metric="error", **others):
+    found = difference(mean, half, p, n, margin)
+    return Paired({"error": found, metric: found}, Estimate(1.0, None, n), **others)
 
 
-def beyond(share, ci95, mean):
-    return BeyondLabels("labels", difference(mean, 0.3, None), Estimate(share, ci95, 20))
+def beyond(share, ci95, mean, n=20):
+    return BeyondLabels("labels", difference(mean, 0.3, 0.01), Estimate(share, ci95, n))
 
 
-def method(n=20):
-    return Method(Estimate(5.0, None, n), 1.0)
+def method(n=20, metric="error", collapsed=()):
+    error = Estimate(5.0 if n else None, None, n)
+    return Method({"error": error, metric: error}, 1.0, collapsed)
 
 
 def summary(**changes):
@@ -32,8 +53,11 @@ def summary(**changes):
             "paired": {"labels": entry(-0.5, 0.2, 0.001), "moex": entry(-1.0, 0.25, 0.00001)},
             "beyond_labels": {"moex": beyond(0.5, (0.3, 0.8), -0.5)},
             "missing": {},
+            "looks": (),
+            "margin": None,
             "settings": {},
             "images": 360,
+            "covers_images": True,
             "environments": ({},),
             "failed": (),
         }
@@ -43,8 +67,8 @@ def summary(**changes):
 
 def test_a_gain_is_told_with_its_interval_and_adjusted_p():
     assert sentences(summary())[1] == (
-        "labels lowers the error by 0.50 points compared with none (95% CI 0.30 to 0.70; p = 0.0010, "
-        "Holm-adjusted for 2 comparisons)."
+        "labels lowers the error by 0.50 points compared with none (simultaneous 95% CI 0.30 to 0.70; p = 0.0010, "
+        "adjusted for 2 comparisons)."
     )
 
 
@@ -59,35 +83,49 @@ def test_a_loss_is_told_as_a_loss():
     assert said[0].startswith("moex raises the error by 0.80 points compared with none (95% CI 0.60 to 1.00; ")
 
 
-def test_the_adjusted_p_decides_and_the_largest_gain_left_is_named():
-    paired = {"moex": entry(-0.5, 0.45, 0.06)}
+def test_the_adjusted_interval_decides_and_the_largest_gain_left_is_named():
+    # That of the difference alone leaves out 0.
+    paired = {"moex": entry(-0.5, 0.55, 0.06)}
+    assert paired["moex"].metrics["error"].ci95 == pytest.approx((-0.775, -0.225))
     said = sentences(summary(paired=paired, beyond_labels={}))
-    assert said[0].startswith(
-        "moex: no difference from none is shown (p = 0.0600); the interval still allows a gain of up to 0.95"
+    assert said[0] == (
+        "moex: no difference from none is shown (p = 0.0600); the interval still allows a gain of up to 1.05 points."
     )
 
 
-def test_a_harm_not_shown_allows_no_gain():
-    said = sentences(summary(paired={"moex": entry(0.5, 0.45, 0.06)}, beyond_labels={}))
-    assert said[0].endswith("the interval still allows no gain.")
+def test_a_difference_within_the_margin_is_told_as_one_that_does_not_matter():
+    alike = entry(-0.05, 0.2, 0.6, margin=0.3)
+    said = sentences(summary(paired={"moex": alike}, beyond_labels={}, margin=0.3))
+    assert said[0] == "moex: no difference from none that matters: 95% CI -0.25 to +0.15, within 0.3 points of 0."
+    said = headline(summary(paired={"a": alike, "b": alike}, beyond_labels={}, margin=0.3))
+    assert said == "No difference from none that matters, of 0.3 points: a and b."
+
+
+def test_an_interval_without_an_end_yet_is_told():
+    endless = Difference(-1.0, (-3.0, 1.0), 2, df=1.0, p_value=0.3, p_adjusted=1.0, outcome="not shown")
+    endless = Paired({"error": endless}, Estimate(1.0, None, 2))
+    said = sentences(summary(paired={"moex": endless}, beyond_labels={}))
+    assert said[0] == "moex: no difference from none is shown; with so few seeds the interval has no end yet."
+    said = headline(summary(paired={"a": endless, "b": UNSURE}, beyond_labels={}))
+    assert said.endswith("; with so few seeds not all intervals have an end yet.")
 
 
 @pytest.mark.parametrize(
     ("new", "covered"),
     [
-        (None, "The intervals cover training subsets and initializations, on these 360 test images."),
-        ("'fc'", "The intervals cover training subsets and initializations of 'fc', on these 360 test images."),
-        ("none", "The intervals cover training subsets, on these 360 test images."),
+        (None, "other training subsets and initializations, and"),
+        ("'fc'", "other training subsets and initializations of 'fc', and"),
+        ("none", "other training subsets, and"),
     ],
 )
 def test_initializations_are_covered_as_far_as_seeds_have_their_own(new, covered):
     said = sentences(summary(settings={} if new is None else {"new_weights": new}))
-    assert covered in said
+    assert f"The intervals cover {covered} other images than these 360 test images." in said
     assert ("Every seed starts from the same weights." in said) == (new == "none")
 
 
 GAIN, LARGER, HARM = entry(-0.5, 0.2, 0.001), entry(-1.0, 0.25, 0.00001), entry(0.8, 0.2, 0.01)
-UNSURE, WORSE, ONE_SEED = entry(-0.5, 0.6, 0.4), entry(0.5, 0.45, 0.06), entry(-1.0, None, None, n=1)
+UNSURE, WORSE, ONE_SEED = entry(-0.5, 0.6, 0.4), entry(0.5, 0.55, 0.06), entry(-1.0, None, None, n=1)
 NO_SPREAD, NO_PAIRS = entry(0.0, None, None), entry(None, None, None, n=0)
 
 
@@ -96,37 +134,37 @@ NO_SPREAD, NO_PAIRS = entry(0.0, None, None), entry(None, None, None, n=0)
     [
         (
             {"a": LARGER, "b": UNSURE},
-            "a lowers the error by 1.00 points compared with none (95% CI 0.75 to 1.25; p < 0.0001, Holm-adjusted for "
-            "2 comparisons); no difference is shown for b.",
+            "a lowers the error by 1.00 points compared with none (simultaneous 95% CI 0.75 to 1.25; p < 0.0001, "
+            "adjusted for 2 comparisons); no difference is shown for b.",
         ),
         (
             {"a": GAIN, "b": LARGER},
-            "a and b lower the error by 0.50 and 1.00 points compared with none (largest p = 0.0010, Holm-adjusted for "
+            "a and b lower the error by 0.50 and 1.00 points compared with none (largest p = 0.0010, adjusted for "
             "2 comparisons).",
         ),
         (
             {"a": GAIN, "b": LARGER, "c": GAIN, "d": GAIN, "e": HARM, "f": UNSURE},
-            "4 methods lower the error by 0.50 to 1.00 points compared with none (largest p = 0.0010, Holm-adjusted "
+            "4 methods lower the error by 0.50 to 1.00 points compared with none (largest p = 0.0010, adjusted "
             "for 6 comparisons); e raises it; no difference is shown for f.",
         ),
         (
             {"a": HARM, "b": HARM, "c": UNSURE},
-            "a and b raise the error by 0.80 and 0.80 points compared with none (largest p = 0.0100, Holm-adjusted for "
+            "a and b raise the error by 0.80 and 0.80 points compared with none (largest p = 0.0100, adjusted for "
             "3 comparisons); no difference is shown for c.",
         ),
         (
             {"a": UNSURE, "b": WORSE},
-            "No difference from none is shown for a or b (smallest p = 0.0600, Holm-adjusted for 2 comparisons); the "
+            "No difference from none is shown for a or b (smallest p = 0.0600, adjusted for 2 comparisons); the "
             "largest gain that an interval still allows is 1.10 points (a).",
         ),
         (
             {"a": WORSE, "b": WORSE},
-            "No difference from none is shown for a or b (smallest p = 0.0600, Holm-adjusted for 2 comparisons); the "
-            "intervals allow no gain.",
+            "No difference from none is shown for a or b (smallest p = 0.0600, adjusted for 2 comparisons); the "
+            "largest gain that an interval still allows is 0.05 points (a).",
         ),
         (
             dict.fromkeys("abcd", UNSURE),
-            "No difference from none is shown for any of 4 methods (smallest p = 0.4000, Holm-adjusted for 4 "
+            "No difference from none is shown for any of 4 methods (smallest p = 0.4000, adjusted for 4 "
             "comparisons); the largest gain that an interval still allows is 1.10 points (a).",
         ),
         (
@@ -135,7 +173,7 @@ NO_SPREAD, NO_PAIRS = entry(0.0, None, None), entry(None, None, None, n=0)
         ),
         (
             {"a": NO_SPREAD, "b": NO_SPREAD},
-            "No difference from none can be shown: all seeds differ alike, and no spread gives no interval.",
+            "No difference from none can be shown: there is no spread, which gives no interval.",
         ),
         (
             {"a": NO_PAIRS, "b": NO_PAIRS},
@@ -154,32 +192,149 @@ def test_without_a_complete_run_nothing_is_concluded():
 
 
 def test_another_metric_is_named():
-    said = headline(summary(settings={"metric": "balanced-error"}, paired={"a": LARGER}))
+    changes = {
+        "methods": {"none": method(metric="balanced-error")},
+        "paired": {"a": entry(-1.0, 0.25, 0.00001, metric="balanced-error")},
+    }
+    said = headline(summary(settings={"metric": "balanced-error"}, **changes))
     assert said.startswith("a lowers the balanced error by 1.00 points compared with none")
 
 
 def test_the_share_of_the_labels_is_told():
-    said = "\n".join(sentences(summary()))
     assert (
-        "The labels alone (labels) give 50% (95% CI 30 to 80%) of the gain of moex; moex minus labels is -0.50" in said
+        "The labels alone (labels) give 50% (95% CI 30 to 80%) of the gain of moex; moex minus labels is -0.50 "
+        "points (95% CI -0.80 to -0.20)."
+    ) in sentences(summary())
+
+
+@pytest.mark.parametrize(("n", "why"), [(20, "the gain itself may be 0"), (1, "no interval")])
+def test_a_share_without_an_interval_says_why(n, why):
+    said = "\n".join(sentences(summary(beyond_labels={"moex": beyond(-0.1, None, -1.1, n)})))
+    assert f"(labels) give -10% ({why}) of the gain of moex" in said
+
+
+@pytest.mark.parametrize(("moex", "what"), [(entry(-1.0, 1.2, 0.2), "gain"), (entry(1.0, 0.2, 0.001), "difference")])
+def test_the_share_is_told_whether_or_not_a_gain_is_shown(moex, what):
+    said = "\n".join(sentences(summary(paired={"labels": entry(-0.5, 0.2, 0.001), "moex": moex})))
+    assert f"The labels alone (labels) give 50% (95% CI 30 to 80%) of the {what} of moex" in said
+
+
+def test_without_seeds_in_common_the_share_is_unknown():
+    nothing = BeyondLabels("labels", difference(None, None, None, 0), Estimate(None, None, 0))
+    said = sentences(summary(beyond_labels={"moex": nothing}))
+    assert "labels has no complete runs of the seeds of moex, so the share of the labels is unknown." in said
+
+
+def test_of_a_difference_of_0_the_share_is_unknown_though_there_are_runs():
+    no_gain = BeyondLabels("labels", difference(0.5, 0.3, 0.01), Estimate(None, None, 20))
+    said = "\n".join(sentences(summary(beyond_labels={"moex": no_gain})))
+    assert "no complete runs" not in said
+
+
+def test_several_minus_their_labels_have_intervals_that_hold_together():
+    both = {"moex": beyond(0.5, (0.3, 0.8), -0.5), "moex:p=1": replace(beyond(0.5, None, -0.5), labels="labels:p=1")}
+    paired = {"labels": GAIN, "labels:p=1": GAIN, "moex": LARGER, "moex:p=1": LARGER}
+    said = "\n".join(sentences(summary(paired=paired, beyond_labels=both)))
+    assert "moex minus labels is -0.50 points (simultaneous 95% CI -0.80 to -0.20)." in said
+    assert "moex:p=1 minus labels:p=1 is -0.50 points (simultaneous 95% CI -0.80 to -0.20)." in said
+
+
+def test_with_one_image_of_a_class_the_intervals_are_for_these_images_alone():
+    said = sentences(summary(covers_images=False))
+    assert "The intervals cover other training subsets and initializations, on these 360 test images alone." in said
+    assert "A class has only one of the images, so the intervals are for these images alone." in said
+    assert not any("these images alone" in sentence for sentence in sentences(summary()))
+
+
+def test_seeds_that_were_added_without_a_plan_are_told_with_what_that_costs():
+    grown = entry(-1.0, 0.25, 0.001, grown=(10, 20), times_as_wide_grown=1.36)
+    assert (
+        "Seeds were added without a plan (10, 20). So the intervals and p of moex are such as hold however often one "
+        "looks. That costs: they are up to 1.4 times as wide as those of a single look."
+    ) in sentences(summary(paired={"labels": GAIN, "moex": grown}))
+
+
+@pytest.mark.parametrize(
+    ("paired", "n", "said"),
+    [
+        (GAIN, 40, "Planned looks at 10, 20, 40 seeds, which intervals and p count."),
+        (
+            GAIN,
+            10,
+            "Planned looks at 10, 20, 40 seeds, which intervals and p count. It ended at 10: every comparison is "
+            "decided.",
+        ),
+        (
+            replace(UNSURE, hopeless=True),
+            20,
+            "Planned looks at 10, 20, 40 seeds, which intervals and p count. It ended "
+            "at 20: for moex more would hardly decide.",
+        ),
+        (
+            UNSURE,
+            20,
+            "Planned looks at 10, 20, 40 seeds, which intervals and p count. With 20 seeds it is not decided "
+            "yet: rerun the command.",
+        ),
+    ],
+)
+def test_planned_looks_are_told_with_how_they_ended(paired, n, said):
+    changes = {"methods": {"none": method(n)}, "paired": {"moex": paired}, "looks": (10, 20, 40)}
+    assert said in sentences(summary(**changes))
+    assert said in notes(summary(**changes))
+
+
+def test_seeds_that_collapsed_are_told_with_the_difference_without_the_ends():
+    trimmed = entry(-1.0, 0.25, 0.001, trimmed=Estimate(-0.8, (-1.0, -0.6), 20))
+    changes = {"methods": {"none": method(), "moex": method(collapsed=(3, 4, 7))}, "paired": {"moex": trimmed}}
+    said = sentences(summary(**changes))
+    assert "moex collapsed with seeds 3\N{EN DASH}4, 7." in said
+    assert (
+        "With such seeds an interval of the mean covers less than it says. Without the lowest and the highest fifth of "
+        "the seeds the difference from none is: moex -0.80 (95% CI -1.00 to -0.60) points."
+    ) in said
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [
+        (
+            Needed(0.5, 30, 1360),
+            "about 10 more seeds or about 1,000 more test images would show a difference of 0.5 points.",
+        ),
+        (Needed(0.5, 30, None), "about 10 more seeds would show a difference of 0.5 points."),
+        (
+            Needed(0.5, None, 1360),
+            "about 1,000 more test images would show a difference of 0.5 points; with these test "
+            "images no number of seeds would.",
+        ),
+        (
+            Needed(0.5, None, None),
+            "with these test images no number of seeds, nor with 20 seeds any number of images, "
+            "shows a difference of 0.5 points.",
+        ),
+        (Needed(0.5, 20, 360), "a difference of 0.5 points would most likely have been shown."),
+    ],
+)
+def test_what_would_show_a_difference_is_told_where_none_is_shown(needed, said):
+    paired = {"moex": entry(-0.5, 0.6, 0.4, needed=needed)}
+    assert f"moex: {said}" in sentences(summary(paired=paired, beyond_labels={}))
+    shown = {"moex": entry(-0.5, 0.2, 0.001, needed=needed)}
+    assert f"moex: {said}" not in sentences(summary(paired=shown, beyond_labels={}))
+
+
+def test_the_smallest_p_is_that_of_all_methods_it_is_told_of():
+    paired = {"a": entry(-0.2, 0.21, 0.06, margin=0.5), "b": UNSURE}
+    said = headline(summary(paired=paired, beyond_labels={}, margin=0.5))
+    assert said.startswith(
+        "No difference from none is shown for a or b (smallest p = 0.0600, adjusted for 2 comparison"
     )
 
 
-def test_a_share_without_an_interval_says_so():
-    said = "\n".join(sentences(summary(beyond_labels={"moex": beyond(-0.1, None, -1.1)})))
-    assert "(labels) give -10% (no interval) of the gain of moex" in said
-
-
-@pytest.mark.parametrize("moex", [entry(-1.0, 1.2, 0.2), entry(1.0, 0.2, 0.001)])
-def test_a_share_of_no_gain_is_not_told(moex):
-    assert "labels alone" not in "\n".join(sentences(summary(paired={"labels": entry(-0.5, 0.2, 0.001), "moex": moex})))
-
-
-def test_what_the_intervals_cover_is_told():
-    paired = {"moex": entry(-1.0, 0.25, 0.001, with_images=(-1.6, -0.4))}
-    said = "\n".join(sentences(summary(paired=paired, beyond_labels={})))
-    assert "training subsets and initializations, on these 360 test images" in said
-    assert "For other test images too, the 95% CI of the difference is: moex -1.60 to -0.40." in said
+def test_a_difference_that_is_the_same_with_every_seed_is_not_called_no_difference():
+    same = Paired({"error": Difference(1.0, None, 20)}, Estimate(1.0, None, 20))
+    said = headline(summary(paired={"moex": same}, beyond_labels={}, covers_images=False))
+    assert "the same as none" not in said
 
 
 def test_runs_of_several_environments_are_told():
@@ -187,17 +342,21 @@ def test_runs_of_several_environments_are_told():
 
 
 def test_validation_images_are_not_called_test_images():
-    paired = {"moex": entry(-1.0, 0.25, 0.001, with_images=(-1.6, -0.4))}
+    paired = {"moex": entry(-0.5, 0.6, 0.4, needed=Needed(0.5, None, 1360))}
     said = "\n".join(sentences(summary(paired=paired, beyond_labels={}, settings={"evaluate": "validation"})))
-    assert "on these 360 validation images" in said
-    assert "For other validation images too" in said
+    assert "and other images than these 360 validation images" in said
+    assert "1,000 more validation images" in said
+    assert "with these validation images no number of seeds" in said
     assert "test images" not in said
 
 
 def test_without_training_subsets_the_intervals_do_not_cover_them():
-    settings = {"train_size": 1437, "images": "1437 + 360 of 10 classes, 1a2b3c4d"}
-    said = "\n".join(sentences(summary(paired={"moex": entry(-1.0, 0.25, 0.001)}, beyond_labels={}, settings=settings)))
-    assert "cover orders of the batches and initializations, on these 360 test images" in said
+    settings = {"train_size": 500, "images": "500 + 1297 of 10 classes, 1a2b3c4d"}
+    said = sentences(summary(paired={"moex": LARGER}, beyond_labels={}, settings=settings, images=1297))
+    assert (
+        "The intervals cover other orders of the batches and initializations, and other images than these 1,297 test "
+        "images."
+    ) in said
 
 
 @pytest.mark.parametrize("reason", ["the loss became nan", "the loss became nan. Try a smaller learning rate."])

@@ -7,7 +7,8 @@ from scipy import stats
 from torchmoments_lab.report.curves import curves
 from torchmoments_lab.report.drawing import draw, wrapped
 from torchmoments_lab.report.figures import Bar, Bars, Dots, bars, heat_map, lines, seed_dots
-from torchmoments_lab.statistics import Estimate, pointwise
+from torchmoments_lab.statistics.crossed import pointwise
+from torchmoments_lab.statistics.values import Estimate
 
 LONG = "moex:norm=in,lam=0.9,p=0.5,at=layer1/layer2"
 

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,18 +17,19 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from torchmoments_lab.cli import main
 from torchmoments_lab.command import command
 from torchmoments_lab.comparison import compare
+from torchmoments_lab.metrics import score
 from torchmoments_lab.report import contents, report
 from torchmoments_lab.report.reading import read_comparison
 from torchmoments_lab.report.records import read_summary, write_summary
 from torchmoments_lab.report.summarize import summarize
-from torchmoments_lab.report.summary import Paired
 from torchmoments_lab.report.wording import NONE
 from torchmoments_lab.requests import Compare
-from torchmoments_lab.statistics import Difference, Estimate
+from torchmoments_lab.statistics.values import Difference
 
 WRITTEN = [
     "curves.png",
@@ -188,7 +190,7 @@ def test_html_and_markdown_say_the_same(trained):
     title, *said = [words for words in html.blocks if words]
     assert title == said[0] == markdown.blocks[0]
     assert [words for words in said if words not in markdown.blocks] == []
-    assert html.facts[-4:] == ["100 training images", "3 epochs", "3 seeds", "360 test images"]
+    assert html.facts[-4:] == ["100 training images", "3 epochs", "3 seeds", "1,297 test images"]
     assert " · ".join(html.facts) in markdown.blocks
 
 
@@ -196,15 +198,21 @@ def test_the_numbers_are_those_of_the_summary(trained):
     summary = json.loads((trained / "summary.json").read_text())
     table = html_of(trained).tables[0]
     assert [row[0] for row in table[1:]] == ["none", "labels", "moex"]
-    for word, error, difference, p, _, seeds in table[1:]:
-        entry = summary["methods"][word]
-        low, high = entry["error_ci95"]
-        assert error.replace("\u2212", "-") == f"{entry['error_mean']:.2f} ({low:.2f} to {high:.2f})"
+    for word, error, difference, p, verdict, seeds in table[1:]:
+        entry = summary["methods"][word]["metrics"]["error"]
+        low, high = entry["ci95"]
+        assert error.replace("\u2212", "-") == f"{entry['mean']:.2f} ({low:.2f} to {high:.2f})"
         assert int(seeds) == entry["n"]
         if word != "none":
-            paired = summary["paired"][word]
-            assert number(difference) == pytest.approx(paired["difference_mean"], abs=0.005)
-            assert p == f"{paired['p_value']:.4f} ({paired['p_holm']:.4f})"
+            paired = summary["paired"][word]["metrics"]["error"]
+            low, high = paired["difference_ci95_adjusted"]
+            shown = f"{paired['difference_mean']:+.2f} ({low:+.2f} to {high:+.2f})"
+            assert difference.replace("\u2212", "-") == shown
+            assert p == f"{paired['p_adjusted']:.4f}"
+            # Of two differences.
+            assert paired["p_adjusted"] == pytest.approx(1 - (1 - paired["p_value"]) ** 2)
+            assert verdict == {"gain": "gain", "harm": "harm", "not shown": "no"}[paired["outcome"]]
+            assert (paired["outcome"] == "not shown") == (low < 0 < high) == (paired["p_adjusted"] > 0.05)
     assert html_of(trained).blocks[2].replace("\u2212", "-").replace("\u00a0", " ") == summary["conclusion"][0]
 
 
@@ -212,17 +220,18 @@ def test_a_summary_is_read_as_it_was_written(trained, tmp_path):
     summary = report.write(trained)
     assert read_summary(trained / "summary.json") == summary
     written = json.loads((trained / "summary.json").read_text())
-    assert written["version"] == 1
-    assert set(written["methods"]["none"]) == {"error_mean", "error_ci95", "n", "seconds_mean"}
-    assert set(written["paired"]["moex"]) >= {"difference_mean", "difference_ci95", "p_value", "p_holm", "n"}
-    assert set(written["beyond_labels"]["moex"]) >= {
-        "labels",
-        "share_mean",
-        "share_ci95",
-        "share_n",
-        "difference_mean",
-        "n",
+    assert written["version"] == 2
+    assert set(written["methods"]["none"]) == {"metrics", "seconds_mean", "collapsed"}
+    assert set(written["methods"]["none"]["metrics"]["error"]) == {"mean", "ci95", "n"}
+    of_difference = {
+        *(f"difference_{name}" for name in ("mean", "ci95", "ci95_adjusted", "ci95_these_images")),
+        *("n", "df", "p_value", "p_adjusted", "outcome"),
     }
+    assert set(written["paired"]["moex"]["metrics"]["error"]) == of_difference
+    assert set(written["paired"]["moex"]["slowdown"]) == {"mean", "ci95", "n"}
+    assert set(written["beyond_labels"]["moex"]) == {"labels", "difference", "share"}
+    assert set(written["beyond_labels"]["moex"]["difference"]) == of_difference
+    assert set(written["beyond_labels"]["moex"]["share"]) == {"mean", "ci95", "n"}
     write_summary(tmp_path / "summary.json", replace(summary, missing={"moex": (1,)}))
     assert read_summary(tmp_path / "summary.json").missing == {"moex": (1,)}
 
@@ -230,7 +239,7 @@ def test_a_summary_is_read_as_it_was_written(trained, tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"version": 2}, "version 1; got version 2"),
+        ({"version": 1}, "version 2; got version 1"),
         ({"command": "x"}, "got KeyError: 'x'"),
         ({"methods": 1}, "got Attr"),
     ],
@@ -323,13 +332,27 @@ def test_settings_of_every_kind_become_flags():
     assert not {"--weights", "--workers", "--lr"} & set(arguments)
 
 
+def test_a_command_without_planned_looks_does_not_name_them():
+    assert not {"--looks", "--stop-at"} & set(command(Compare(), {}))
+
+
+@pytest.mark.parametrize(
+    "runs", [{"seeds": 3}, {"seeds": "10..40"}, {"seeds": "10..40", "looks": ("10", "25"), "stop_at": 0.3}]
+)
+def test_the_command_of_a_plan_asks_for_it_again(monkeypatch, runs):
+    asked, request = [], Compare().with_values(**runs)
+    monkeypatch.setattr("torchmoments_lab.cli._compare", lambda config: asked.append(config) or 0)
+    assert main(command(request, {})[1:]) == 0
+    assert asked == [request]
+
+
 def test_missing_and_failed_runs_are_told_and_the_rest_is_reported(folder):
     shutil.rmtree(folder / "runs/labels/seed0")
     shutil.rmtree(folder / "runs/labels/seed1")
     fail(folder, "moex", 2, "the loss needs to stay finite")
     summary = report.write(folder)
     assert summary.missing == {"labels": (0, 1)}
-    assert {name: method.error.n for name, method in summary.methods.items()} == {"none": 3, "labels": 1, "moex": 2}
+    assert {name: error.n for name, error in summary.errors.items()} == {"none": 3, "labels": 1, "moex": 2}
     page = html_of(folder)
     assert "6 of 9 runs are complete: 1 failed and 2 not trained yet." in page.blocks
     assert [["moex", "2", "the loss needs to stay finite"], ["labels", "0\u20131", "not trained yet"]] in [
@@ -339,7 +362,7 @@ def test_missing_and_failed_runs_are_told_and_the_rest_is_reported(folder):
 
 def test_a_method_without_any_run_and_a_reference_alone_are_reported(folder):
     shutil.rmtree(folder / "runs/moex")
-    assert report.write(folder).paired["moex"].difference.mean is None
+    assert report.write(folder).differences["moex"].mean is None
     assert html_of(folder).tables[0][3] == ["moex", NONE, NONE, NONE, "no paired runs", "0"]
 
     def alone(record):
@@ -355,29 +378,118 @@ def test_a_later_extension_is_told(folder):
     edit(folder / "comparison.json", lambda record: record["history"].append({**record["history"][0], "seeds": 4}))
     report.write(folder)
     page = html_of(folder)
-    assert any("the p values are too small" in words for words in page.blocks)
+    (told,) = [words for words in page.blocks if "Seeds were added without a plan (3, 4)." in words]
+    assert "the intervals and p of labels and moex are such as hold however often one looks." in told
     assert [row[2] for row in page.tables[-1]] == ["Seeds", "3", "4"]
 
 
-def test_another_metric_is_named_and_has_no_interval_with_images(folder, capsys):
-    set_everywhere(folder, metric="auroc")
+def judge_by(out, metric):
+    """Change the metric, and what runs say of theirs, as if they had been judged by it."""
+    set_everywhere(out, metric=metric)
+    for path in out.glob("runs/*/*/predictions.npy"):
+        found = score(metric, np.load(path))
+        edit(path.with_name("summary.json"), lambda summary, value=found: summary.update(error=value))
+
+
+def test_another_metric_is_named_and_the_error_is_kept_beside_it(folder, capsys):
+    judge_by(folder, "auroc")
     assert main(["report", str(folder)]) == 0
-    assert "AUROC error %" in capsys.readouterr().out.splitlines()[1]
+    (headings,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("method ")]
+    assert "AUROC error %" in headings
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["paired"]["moex"]["difference_ci95_with_images"] is None
+    assert summary["covers_images"]
+    assert (
+        list(summary["paired"]["moex"]["metrics"]) == list(summary["methods"]["moex"]["metrics"]) == ["error", "auroc"]
+    )
+    for word in ("none", "moex"):
+        runs = [np.load(folder / f"runs/{word}/seed{seed}/predictions.npy") for seed in range(3)]
+        wrong = [100 * np.mean(rows["target"] != rows["predicted"]) for rows in runs]
+        areas = [
+            np.mean([roc_auc_score(rows["target"] == label, rows["scores"][:, label]) for label in range(10)])
+            for rows in runs
+        ]
+        of_method = summary["methods"][word]["metrics"]
+        assert of_method["error"]["mean"] == pytest.approx(np.mean(wrong))
+        assert of_method["auroc"]["mean"] == pytest.approx(100 * (1 - np.mean(areas)))
     page = html_of(folder)
     assert page.tables[0][0][1] == "Test AUROC error, %"
+    assert number(page.tables[0][1][1]) == pytest.approx(
+        summary["methods"]["none"]["metrics"]["auroc"]["mean"], abs=0.005
+    )
     assert any("100 times (1 - AUROC)" in words for words in page.blocks)
 
 
-@pytest.mark.parametrize(("wider", "is_told"), [((-2.0, 0.1), True), ((-1.9, -0.1), False)])
-def test_a_gain_on_these_images_only_is_told_beside_the_conclusion(trained, wider, is_told):
+@pytest.mark.parametrize("metric", ["error", "balanced-error", "auroc"])
+def test_with_one_image_of_a_class_the_intervals_are_for_these_images_alone(folder, metric):
+    for path in folder.glob("runs/*/*/predictions.npy"):
+        rows = np.load(path)
+        nines = np.flatnonzero(rows["target"] == 9)
+        np.save(path, np.delete(rows, nines[1:]))
+    judge_by(folder, metric)
+    summary = report.write(folder)
+    alone = "A class has only one of the images, so the intervals are for these images alone."
+    assert (alone in summary.conclusion) == (not summary.covers_images) == (metric != "error")
+    found = summary.differences["moex"]
+    errors = {word: [score_of(folder, word, seed) for seed in range(3)] for word in ("none", "moex")}
+    minus = np.subtract(errors["moex"], errors["none"])
+    half = stats.t.ppf(0.975, 2) * minus.std(ddof=1) / 3**0.5
+    of_seeds = pytest.approx((minus.mean() - half, minus.mean() + half))
+    assert found.ci95_these_images == of_seeds
+    assert (found.ci95 == of_seeds) == (metric != "error")
+    if metric != "error":
+        images = f"{summary.images:,} test images alone"
+        assert (
+            f"The intervals cover other training subsets and initializations, on these {images}." in summary.conclusion
+        )
+        assert summary.paired["moex"].needed.images is None
+
+
+def score_of(out, word, seed):
+    return json.loads((out / f"runs/{word}/seed{seed}/summary.json").read_text())["error"]
+
+
+def test_an_interval_is_for_other_seeds_and_other_images(folder):
+    """Counted run by run and image by image."""
+    found = report.write(folder).differences["moex"]
+    wrong = {}
+    for word in ("none", "moex"):
+        runs = [np.load(folder / f"runs/{word}/seed{seed}/predictions.npy") for seed in range(3)]
+        wrong[word] = [[100 * float(t != p) for t, p in zip(r["target"], r["predicted"], strict=True)] for r in runs]
+    d = [[m - n for m, n in zip(*pair, strict=True)] for pair in zip(wrong["moex"], wrong["none"], strict=True)]
+    seeds, images = 3, len(d[0])
+    of_seed = [statistics.fmean(row) for row in d]
+    of_image = [statistics.fmean(column) for column in zip(*d, strict=True)]
+    mean = statistics.fmean(of_seed)
+    vs, vi = statistics.variance(of_seed) / seeds, statistics.variance(of_image) / images
+    rest = sum((d[s][i] - of_seed[s] - of_image[i] + mean) ** 2 for s in range(seeds) for i in range(images))
+    ve = rest / ((seeds - 1) * (images - 1)) / (seeds * images)
+    v = max(vs, vi, vs + vi - ve)
+    df = v**2 / (vs**2 / (seeds - 1) + vi**2 / (images - 1) + ve**2 / ((seeds - 1) * (images - 1)))
+    half = stats.t.ppf(0.975, df) * v**0.5
+    assert found.mean == pytest.approx(mean)
+    assert found.df == pytest.approx(df)
+    assert found.ci95 == pytest.approx((mean - half, mean + half))
+    assert found.p_value == pytest.approx(2 * stats.t.sf(abs(mean) / v**0.5, df))
+    # One of two.
+    half = stats.t.ppf(1 - (1 - 0.95**0.5) / 2, df) * v**0.5
+    assert found.ci95_adjusted == pytest.approx((mean - half, mean + half))
+
+
+@pytest.mark.parametrize(
+    ("looks", "told"),
+    [
+        ((3, 6), "Planned looks at 3, 6 seeds, which intervals and p count. With 3 seeds it is not decided yet"),
+        ((2, 3), "Planned looks at 2, 3 seeds, which intervals and p count."),
+    ],
+)
+def test_planned_looks_are_told_beside_the_conclusion(trained, looks, told):
     comparison = read_comparison(trained)
     summary = summarize(comparison)
-    gain = Paired(Difference(-1.0, (-1.5, -0.5), 3, 0.001, 0.002), Estimate(1.0, None, 3), wider)
-    page = contents.page(comparison, replace(summary, paired={**summary.paired, "moex": gain}))
-    assert page.outcome == "gain"
-    assert any("Shown for these 360 test images only" in note.words for note in page.notes) == is_told
+    open_yet = replace(summary.paired["moex"], hopeless=False)
+    unsure = {"error": Difference(-1.0, (-2.5, 0.5), 3, 2.0, 0.1, 0.2, (-3.0, 1.0), (-2.0, 0.0), "not shown")}
+    paired = {"moex": replace(open_yet, metrics=unsure)}
+    page = contents.page(comparison, replace(summary, paired=paired, beyond_labels={}, looks=looks))
+    assert any(note.words.startswith(told) for note in page.notes)
 
 
 def test_several_environments_are_counted(folder):
@@ -395,6 +507,15 @@ DAMAGE = [
     ("comparison.json", b'{"settings": {}, "methods": ["none"], "history": [{"methods": ["moex"], "seeds": 1}]}'),
     ("comparison.json", b'{"settings": {}, "methods": ["none"], "history": [{"methods": ["none"]}]}'),
     ("comparison.json", b'{"settings": [], "methods": ["none"], "history": []}'),
+    (
+        "comparison.json",
+        b'{"settings": {}, "methods": ["none"], "history": [{"methods": ["none"], "seeds": 3}], "looks": [2, 4]}',
+    ),
+    (
+        "comparison.json",
+        b'{"settings": {}, "methods": ["none", "moex"], "looks": [2, 4], '
+        b'"history": [{"methods": ["none"], "seeds": 2}]}',
+    ),
 ]
 DAMAGE_OF_A_RUN = [
     ("runs/moex/seed1/summary.json", b'{"method": "moex"'),
@@ -448,7 +569,11 @@ def test_a_damaged_run_is_told_and_the_others_are_reported(folder, capsys):
     (folder / "runs/moex/seed1/metrics.csv").write_bytes(b"")
     assert main(["report", str(folder)]) == 1
     summary = json.loads((folder / "summary.json").read_text())
-    assert {word: entry["n"] for word, entry in summary["methods"].items()} == {"none": 3, "labels": 3, "moex": 2}
+    assert {word: entry["metrics"]["error"]["n"] for word, entry in summary["methods"].items()} == {
+        "none": 3,
+        "labels": 3,
+        "moex": 2,
+    }
     assert [(failed["method"], failed["seed"]) for failed in summary["failed"]] == [("moex", 1)]
     assert "moex seed 1 failed: results need whole files" in " ".join(capsys.readouterr().out.split())
 
@@ -474,7 +599,10 @@ def test_a_pickle_in_the_place_of_predictions_is_not_loaded(folder, tmp_path, ca
 
 def test_runs_on_other_test_images_are_refused(folder):
     path = folder / "runs/moex/seed1/predictions.npy"
-    np.save(path, np.load(path)[1:])
+    rows = np.load(path)[1:]
+    np.save(path, rows)
+    wrong = 100 * np.mean(rows["target"] != rows["predicted"])
+    edit(path.with_name("summary.json"), lambda summary: summary.update(error=wrong))
     with pytest.raises(ValueError, match="the same test images; in .* those of moex seed 1 differ"):
         report.write(folder)
 
@@ -519,3 +647,13 @@ def test_a_report_is_made_without_pytorch(folder):
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stderr == "0 False\n"
+
+
+def test_the_share_of_the_labels_is_that_of_the_seeds_that_all_three_have(folder):
+    shutil.rmtree(folder / "runs/labels/seed1")
+    found = report.write(folder).beyond_labels["moex"]
+    errors = {word: [score_of(folder, word, seed) for seed in (0, 2)] for word in ("none", "labels", "moex")}
+    none, labels, moex = (sum(of) / 2 for of in errors.values())
+    assert found.labels == "labels"
+    assert (found.share.mean, found.share.n) == (pytest.approx((labels - none) / (moex - none)), 2)
+    assert (found.difference.mean, found.difference.n) == (pytest.approx(moex - labels), 2)

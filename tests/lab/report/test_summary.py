@@ -10,6 +10,8 @@ from torchmoments_lab.report.summarize import is_control
         ("moex:p=0.2,at=stem", "labels:p=0.2,at=stem", True),
         ("cutmix+moex:p=0.25", "cutmix+labels:p=0.25", True),
         ("moex:norm=in,p=0.2", "labels:p=0.2", True),
+        ("moex:norm=in,p=0.2", "labels:norm=in,p=0.2", True),
+        ("moex:p=0.2,at=stem", "labels:p=0.2", True),
         ("moex:p=0.2,lam=0.5", "labels:lam=0.5,p=0.2", True),
         ("moex", "labels:p=0.5", False),
         ("cutmix+moex", "labels", False),

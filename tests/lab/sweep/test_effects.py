@@ -14,7 +14,8 @@ AXES = {"lam": ("0.9", "1"), "norm": ("pono", "in", "ln"), "grad": ("both", "non
 
 @pytest.fixture
 def errors():
-    return np.random.default_rng(0).normal(5, 1, size=(6, 2, 3, 2))
+    """One number a run, as of a single image: [seeds, 1, values of each axis]."""
+    return np.random.default_rng(0).normal(5, 1, size=(6, 1, 2, 3, 2))
 
 
 def mean_where(of_seed, **fixed):
@@ -23,7 +24,7 @@ def mean_where(of_seed, **fixed):
     for places in itertools.product(*(range(len(values)) for values in AXES.values())):
         values = {name: AXES[name][place] for name, place in zip(AXES, places, strict=True)}
         if all(values[name] == value for name, value in fixed.items()):
-            chosen.append(float(of_seed[places]))
+            chosen.append(float(of_seed[0][places]))
     return statistics.fmean(chosen)
 
 
@@ -60,8 +61,8 @@ def test_an_interaction_is_the_change_of_one_effect_when_the_other_is_switched(e
 
 
 def test_additive_axes_have_their_effects_and_no_interaction():
-    seeds = np.random.default_rng(1).normal(5, 1, size=(5, 1, 1))
-    errors = seeds + np.array([0.0, -1.0])[None, :, None] + np.array([0.0, 0.25])[None, None, :]
+    seeds = np.random.default_rng(1).normal(5, 1, size=(5, 3, 1, 1))
+    errors = seeds + np.array([0.0, -1.0])[:, None] + np.array([0.0, 0.25])
     found = effects(errors, {name: AXES[name] for name in ("lam", "grad")})
     assert [entry.effect.mean for entry in found] == pytest.approx([-1.0, 0.25, 0.0])
 
@@ -70,9 +71,35 @@ def test_axes_with_three_values_have_no_effect_of_their_own(errors):
     assert [entry.axes for entry in effects(errors, AXES)] == [("lam",), ("grad",), ("lam", "grad")]
 
 
-def test_holm_counts_all_effects(errors):
-    smallest = min((entry.effect for entry in effects(errors, AXES)), key=lambda effect: effect.p_value)
-    assert smallest.p_holm == pytest.approx(min(1.0, 3 * smallest.p_value))
+def test_all_effects_are_judged_together(errors):
+    for entry in effects(errors, AXES):
+        contrast, (low, high) = entry.effect, entry.effect.ci95_adjusted
+        assert contrast.p_adjusted == pytest.approx(1 - (1 - contrast.p_value) ** 3)
+        # t at the level of one of three, 5 degrees of freedom.
+        wider = stats.t.ppf(1 - (1 - 0.95 ** (1 / 3)) / 2, 5) / stats.t.ppf(0.975, 5)
+        assert high - low == pytest.approx(wider * (contrast.ci95[1] - contrast.ci95[0]))
+
+
+def test_images_are_a_sample_too():
+    """Counted seed by seed and image by image."""
+    scores = np.random.default_rng(2).normal(5, 1, size=(6, 4, 2, 3, 2)) + np.arange(4.0)[:, None, None, None] * [0, 1]
+    (entry,) = [entry for entry in effects(scores, AXES) if entry.axes == ("grad",)]
+    d = [
+        [
+            statistics.fmean(scores[s, i, a, b, 1] - scores[s, i, a, b, 0] for a in range(2) for b in range(3))
+            for i in range(4)
+        ]
+        for s in range(6)
+    ]
+    of_seed = [statistics.fmean(row) for row in d]
+    of_image = [statistics.fmean(column) for column in zip(*d, strict=True)]
+    mean = statistics.fmean(of_seed)
+    vs, vi = statistics.variance(of_seed) / 6, statistics.variance(of_image) / 4
+    ve = sum((d[s][i] - of_seed[s] - of_image[i] + mean) ** 2 for s in range(6) for i in range(4)) / (5 * 3) / 24
+    v = max(vs, vi, vs + vi - ve)
+    half = stats.t.ppf(0.975, v**2 / (vs**2 / 5 + vi**2 / 3 + ve**2 / 15)) * v**0.5
+    assert entry.effect.mean == pytest.approx(mean)
+    assert entry.effect.ci95 == pytest.approx((mean - half, mean + half))
 
 
 def test_effects_are_named_by_their_values(errors):

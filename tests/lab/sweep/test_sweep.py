@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from urllib.parse import unquote
 
 import filelock
 import numpy as np
@@ -10,18 +11,21 @@ import pytest
 from scipy import stats
 
 from torchmoments_lab import resolve as door
+from torchmoments_lab import runs as run_folders
 from torchmoments_lab.cli import main
 from torchmoments_lab.report.records import read_summary
+from torchmoments_lab.report.runs import Comparison, Plan, RunRecord
 from torchmoments_lab.requests import Sweep as Request
 from torchmoments_lab.sweep.report import sentences
 from torchmoments_lab.sweep.summary import Outcome, Sweep, summarize
 from torchmoments_lab.sweep.sweep import sweep
+from torchmoments_lab.training.train import Epoch, Result
 
 
 @pytest.fixture
 def tiny(tmp_path):
     return Request().with_values(
-        train_size=50, epochs=2, width=4, grid=("p=0.5/1",), seeds=2, workers=1, out=tmp_path / "sweep"
+        train_size=50, epochs=2, width=4, grid=("p=0.5/1",), controls=(), seeds=2, workers=1, out=tmp_path / "sweep"
     )
 
 
@@ -72,16 +76,37 @@ def test_the_lowest_mean_error_is_the_best(tiny):
     assert different == {"evaluate", "images", "classes"}
 
 
-def test_the_best_is_compared_as_one_that_was_chosen_among_all():
-    """Two rivals with p = 0.02 each: over them Holm gives 0.04, over the three pairs of cells 0.06."""
+def of_errors(errors, **axis):
+    """A method's outcome with these {seed: error}, as of a single image."""
+    runs = {
+        seed: RunRecord("m", seed, 1.0, {}, {}, np.zeros(1, [("target", int)]), {"error": np.array([error])}, {})
+        for seed, error in errors.items()
+    }
+    (value,) = axis.values() or ("none",)
+    return Outcome(f"moex:p={value}" if axis else "none", {}, axis or None, runs)
+
+
+def swept(plain, errors):
+    """The summary of a sweep of p with these {p: {seed: error}}."""
+    outcomes = [of_errors(of, p=p) for p, of in errors.items()]
+    comparison = Comparison("comparison", {}, (), {"none": {}}, (), Plan())
+    return summarize(Sweep({"p": tuple(errors)}, "none", [of_errors(plain)], outcomes, [comparison]))
+
+
+@pytest.mark.parametrize(("t", "not_worse"), [(2.0, 2), (2.3, 0)])
+def test_the_best_is_compared_as_one_that_was_chosen_among_all(t, not_worse):
+    """t = 2 with 9 degrees of freedom has a one-sided p of 0.04, which is not enough for two rivals."""
+    random = np.random.default_rng(0)
+    best, *rivals = random.normal(size=(3, 200_000))
+    scale = (2 * random.chisquare(9, 200_000) / 9) ** 0.5
+    assert 2.05 < np.quantile(np.maximum(*[(rival - best) / scale for rival in rivals]), 0.95) < 2.25
     around = np.array([-3, -2, -1, 0, 0, 0, 0, 1, 2, 3])
-    spread = np.sqrt(10) / stats.t.isf(0.01, df=9) / around.std(ddof=1)
+    spread = np.sqrt(10) / t / around.std(ddof=1)
     errors = {"0": 0 * around, "0.5": 1 + spread * around, "1": 1 - spread * around}
-    outcomes = [Outcome(f"moex:p={p}", {}, {"p": p}, dict(enumerate(values.tolist()))) for p, values in errors.items()]
-    plain = Outcome("none", {}, None, dict.fromkeys(range(10), 2.0))
-    found = summarize(Sweep({"p": tuple(errors)}, "none", [plain], outcomes, []))
+    assert stats.ttest_1samp(errors["1"], 0, alternative="greater").statistic == pytest.approx(t)
+    found = swept(dict.fromkeys(range(10), 2.0), {p: dict(enumerate(map(float, of))) for p, of in errors.items()})
     assert found.best.values == {"p": "0"}
-    assert (found.best.rivals, found.best.not_worse) == (2, 2)
+    assert (found.best.rivals, found.best.not_worse) == (2, not_worse)
 
 
 def test_the_conclusion_says_how_many_are_worse(tiny):
@@ -103,7 +128,7 @@ def test_it_is_judged_on_training_images_and_the_test_images_are_not_there(tiny)
     held_out = door.load_data(tiny.data, tiny.judging)
     (path, *others) = sorted(tiny.out.glob("*/runs/*/seed0/predictions.npy"))
     targets = np.load(path)["target"]
-    assert len(targets) == 287
+    assert len(targets) == 100
     assert np.array_equal(targets, held_out.test.labels.numpy())
     assert all(np.array_equal(np.load(other)["target"], targets) for other in others)
 
@@ -117,7 +142,7 @@ def test_data_is_read_once_for_all_training_settings(tiny, monkeypatch):
 
 def test_with_evaluate_test_it_is_judged_on_the_test_images(tiny):
     summary = sweep(tiny.with_values(seeds=1, evaluate="test"))
-    assert summary.images == 360
+    assert summary.images == 1297
     assert not any("looks better" in sentence for sentence in summary.conclusion)
 
 
@@ -200,13 +225,13 @@ def test_when_every_run_fails_the_summary_still_stands(tiny):
         (["--grid", "lam=0.5/1.5"], "lam needs a number from 0 to 1; got 1.5"),
         (["--grid", "lamb=0.5"], "Nearest: 'lam'"),
         (["--grid", "at=stem/layer5"], "layer5"),
-        (["--grid", "train_size=50/5000"], "to 1150 images; got 5000"),
+        (["--grid", "train_size=50/5000"], "to 400 images; got 5000"),
         (["--grid", "width=4/wide"], "width needs a number; got 'wide'"),
         (["--grid", "metric=error"], "unknown option, 'metric'"),
         (["--method", "meox"], "Nearest: 'moex'"),
         (["--reference", "nothing"], "known methods"),
         (["--controls", "label"], "Nearest: 'labels'"),
-        (["--evaluate", "test", "--train-size", "1438"], "to 1437 images; got 1438"),
+        (["--evaluate", "test", "--train-size", "501"], "to 500 images; got 501"),
         (["--steps", "0"], "steps needs at least 1"),
         (["--seeds", "0"], "seeds needs at least 1"),
     ],
@@ -229,9 +254,7 @@ def test_the_command_prints_its_tables_and_a_failed_run_is_exit_code_1(tmp_path,
 
 def test_a_combination_that_lost_a_seed_is_not_the_best():
     errors = {"0.5": {0: 1.0}, "1": {0: 3.0, 1: 5.0}, "0": {0: 4.0, 1: 6.0}}
-    outcomes = [Outcome(f"moex:p={p}", {}, {"p": p}, of) for p, of in errors.items()]
-    plain = Outcome("none", {}, None, {0: 4.0, 1: 5.0})
-    found = summarize(Sweep({"p": tuple(errors)}, "none", [plain], outcomes, []))
+    found = swept({0: 4.0, 1: 5.0}, errors)
     assert found.best.values == {"p": "1"}
     assert found.best.rivals == 1
 
@@ -269,3 +292,47 @@ def test_steps_and_epochs_together_are_refused(tiny, more):
     plain = tiny.with_values(epochs=None, steps=4)
     with pytest.raises(ValueError, match="steps sets the epochs of every combination; got .* too. Leave one out"):
         plain.with_values(**more).check()
+
+
+@pytest.mark.parametrize(
+    ("asked", "controls"),
+    [
+        ({}, ["labels"]),
+        ({"method": "moex:norm=in,p=0.2", "grid": ("lam=0.5/0.9",)}, ["labels:p=0.2"]),
+        ({"method": "cutmix+moex:p=0.25", "grid": ("lam=0.5/0.9",)}, ["cutmix+labels:p=0.25"]),
+        ({"grid": ("method=moex/mixstyle/moex:norm=in/moex:p=1",)}, ["labels", "labels:p=1"]),
+        ({"grid": ("method=labels/moex",)}, []),
+        ({"reference": "labels"}, []),
+        ({"method": "mixstyle"}, []),
+        ({"controls": ()}, []),
+        ({"controls": ("mixstyle",)}, ["mixstyle"]),
+    ],
+)
+def test_beside_a_moex_its_labels_alone_are_trained_unless_one_says_which(tmp_path, monkeypatch, asked, controls):
+    def train(experiment, method, seed):
+        targets = experiment.data.test.labels.numpy()
+        wrong = np.random.default_rng(seed).random(len(targets)) < 0.1
+        scores = np.eye(10, dtype=np.float32)[np.where(wrong, (targets + 1) % 10, targets)]
+        return Result([Epoch(1, 1.0, 50.0, 0.1)], scores, 1.0, {})
+
+    monkeypatch.setattr(run_folders, "train", train)
+    few = {"train_size": 50, "epochs": 1, "width": 4, "grid": ("p=0.5/1",), "seeds": 1, "workers": 1}
+    summary = sweep(Request().with_values(**few | asked, out=tmp_path / "sweep"))
+    assert [control.method for control in summary.controls] == controls
+    folders = {unquote(path.name) for path in tmp_path.glob("sweep/comparison/runs/*")}
+    assert folders == {summary.reference, *controls, *(cell.method for cell in summary.cells)}
+
+
+def test_seeds_that_are_added_without_a_plan_are_told_and_widen_the_intervals(tiny):
+    at_first = sweep(tiny)
+    grown = sweep(tiny.with_values(seeds=3))
+    assert (at_first.grown, grown.grown) == (False, True)
+    told = "Seeds were added without a plan. Differences and effects are such as hold however often one looks;"
+    assert any(sentence.startswith(told) for sentence in grown.conclusion)
+    assert not any("without a plan" in sentence for sentence in at_first.conclusion)
+    for cell in grown.cells:
+        low, high = cell.difference.ci95
+        level = stats.t.ppf(1 - (1 - 0.95**0.5) / 2, cell.difference.df) / stats.t.ppf(0.975, cell.difference.df)
+        wide = cell.difference.ci95_adjusted
+        assert wide is None or wide[1] - wide[0] > 1.2 * level * (high - low)
+        assert cell.difference.p_adjusted > 1 - (1 - cell.difference.p_value) ** 2

@@ -1,0 +1,116 @@
+"""What has to be said beside the conclusion: what the intervals cover, how results were looked at, which seeds are far
+off, and what would show a difference that is not shown."""
+
+from torchmoments_lab.report.summary import Summary
+from torchmoments_lab.report.wording import FEW, ends, listed, spans
+
+
+def of_all(summary: Summary) -> list[str]:
+    """All remarks."""
+    return [*coverage(summary), *looked(summary), *collapsed(summary), *advice(summary)]
+
+
+def notes(summary: Summary) -> list[str]:
+    """Those that a reader of the headline must not miss."""
+    found = looked(summary) + collapsed(summary)
+    if "copies" in summary.settings:
+        found.append(
+            f"{summary.settings['copies']} {summary.split} images are also training images, pixel for pixel: errors on "
+            "new images are higher."
+        )
+    failed, missing = len(summary.failed), sum(map(len, summary.missing.values()))
+    if failed or missing:
+        counts = [f"{failed} failed"] * bool(failed) + [f"{missing} not trained yet"] * bool(missing)
+        complete = sum(error.n for error in summary.errors.values())
+        found.append(f"{complete} of {complete + failed + missing} runs are complete: {' and '.join(counts)}.")
+    if len(summary.environments) > 1:
+        found.append(f"The runs come from {len(summary.environments)} environments, see below.")
+    return found
+
+
+def coverage(summary: Summary) -> list[str]:
+    """What the intervals are about."""
+    if not summary.paired or summary.images is None:
+        return []
+    settings = summary.settings
+    takes_all = str(settings.get("images")).startswith(f"{settings.get('train_size')} + ")
+    varied = "orders of the batches" if takes_all else "training subsets"
+    new = settings.get("new_weights")
+    initial = " and initializations" if new is None else "" if new == "none" else f" and initializations of {new}"
+    images = f"{summary.images:,} {summary.split} images"
+    images = f", and other images than these {images}" if summary.covers_images else f", on these {images} alone"
+    found = [f"The intervals cover other {varied}{initial}{images}."]
+    if new == "none":
+        found.append("Every seed starts from the same weights.")
+    return found
+
+
+def looked(summary: Summary) -> list[str]:
+    """How results were looked at while seeds were added."""
+    grown = {method: entry for method, entry in summary.paired.items() if entry.grown}
+    if grown:
+        steps = sorted({seeds for entry in grown.values() for seeds in entry.grown})
+        wide = max((entry.times_as_wide_grown or 0.0 for entry in grown.values()), default=0.0)
+        cost = f"That costs: they are up to {wide:.1f} times as wide as those of a single look." if wide else ""
+        return [
+            f"Seeds were added without a plan ({', '.join(map(str, steps))}). So the intervals and p of "
+            f"{listed(list(grown), 'and')} are such as hold however often one looks. {cost}".rstrip()
+        ]
+    if not summary.looks:
+        return []
+    reached = max((found.n for found in summary.errors.values()), default=0)
+    plan = f"Planned looks at {', '.join(map(str, summary.looks))} seeds, which intervals and p count"
+    if reached >= summary.looks[-1]:
+        return [f"{plan}."]
+    if not summary.is_settled:
+        return [f"{plan}. With {reached} seeds it is not decided yet: rerun the command."]
+    hopeless = [method for method, entry in summary.paired.items() if entry.hopeless]
+    why = f"for {listed(hopeless, 'and')} more would hardly decide" if hopeless else "every comparison is decided"
+    return [f"{plan}. It ended at {reached}: {why}."]
+
+
+def collapsed(summary: Summary) -> list[str]:
+    """Seeds that are far off, and the differences that they do not spoil."""
+    found = []
+    for name, method in summary.methods.items():
+        if method.collapsed:
+            seeds = spans(method.collapsed)
+            found.append(f"{name} collapsed with {'seed' if len(method.collapsed) == 1 else 'seeds'} {seeds}.")
+    differences = [
+        f"{name} {entry.trimmed.mean:+.2f}"
+        + ("" if entry.trimmed.ci95 is None else f" (95% CI {ends(entry.trimmed.ci95)})")
+        for name, entry in summary.paired.items()
+        if entry.trimmed is not None
+    ]
+    if differences:
+        found.append(
+            "With such seeds an interval of the mean covers less than it says. Without the lowest and the highest "
+            f"fifth of the seeds the difference from {summary.reference} is: {'; '.join(differences)} points."
+        )
+    return found
+
+
+def advice(summary: Summary) -> list[str]:
+    """What would show a difference that is not shown."""
+    open_yet = [method for method, found in summary.differences.items() if found.outcome == "not shown"]
+    return [sentence for method in open_yet[:FEW] if (sentence := needs(method, summary))]
+
+
+def needs(method: str, summary: Summary) -> str | None:
+    """How many more seeds or images a method needs; None if that is unknown."""
+    entry, n = summary.paired[method], summary.differences[method].n
+    if entry.needed is None or summary.images is None:
+        return None
+    points, seeds, images = entry.needed.points, entry.needed.seeds, entry.needed.images
+    on_these = f"with these {summary.split} images no number of seeds"
+    if seeds is not None and seeds <= n:
+        return f"{method}: a difference of {points:g} points would most likely have been shown."
+    ways = [f"about {seeds - n:,} more seeds"] if seeds is not None else []
+    if images is not None and images > summary.images:
+        ways.append(f"about {images - summary.images:,} more {summary.split} images")
+    if not ways:
+        return (
+            f"{method}: {on_these}, nor with {n} seeds any number of images, shows a difference of {points:g} points."
+        )
+    would = f"{method}: {' or '.join(ways)} would show a difference of {points:g} points"
+    return f"{would}; {on_these} would." if seeds is None and images is not None else f"{would}."

@@ -1,0 +1,150 @@
+"""Runs as a report has them: what each holds, which comparison they belong to, and their scores side by side."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from torchmoments_lab.report.summary import Environment, Failure
+from torchmoments_lab.settings import Metric, Setting
+from torchmoments_lab.statistics.looks import ANYTIME, ONCE, Looks, Planned
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A complete run.
+
+    Args:
+        predictions: [images] records of target and predicted.
+        scores: of each metric, the one that is compared last, what each image contributes, see `metrics.of_images`.
+        epochs: {column of metrics.csv: [epochs]}.
+    """
+
+    method: str
+    seed: int
+    seconds: float
+    config: Mapping[str, Setting]
+    env: Environment
+    predictions: np.ndarray
+    scores: Mapping[Metric, np.ndarray]
+    epochs: Mapping[str, np.ndarray]
+
+    @property
+    def error(self) -> float:
+        """The metric that is compared."""
+        return float(list(self.scores.values())[-1].mean())
+
+
+# {method: {seed: run}}, complete runs alone.
+Runs = Mapping[str, Mapping[int, RunRecord]]
+
+
+@dataclass(frozen=True)
+class Event:
+    """What was asked for at one time."""
+
+    methods: tuple[str, ...]
+    seeds: int
+    time: str | None
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """When results are looked at, numbers of seeds, () if there is no plan; and the difference, in points, below which
+    none matters."""
+
+    looks: tuple[int, ...] = ()
+    margin: float | None = None
+
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> "Plan":
+        """The one in comparison.json."""
+        return cls(tuple(record.get("looks") or ()), record.get("margin"))
+
+    def fits(self, methods: Sequence[str], events: Sequence[Event]) -> bool:
+        """Whether it makes sense, and everything was asked for at its looks."""
+        planned = not self.looks or (
+            list(self.looks) == sorted({look for look in self.looks if type(look) is int and look > 1})
+            and all(event.seeds in self.looks for event in events)
+            and {method for event in events for method in event.methods} == set(methods)
+        )
+        return planned and (self.margin is None or (type(self.margin) in (int, float) and 0 < self.margin < math.inf))
+
+    def record(self) -> dict[str, Any]:
+        """What comparison.json has of it."""
+        return {"looks": list(self.looks), "margin": self.margin}
+
+    def __str__(self) -> str:
+        looks = f"looks at {', '.join(map(str, self.looks))} seeds" if self.looks else "no looks before the end"
+        return looks + (f", and {self.margin:g} points as the margin" if self.margin is not None else "")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison: the settings that all runs share, its methods (the first is the reference) and its runs."""
+
+    name: str
+    settings: Mapping[str, Setting]
+    history: tuple[Event, ...]
+    runs: Runs
+    failed: tuple[Failure, ...]
+    plan: Plan
+
+    @property
+    def reference(self) -> str:
+        return next(iter(self.runs))
+
+    def missing(self) -> dict[str, tuple[int, ...]]:
+        """{method: seeds that were asked for and have no run folder}, without the methods that have them all."""
+        there = {(failure.method, failure.seed) for failure in self.failed}
+        there |= {(method, seed) for method, runs in self.runs.items() for seed in runs}
+        asked = {(method, seed) for event in self.history for method in event.methods for seed in range(event.seeds)}
+        found = {method: tuple(sorted(s for m, s in asked - there if m == method)) for method in self.runs}
+        return {method: seeds for method, seeds in found.items() if seeds}
+
+    def looks(self, method: str) -> Looks:
+        """How the results of a method were looked at while seeds were added."""
+        if self.plan.looks:
+            return Planned(self.plan.looks, self.plan.looks.index(self._asked(method)[-1]))
+        return ANYTIME if self.grown(method) else ONCE
+
+    def grown(self, method: str) -> tuple[int, ...]:
+        """The numbers of seeds that were asked for one after the other, without a plan; () if once."""
+        asked = self._asked(method)
+        return tuple(asked) if len(asked) > 1 and not self.plan.looks else ()
+
+    def _asked(self, method: str) -> list[int]:
+        """With one seed there is no result to look at."""
+        return sorted({event.seeds for event in self.history if method in event.methods and event.seeds > 1})
+
+
+# {seed: percent}
+Errors = Mapping[int, float]
+
+
+def errors_of(runs: Mapping[int, RunRecord]) -> Errors:
+    return {seed: run.error for seed, run in runs.items()}
+
+
+def metrics_of(settings: Mapping[str, Setting]) -> tuple[Metric, ...]:
+    """The metrics of some runs: the error, and last the one that is compared."""
+    return tuple(dict.fromkeys(("error", settings.get("metric", "error"))))  # type: ignore[arg-type]
+
+
+def scores_of(runs: Mapping[int, RunRecord], metric: Metric) -> np.ndarray:
+    """[seeds, images]; [0, 0] without runs."""
+    return np.array([run.scores[metric] for run in runs.values()]) if runs else np.empty((0, 0))
+
+
+def minus(runs: Mapping[int, RunRecord], others: Mapping[int, RunRecord], metric: Metric) -> np.ndarray:
+    """The scores minus those of others, for the seeds that both have: [seeds, images]; [0, 0] if there are none."""
+    pairs = [(run, others[seed]) for seed, run in runs.items() if seed in others]
+    return np.array([run.scores[metric] - other.scores[metric] for run, other in pairs]) if pairs else np.empty((0, 0))
+
+
+def seed_differences(runs: Mapping[int, RunRecord], others: Mapping[int, RunRecord]) -> Errors:
+    """{seed: error minus that of the other}, for the seeds that both have."""
+    return {seed: run.error - others[seed].error for seed, run in runs.items() if seed in others}

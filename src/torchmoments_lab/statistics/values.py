@@ -1,0 +1,38 @@
+"""What is found of runs: a mean and its interval, a difference and whether it is shown."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Interval = tuple[float, float]
+Outcome = Literal["gain", "harm", "no difference that matters", "not shown", "unknown"]
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over n seeds, or a ratio of two, with its 95% interval."""
+
+    mean: float | None
+    ci95: Interval | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Difference(Estimate):
+    """A mean of paired differences. Errors: below 0 is a gain.
+
+    Args:
+        ci95, p_value: of this difference alone, looked at once; df are the degrees of freedom of both.
+        ci95_adjusted, p_adjusted: hold for all differences of a report together, and however planned or unplanned
+            looks at it were. The interval leaves out 0 exactly if p_adjusted is below 0.05.
+        ci95_these_images: for other seeds, on these images alone.
+        outcome: by the adjusted interval.
+    """
+
+    df: float | None = None
+    p_value: float | None = None
+    p_adjusted: float | None = None
+    ci95_adjusted: Interval | None = None
+    ci95_these_images: Interval | None = None
+    outcome: Outcome = "unknown"
