@@ -165,7 +165,8 @@ def tables(summary: AnySummary) -> list[Table]:
 
 def _made_with(study: Study, summary: AnySummary) -> str:
     used = "; ".join(
-        f"torch {env['torch']}, Python {env['python']}, {env['cpu']}, {env['threads']} thread a run"
+        f"torch {env['torch']}, Python {env['python']}, "
+        + (f"{env['cpu']}, {env['threads']} thread a run" if env["device"] == "cpu" else str(env["device"]))
         for env in summary.environments
     )
     settings = summary.settings
