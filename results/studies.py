@@ -166,7 +166,7 @@ def tables(summary: AnySummary) -> list[Table]:
 def _made_with(study: Study, summary: AnySummary) -> str:
     used = "; ".join(
         f"torch {env['torch']}, Python {env['python']}, "
-        + (f"{env['cpu']}, {env['threads']} thread a run" if env["device"] == "cpu" else str(env["device"]))
+        + (f"{env['cpu']}, {env['threads']} thread a run" if env.get("device", "cpu") == "cpu" else str(env["device"]))
         for env in summary.environments
     )
     settings = summary.settings
