@@ -6,7 +6,7 @@ OUT/report.html, report.md, summary.json, differences.png, .svg, curves.png, .sv
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,11 @@ def compare(
     experiment = resolve(
         request.data, request.model, request.training, request.judging, request.methods, notice=notice, objects=objects
     ).experiment
-    first, *later = request.runs.plan()
     with working_in(request.out, RECORD, "compare"):
+        *_, last = looks = request.runs.plan()
+        before = read_comparison_record(request.out) or {"history": []}
+        reached = _asked_of_all(before["history"], request.methods)
+        first, *later = [look for look in looks if look >= reached] or [last]
         summary = _up_to(first, request, experiment, progress)
         for seeds in later:
             if summary.is_settled:
@@ -117,8 +120,7 @@ def joined(request: Compare, experiment: Experiment, seeds: int) -> dict[str, An
         )
     added = [spec for spec in request.methods if spec not in before["methods"]]
     parse_methods(before["methods"] + added)
-    asked = {spec: [e["seeds"] for e in before["history"] if spec in e["methods"]] for spec in request.methods}
-    if all(seeds <= max(earlier, default=0) for earlier in asked.values()):
+    if seeds <= _asked_of_all(before["history"], request.methods):
         return before
     *earlier_events, last = before["history"] or [{}]
     # The looks of a plan are one request.
@@ -145,6 +147,12 @@ def settings_of_runs(out: Path) -> Iterator[dict[str, Any]]:
         config = read_record(path, method=str, seed=int)
         if config is not None:
             yield config
+
+
+def _asked_of_all(history: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> int:
+    """The number of seeds that all of these methods were asked for already."""
+    asked = [[event["seeds"] for event in history if method in event["methods"]] for method in methods]
+    return min(max(earlier, default=0) for earlier in asked)
 
 
 def _record_of_runs(request: Compare, plan: Plan) -> dict[str, Any] | None:

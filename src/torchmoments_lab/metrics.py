@@ -67,8 +67,8 @@ def _rank(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def check_classes(metric: Metric, targets: np.ndarray, classes: Sequence[str], of: str) -> str | None:
-    """A sentence if a metric that goes by classes covers fewer of them than there are; None otherwise.
+def check_classes(metric: Metric, targets: np.ndarray, classes: Sequence[str], of: str) -> list[str]:
+    """Sentences if a metric that goes by classes covers fewer of them than there are, or has one image of one.
 
     Args:
         targets: classes of the images that are evaluated.
@@ -78,15 +78,23 @@ def check_classes(metric: Metric, targets: np.ndarray, classes: Sequence[str], o
     Raises:
         ValueError: the images are of so few classes that there is no such metric.
     """
-    present = np.unique(targets)
+    if metric == "error":
+        return []
+    present, counts = np.unique(targets, return_counts=True)
     missing = [name for number, name in enumerate(classes) if number not in present]
-    if metric == "error" or not missing:
-        return None
+    single = [classes[number] for number in present[counts == 1]]
     if metric == "auroc" and len(present) < 2:
         raise ValueError(
             f"metric auroc needs {of} images of two classes; got {len(targets)}, all of class "
             f"{classes[int(present[0])]!r}. Write --metric error, or add images of another class."
         )
-    many = f"{len(missing)} classes, such as {missing[0]!r}, have"
-    which = f"Class {missing[0]!r} has" if len(missing) == 1 else many
-    return f"{which} no {of} image, so the {NAMES[metric]} is the mean over the other classes."
+    found = []
+    if missing:
+        found.append(f"{_have(missing)} no {of} image, so the {NAMES[metric]} is the mean over the other classes.")
+    if single:
+        found.append(f"{_have(single)} a single {of} image, so intervals are for these {of} images alone.")
+    return found
+
+
+def _have(classes: Sequence[str]) -> str:
+    return f"Class {classes[0]!r} has" if len(classes) == 1 else f"{len(classes)} classes, such as {classes[0]!r}, have"

@@ -85,7 +85,7 @@ def resolve(
     trial = try_network(network, methods, lambda wanted: Feed(loaded, wanted, training, torch.device("cpu")).example(4))
     place = trial.place
     check_different([replace(m, at=(place,)) if m.goes_after_stem and place else m for m in methods])
-    for sentence in (*remarks, *filter(None, (lacking, *_decisions(model, methods, trial)))):
+    for sentence in (*remarks, *lacking, *_decisions(model, methods, trial)):
         notice(sentence)
     shared = shared_settings(data, model, training, judging)
     shared |= {**dict(facts(loaded)), "weights": _digest(model.weights), "place": place, **trial.facts}

@@ -114,7 +114,10 @@ def sentences(summary: ProbeSummary) -> list[str]:
         verdict = "moments predict the class" if outcome == "gain" else "not shown that moments predict the class"
         if outcome == "unknown":
             verdict = "without an interval (one seed, or no spread) it is not shown that moments predict the class"
-        found.append(f"{norm}: with the moments alone the error is {error:.1f}%, chance is {chance:.1f}%: {verdict}.")
+        below = f" ({with_interval(adjusted(summary.minus_chance[norm]), '+')} points)" if outcome != "unknown" else ""
+        found.append(
+            f"{norm}: with the moments alone the error is {error:.1f}%, chance is {chance:.1f}%{below}: {verdict}."
+        )
         if normalized is None or normalized.mean is None:
             continue
         words = {"harm": "lose", "gain": "gain"}.get(normalized.outcome, "are not shown to lose anything:")
@@ -123,7 +126,7 @@ def sentences(summary: ProbeSummary) -> list[str]:
             f"(p = {p_value(normalized.p_adjusted)})."
         )
     if summary.grown:
-        found.append("Seeds were added without a plan; differences are such as hold however often one looks.")
+        found.append("Seeds were added without a plan; differences hold however often one looks.")
     return [*found, *summary.on_runs()]
 
 

@@ -8,11 +8,15 @@ from torchmoments_lab.statistics.values import Difference, Estimate, Interval
 
 def sentences(summary: Summary) -> list[str]:
     """What the summary shows, what it does not, and what its intervals cover; the headline first."""
+    of_all = [*of_labels(summary), *remarks.of_all(summary), *summary.on_runs()]
+    return [headline(summary), *of_each(summary), *of_all]
+
+
+def of_each(summary: Summary) -> list[str]:
+    """A sentence on each method, as far as the headline does not say it. With more, the table says it better."""
     first = headline(summary)
-    # With more, the table says it better.
     each = [_of_method(method, summary) for method in summary.paired] if 1 < len(summary.paired) <= FEW else []
-    each = [sentence for sentence in each if not first.startswith(sentence.removesuffix("."))]
-    return [first, *each, *of_labels(summary), *remarks.of_all(summary), *summary.on_runs()]
+    return [sentence for sentence in each if not first.startswith(sentence.removesuffix("."))]
 
 
 def notes(summary: Summary) -> list[str]:
@@ -32,7 +36,7 @@ def headline(summary: Summary) -> str:
         for kind in (*SETTLED, "not shown")
     )
     if gains or harms:
-        return _some_shown(gains, harms, [*alike, *unshown], summary)
+        return _some_shown(gains, harms, alike, unshown, summary)
     if alike and not unshown:
         return f"No difference from {reference} that matters, of {summary.margin:g} points: {listed(alike, 'and')}."
     if unshown:
@@ -65,14 +69,12 @@ def of_labels(summary: Summary) -> list[str]:
 
 def share_of_labels(share: Estimate) -> str:
     """How much of the gain of MoEx its labels alone give."""
-    if share.mean is None:
-        return "unknown"
-    unbounded = "the gain itself may be 0" if share.n > 1 else "no interval"
-    interval = unbounded if share.ci95 is None else f"95% CI {100 * share.ci95[0]:.0f} to {100 * share.ci95[1]:.0f}%"
-    return f"{100 * share.mean:.0f}% ({interval})"
+    if share.mean is None or share.ci95 is None:
+        return "cannot be told"
+    return f"{100 * share.mean:.0f}% (95% CI {100 * share.ci95[0]:.0f} to {100 * share.ci95[1]:.0f}%)"
 
 
-def _some_shown(gains: list[str], harms: list[str], unshown: list[str], summary: Summary) -> str:
+def _some_shown(gains: list[str], harms: list[str], alike: list[str], unshown: list[str], summary: Summary) -> str:
     shown = gains or harms
     differences = [summary.differences[method] for method in shown]
     if len(shown) == 1:
@@ -87,6 +89,8 @@ def _some_shown(gains: list[str], harms: list[str], unshown: list[str], summary:
         ]
     if gains and harms:
         found.append(f"{listed(harms, 'and')} {'raises' if len(harms) == 1 else 'raise'} it")
+    if alike:
+        found.append(f"no difference that matters for {listed(alike, 'and')}")
     if unshown:
         found.append(f"no difference is shown for {listed(unshown, 'or')}")
     return "; ".join(found) + "."
@@ -141,6 +145,9 @@ def _of_labels(method: str, beyond: BeyondLabels, summary: Summary) -> str:
         return f"{beyond.labels} has no complete runs of the seeds of {method}, so the share of the labels is unknown."
     what = "gain" if (summary.differences[method].mean or 0) < 0 else "difference"
     found = f"The labels alone ({beyond.labels}) give {share_of_labels(beyond.share)} of the {what} of {method}"
+    if beyond.share.ci95 is None:
+        why = "one seed gives no interval" if beyond.share.n == 1 else "it may be 0"
+        found = f"Which share of the {what} of {method} its labels alone ({beyond.labels}) give cannot be told: {why}"
     adjusted = beyond.difference.ci95_adjusted
     if adjusted is None:
         return found + "."

@@ -1,6 +1,5 @@
 """The contents of a comparison's report: the comparison and its summary as a page, and its table for the terminal."""
 
-import shlex
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,7 +11,7 @@ from torchmoments_lab.report.figures import Dots, seed_dots
 from torchmoments_lab.report.page import Block, Page, Picture, Section, Table, Text
 from torchmoments_lab.report.reading import CURVES
 from torchmoments_lab.report.runs import Comparison, RunRecord, seed_differences
-from torchmoments_lab.report.summary import Needed, Summary
+from torchmoments_lab.report.summary import SETTLED, Needed, Summary
 from torchmoments_lab.statistics.values import Difference
 
 _CURVES = {"loss": "training loss", "accuracy": "training accuracy, %"}
@@ -41,7 +40,7 @@ def page(comparison: Comparison, summary: Summary) -> Page:
         facts=provenance.facts(summary, [error.n for error in summary.errors.values()]),
         notes=[Text(wording.typeset(note), note=True) for note in conclusion.notes(summary)],
         sections=[section for section in sections if section.blocks],
-        end=f"Made from the run folders alone. Again: torchmoments report {shlex.quote(comparison.name)}",
+        end="Made from the run folders alone. Again: torchmoments report, with their folder.",
     )
 
 
@@ -72,7 +71,7 @@ def compact(summary: Summary) -> Table:
         seconds = "-" if method.seconds_mean is None else f"{method.seconds_mean:.1f}"
         rows.append([name, wording.plus_minus(error), *wording.compared(difference), str(error.n), seconds])
     headings = ["method", f"{summary.metric_name} %", f"minus {summary.reference}", "p", "n", "s/run"]
-    together = ", and p, of differences for all together" if len(summary.paired) > 1 else ""
+    together = "; of differences, with p, for all together" if len(summary.paired) > 1 else ""
     return Table(f"± is the 95% CI{together}. s/run is rough.", headings, rows)
 
 
@@ -89,6 +88,7 @@ def _results(summary: Summary) -> Section:
                 f"if its interval leaves out 0, which is when p is below 0.05.{together}"
             )
         )
+    blocks += map(Text, map(wording.typeset, conclusion.of_each(summary)))
     return Section("Results", blocks)
 
 
@@ -155,43 +155,51 @@ def _labels(summary: Summary) -> Section:
 
 def _intervals(summary: Summary) -> Section:
     """What they cover, what pairing is worth, and what would show more."""
-    blocks: list[Block] = [Text(sentence) for sentence in remarks.coverage(summary)[:1]]
-    rows = [
-        [
-            name,
-            wording.interval(found.ci95_these_images, "+"),
-            wording.NONE if (times := summary.paired[name].times_as_wide_unpaired) is None else f"{times:.1f} times",
-            *_needed(summary.paired[name].needed, found.n, summary.images or 0),
-        ]
-        for name, found in summary.differences.items()
-    ]
     needed = next((entry.needed for entry in summary.paired.values() if entry.needed is not None), None)
-    if blocks and needed is not None:
-        given = "" if summary.margin else f", a tenth of the {summary.metric_name} of {summary.reference}"
-        headings = ["Method", "On these images alone", "Without pairing as wide", "Seeds", f"{summary.split} images"]
-        headings[-1] = headings[-1].capitalize()
-        blocks += [
-            Table(
-                f"The 95% interval for other seeds on these images alone; without pairing; and what would show a "
-                f"difference of {needed.points:g} points{given}, with 80% power",
-                headings,
-                rows,
-            ),
-            Text(
-                "The interval on these images alone leaves out what other images of the same kind would change; no "
-                "verdict goes by it. The last columns change one number at a time; the other stays as it is."
-            ),
-        ]
+    blocks: list[Block] = [Text(sentence) for sentence in remarks.coverage(summary)[:1]]
+    if not blocks or needed is None:
+        return Section("What the intervals cover", blocks)
+    columns = {"Without pairing as wide": _unpaired, "Seeds in all": _seeds}
+    if summary.covers_images:
+        columns = {"On these images alone": _these_images, **columns, "Images in all": _images}
+    rows = [[name, *(cell(summary, name) for cell in columns.values())] for name in summary.paired]
+    given = "" if summary.margin else f", a tenth of the {summary.metric_name} of {summary.reference}"
+    points = wording.counted(needed.points, "point")
+    caption = f"The interval without pairing, and what would show a difference of {points}{given}, with 80% power"
+    said = "Roughly, and one number at a time: the other stays as it is."
+    if summary.covers_images:
+        caption = f"The interval for other seeds on these images alone; {caption[0].lower()}{caption[1:]}"
+        said = f"By the interval on these images alone no verdict goes: it leaves out what others would change. {said}"
+    blocks += [Table(caption, ["Method", *columns], rows), Text(said), *map(Text, remarks.advice(summary))]
     return Section("What the intervals cover, and what more would show", blocks)
 
 
-def _needed(needed: Needed | None, seeds: int, images: int) -> list[str]:
-    if needed is None:
-        return [wording.NONE, wording.NONE]
-    return [
-        "never" if wanted is None else f"{wanted:,}" if wanted > now else "enough"
-        for wanted, now in ((needed.seeds, seeds), (needed.images, images))
-    ]
+def _these_images(summary: Summary, method: str) -> str:
+    return wording.interval(summary.differences[method].ci95_these_images, "+")
+
+
+def _unpaired(summary: Summary, method: str) -> str:
+    times = summary.paired[method].times_as_wide_unpaired
+    return wording.NONE if times is None else f"{times:.1f} times"
+
+
+def _seeds(summary: Summary, method: str) -> str:
+    needed = _open(summary, method)
+    return wording.NONE if needed is None else _in_all(needed.seeds, summary.differences[method].n)
+
+
+def _images(summary: Summary, method: str) -> str:
+    needed = _open(summary, method)
+    return wording.NONE if needed is None else _in_all(needed.images, summary.images or 0)
+
+
+def _open(summary: Summary, method: str) -> Needed | None:
+    """What a difference needs that is not decided yet."""
+    return None if summary.differences[method].outcome in SETTLED else summary.paired[method].needed
+
+
+def _in_all(wanted: int | None, now: int) -> str:
+    return "never" if wanted is None else f"{wanted:,}" if wanted > now else "enough"
 
 
 def _curves(comparison: Comparison) -> Section:

@@ -30,7 +30,10 @@ def read_comparison(out: Path) -> Comparison:
     record = read_comparison_record(out)
     if record is None:
         why = "which holds no comparison.json" if out.is_dir() else "which is no folder"
-        raise ValueError(f"report needs the folder of a comparison; got '{out}', {why}. Write the --out of a compare.")
+        repair = "Write the --out of a compare."
+        if any((out / name).exists() for name in ("sweep.json", "probe.json")):
+            repair = "Rerun the sweep or probe that made it: complete runs are kept."
+        raise ValueError(f"report needs the folder of a comparison; got '{out}', {why}. {repair}")
     runs, failed = read_runs(out, record["methods"], record["settings"])
     history = _history(out / "comparison.json", record)
     return Comparison(out.resolve().name, record["settings"], history, runs, failed, Plan.read(record))

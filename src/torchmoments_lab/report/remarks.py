@@ -2,7 +2,7 @@
 off, and what would show a difference that is not shown."""
 
 from torchmoments_lab.report.summary import Summary
-from torchmoments_lab.report.wording import FEW, ends, listed, spans
+from torchmoments_lab.report.wording import FEW, counted, ends, listed, spans
 
 
 def of_all(summary: Summary) -> list[str]:
@@ -12,7 +12,7 @@ def of_all(summary: Summary) -> list[str]:
 
 def notes(summary: Summary) -> list[str]:
     """Those that a reader of the headline must not miss."""
-    found = looked(summary) + collapsed(summary)
+    found = summary.on_images() + looked(summary) + collapsed(summary)
     if "copies" in summary.settings:
         found.append(
             f"{summary.settings['copies']} {summary.split} images are also training images, pixel for pixel: errors on "
@@ -51,15 +51,15 @@ def looked(summary: Summary) -> list[str]:
     if grown:
         steps = sorted({seeds for entry in grown.values() for seeds in entry.grown})
         wide = max((entry.times_as_wide_grown or 0.0 for entry in grown.values()), default=0.0)
-        cost = f"That costs: they are up to {wide:.1f} times as wide as those of a single look." if wide else ""
+        price = f"; the price is intervals up to {wide:.1f} times as wide as with a single look" if wide else ""
         return [
-            f"Seeds were added without a plan ({', '.join(map(str, steps))}). So the intervals and p of "
-            f"{listed(list(grown), 'and')} are such as hold however often one looks. {cost}".rstrip()
+            f"Seeds were added without a plan ({', '.join(map(str, steps))}), so the intervals and p of "
+            f"{listed(list(grown), 'and')} hold however often one looks{price}."
         ]
     if not summary.looks:
         return []
     reached = max((found.n for found in summary.errors.values()), default=0)
-    plan = f"Planned looks at {', '.join(map(str, summary.looks))} seeds, which intervals and p count"
+    plan = f"Intervals and p allow for the planned looks at {', '.join(map(str, summary.looks))} seeds"
     if reached >= summary.looks[-1]:
         return [f"{plan}."]
     if not summary.is_settled:
@@ -101,16 +101,16 @@ def needs(method: str, summary: Summary) -> str | None:
     entry, n = summary.paired[method], summary.differences[method].n
     if entry.needed is None or summary.images is None:
         return None
-    points, seeds, images = entry.needed.points, entry.needed.seeds, entry.needed.images
-    on_these = f"with these {summary.split} images no number of seeds"
+    seeds, images, points = entry.needed.seeds, entry.needed.images, f"{counted(entry.needed.points, 'point')}"
+    adjusted = summary.differences[method].ci95_adjusted
+    if adjusted is not None and adjusted[0] > -entry.needed.points:
+        return f"{method}: a gain of {points} or more is ruled out."
     if seeds is not None and seeds <= n:
-        return f"{method}: a difference of {points:g} points would most likely have been shown."
-    ways = [f"about {seeds - n:,} more seeds"] if seeds is not None else []
+        return f"{method}: a difference of {points} would most likely have been shown."
+    ways = [f"about {counted(seeds - n, 'more seed')}"] if seeds is not None else []
     if images is not None and images > summary.images:
-        ways.append(f"about {images - summary.images:,} more {summary.split} images")
+        ways.append(f"about {counted(images - summary.images, f'more {summary.split} image')}")
     if not ways:
-        return (
-            f"{method}: {on_these}, nor with {n} seeds any number of images, shows a difference of {points:g} points."
-        )
-    would = f"{method}: {' or '.join(ways)} would show a difference of {points:g} points"
-    return f"{would}; {on_these} would." if seeds is None and images is not None else f"{would}."
+        return f"{method}: to show a difference of {points} takes both more seeds and more {summary.split} images."
+    would = f"{method}: {' or '.join(ways)} would show a difference of {points}"
+    return f"{would}; more seeds alone would not." if seeds is None else f"{would}."

@@ -78,8 +78,8 @@ class Plan:
         return {"looks": list(self.looks), "margin": self.margin}
 
     def __str__(self) -> str:
-        looks = f"looks at {', '.join(map(str, self.looks))} seeds" if self.looks else "no looks before the end"
-        return looks + (f", and {self.margin:g} points as the margin" if self.margin is not None else "")
+        looks = f"looks at {', '.join(map(str, self.looks))} seeds" if self.looks else "one look"
+        return looks + (f", --stop-at {self.margin:g}" if self.margin is not None else "")
 
 
 @dataclass(frozen=True)

@@ -160,15 +160,21 @@ def _beyond(comparison: Comparison, metric: Metric) -> dict[str, BeyondLabels]:
         [comparison.looks(moex) for moex, _ in pairs],
         comparison.plan.margin,
     )
+    level = level_of_each(len(pairs))
+    shares = [
+        ratio(*_shared(runs[labels], runs[moex], reference, metric), comparison.looks(moex), level)
+        for moex, labels in pairs
+    ]
     return {
-        moex: BeyondLabels(labels, difference, _share(runs[labels], runs[moex], reference, metric))
-        for (moex, labels), difference in zip(pairs, found, strict=True)
+        moex: BeyondLabels(labels, difference, share)
+        for (moex, labels), difference, share in zip(pairs, found, shares, strict=True)
     }
 
 
-def _share(
+def _shared(
     labels: Mapping[int, RunRecord], moex: Mapping[int, RunRecord], reference: Mapping[int, RunRecord], metric: Metric
-) -> Estimate:
+) -> tuple[np.ndarray, np.ndarray]:
+    """The differences of both from the reference, of the seeds that all three have."""
     in_all = [seed for seed in moex if seed in labels and seed in reference]
     parts, wholes = ({seed: of[seed] for seed in in_all} for of in (labels, moex))
-    return ratio(minus(parts, reference, metric), minus(wholes, reference, metric))
+    return minus(parts, reference, metric), minus(wholes, reference, metric)

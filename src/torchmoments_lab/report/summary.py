@@ -58,10 +58,14 @@ class About:
 
     def on_runs(self) -> list[str]:
         """Sentences on test images, environments and failures, which end every conclusion."""
-        alone = "A class has only one of the images, so the intervals are for these images alone."
         many = f"The runs come from {len(self.environments)} environments, see env.json in their folders."
         failed = [str(failure) for failure in self.failed]
-        return [alone] * (not self.covers_images) + [many] * (len(self.environments) > 1) + failed
+        return [*self.on_images(), *[many] * (len(self.environments) > 1), *failed]
+
+    def on_images(self) -> list[str]:
+        """What is to be said if the intervals are not for other images, too."""
+        alone = "A class has a single one of the images, so the intervals are for these images alone."
+        return [] if self.covers_images else [alone]
 
 
 @dataclass(frozen=True)
@@ -186,8 +190,7 @@ class Best:
     Args:
         command: trains it and the reference again, evaluated on the test images.
         rivals: number of other trainings in the grid.
-        not_worse: how many of them are not shown to be worse, see `statistics.several.shown_worse`: the best was chosen
-            among them.
+        not_worse: values of those that are not shown to be worse, see `statistics.several.shown_worse`.
     """
 
     values: Mapping[str, str]
@@ -195,7 +198,7 @@ class Best:
     error: Estimate
     command: str
     rivals: int
-    not_worse: int
+    not_worse: tuple[Mapping[str, str], ...]
 
 
 @dataclass(frozen=True)

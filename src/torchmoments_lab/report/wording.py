@@ -76,7 +76,13 @@ def seconds(number: float | None) -> str:
 
 
 def seeds(n: int) -> str:
-    return "1 seed" if n == 1 else f"{n} seeds"
+    return counted(n, "seed")
+
+
+def counted(number: float, what: str) -> str:
+    """1 seed, 1,200 seeds, 0.3 points."""
+    shown = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{shown} {what}" if number == 1 else f"{shown} {what}s"
 
 
 def spans(numbers: Sequence[int]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import gammaincinv, ndtr
 
-from torchmoments_lab.statistics.crossed import Spread, interval, over_seeds, spread
+from torchmoments_lab.statistics.crossed import Spread, interval, spread
 from torchmoments_lab.statistics.looks import ONCE, Looks
 from torchmoments_lab.statistics.values import LEVEL, Difference, Interval, Outcome
 
@@ -53,9 +53,9 @@ def _difference(
     mean = float(scores.mean())
     if of is None:
         return Difference(mean, None, len(scores))
-    half, t = looks.critical(level_of_each(comparisons), of) * of.standard_error, mean / of.standard_error
-    adjusted = (mean - half, mean + half) if np.isfinite(half) else None
-    p = looks.p_value(t, of)
+    level, t = level_of_each(comparisons), mean / of.standard_error
+    adjusted, p = _around(mean, of, looks, level), looks.p_value(t, of)
+    these_images = spread(scores.mean(axis=1, keepdims=True))
     return Difference(
         mean,
         interval(mean, of.standard_error, of.df),
@@ -65,9 +65,14 @@ def _difference(
         # Not 1 - (1 - p)^m, which is 0 for a small p.
         p_adjusted=float(-np.expm1(comparisons * np.log1p(-p))) if p < 1 else 1.0,
         ci95_adjusted=adjusted,
-        ci95_these_images=over_seeds(scores.mean(axis=1)).ci95,
+        ci95_these_images=None if these_images is None else _around(mean, these_images, looks, level),
         outcome=_outcome(adjusted, margin),
     )
+
+
+def _around(mean: float, of: Spread, looks: Looks, level: float) -> Interval | None:
+    half = looks.critical(level, of) * of.standard_error
+    return (mean - half, mean + half) if np.isfinite(half) else None
 
 
 def _outcome(adjusted: Interval | None, margin: float | None) -> Outcome:

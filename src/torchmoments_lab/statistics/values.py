@@ -26,7 +26,7 @@ class Difference(Estimate):
         ci95, p_value: of this difference alone, looked at once; df are the degrees of freedom of both.
         ci95_adjusted, p_adjusted: hold for all differences of a report together, and however planned or unplanned
             looks at it were. The interval leaves out 0 exactly if p_adjusted is below 0.05.
-        ci95_these_images: for other seeds, on these images alone.
+        ci95_these_images: the adjusted interval for other seeds on these images alone.
         outcome: by the adjusted interval.
     """
 

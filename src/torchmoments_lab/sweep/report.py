@@ -11,7 +11,7 @@ from torchmoments_lab.report.figures import Bar, Bars
 from torchmoments_lab.report.page import Picture, Table
 from torchmoments_lab.report.report import write_grid
 from torchmoments_lab.report.summary import Best, Cell, SweepSummary
-from torchmoments_lab.report.wording import adjusted, compared, plus_minus, with_interval
+from torchmoments_lab.report.wording import FEW, adjusted, compared, listed, plus_minus, with_interval
 from torchmoments_lab.statistics.values import Difference, Estimate
 from torchmoments_lab.sweep.summary import MORE_DATA, Sweep, summarize
 
@@ -75,7 +75,7 @@ def sentences(summary: SweepSummary) -> list[str]:
         found.append("No combination has complete runs of all seeds.")
     if summary.grown:
         found.append(
-            "Seeds were added without a plan. Differences and effects are such as hold however often one looks; the "
+            "Seeds were added without a plan. Differences and effects hold however often one looks; the "
             "comparison with the best is not."
         )
     return [*found, *summary.on_runs()]
@@ -136,12 +136,14 @@ def _difference(cell: Cell) -> Estimate:
 
 
 def _beaten(best: Best) -> str:
-    rivals, worse = best.rivals, best.rivals - best.not_worse
+    rivals, alike = best.rivals, [" ".join(values.values()) for values in best.not_worse]
     if rivals == 1:
-        return f"The other training is {'' if worse else 'not '}shown to be worse."
-    if worse in (0, rivals):
-        return f"{'Each' if worse else 'None'} of the other {rivals} trainings is shown to be worse."
-    return f"{worse} of the other {rivals} trainings {'is' if worse == 1 else 'are'} shown to be worse."
+        return f"The other training is {'not ' if alike else ''}shown to be worse."
+    if len(alike) in (0, rivals):
+        return f"{'None' if alike else 'Each'} of the other {rivals} trainings is shown to be worse."
+    worse = rivals - len(alike)
+    found = f"{worse} of the other {rivals} trainings {'is' if worse == 1 else 'are'} shown to be worse"
+    return f"{found}, not {listed(alike, 'and')}." if len(alike) <= FEW else f"{found}."
 
 
 def _labels(cell: Cell, axes: list[str]) -> list[str]:

@@ -124,13 +124,14 @@ def _best(sweep: Sweep) -> Best | None:
     trainings = list({(outcome.method, *outcome.settings.items()): outcome for outcome in grid}.values())
     scores = np.array([[outcome.runs[seed].scores[sweep.metric] for seed in sorted(seeds)] for outcome in trainings])
     best = trainings[int(scores.mean(axis=(1, 2)).argmin())]
+    rivals = [outcome for outcome in zip(trainings, shown_worse(scores), strict=True) if outcome[0] is not best]
     return Best(
         values=best.place,
         method=best.method,
         error=best.cell(sweep.metric).error,
         command=best.command,
-        rivals=len(trainings) - 1,
-        not_worse=len(trainings) - 1 - int(shown_worse(scores).sum()),
+        rivals=len(rivals),
+        not_worse=tuple(outcome.place for outcome, is_worse in rivals if not is_worse),
     )
 
 

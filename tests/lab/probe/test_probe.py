@@ -173,7 +173,7 @@ def test_a_folder_that_grew_without_a_plan_has_wider_intervals(tiny, asked, grow
     for seeds in asked:
         summary = probe(quick.with_values(seeds=seeds))
     assert summary.grown == grown
-    told = "Seeds were added without a plan; differences are such as hold however often one looks."
+    told = "Seeds were added without a plan; differences hold however often one looks."
     assert (told in summary.conclusion) == grown
     assert json.loads((tiny.out / "probe.json").read_text())["seeds"] == sorted(set(asked))
     at_once = probe(quick.with_values(seeds=asked[-1], out=tiny.out.with_name("at-once")))

@@ -378,8 +378,8 @@ def test_a_later_extension_is_told(folder):
     edit(folder / "comparison.json", lambda record: record["history"].append({**record["history"][0], "seeds": 4}))
     report.write(folder)
     page = html_of(folder)
-    (told,) = [words for words in page.blocks if "Seeds were added without a plan (3, 4)." in words]
-    assert "the intervals and p of labels and moex are such as hold however often one looks." in told
+    (told,) = [words for words in page.blocks if "Seeds were added without a plan (3, 4)," in words]
+    assert "the intervals and p of labels and moex hold however often one looks" in told
     assert [row[2] for row in page.tables[-1]] == ["Seeds", "3", "4"]
 
 
@@ -427,14 +427,14 @@ def test_with_one_image_of_a_class_the_intervals_are_for_these_images_alone(fold
         np.save(path, np.delete(rows, nines[1:]))
     judge_by(folder, metric)
     summary = report.write(folder)
-    alone = "A class has only one of the images, so the intervals are for these images alone."
+    alone = "A class has a single one of the images, so the intervals are for these images alone."
     assert (alone in summary.conclusion) == (not summary.covers_images) == (metric != "error")
     found = summary.differences["moex"]
     errors = {word: [score_of(folder, word, seed) for seed in range(3)] for word in ("none", "moex")}
     minus = np.subtract(errors["moex"], errors["none"])
     half = stats.t.ppf(0.975, 2) * minus.std(ddof=1) / 3**0.5
     of_seeds = pytest.approx((minus.mean() - half, minus.mean() + half))
-    assert found.ci95_these_images == of_seeds
+    assert found.ci95_these_images == found.ci95_adjusted or metric == "error"
     assert (found.ci95 == of_seeds) == (metric != "error")
     if metric != "error":
         images = f"{summary.images:,} test images alone"
@@ -478,8 +478,8 @@ def test_an_interval_is_for_other_seeds_and_other_images(folder):
 @pytest.mark.parametrize(
     ("looks", "told"),
     [
-        ((3, 6), "Planned looks at 3, 6 seeds, which intervals and p count. With 3 seeds it is not decided yet"),
-        ((2, 3), "Planned looks at 2, 3 seeds, which intervals and p count."),
+        ((3, 6), "Intervals and p allow for the planned looks at 3, 6 seeds. With 3 seeds it is not decided yet"),
+        ((2, 3), "Intervals and p allow for the planned looks at 2, 3 seeds."),
     ],
 )
 def test_planned_looks_are_told_beside_the_conclusion(trained, looks, told):

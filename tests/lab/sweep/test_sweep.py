@@ -93,7 +93,7 @@ def swept(plain, errors):
     return summarize(Sweep({"p": tuple(errors)}, "none", [of_errors(plain)], outcomes, [comparison]))
 
 
-@pytest.mark.parametrize(("t", "not_worse"), [(2.0, 2), (2.3, 0)])
+@pytest.mark.parametrize(("t", "not_worse"), [(2.0, ({"p": "0.5"}, {"p": "1"})), (2.3, ())])
 def test_the_best_is_compared_as_one_that_was_chosen_among_all(t, not_worse):
     """t = 2 with 9 degrees of freedom has a one-sided p of 0.04, which is not enough for two rivals."""
     random = np.random.default_rng(0)
@@ -111,14 +111,16 @@ def test_the_best_is_compared_as_one_that_was_chosen_among_all(t, not_worse):
 
 def test_the_conclusion_says_how_many_are_worse(tiny):
     summary = sweep(tiny.with_values(seeds=1))
-    for rivals, not_worse, sentence in [
+    for rivals, alike, sentence in [
         (1, 0, "The other training is shown to be worse."),
         (1, 1, "The other training is not shown to be worse."),
         (7, 0, "Each of the other 7 trainings is shown to be worse."),
         (7, 7, "None of the other 7 trainings is shown to be worse."),
         (7, 6, "1 of the other 7 trainings is shown to be worse."),
-        (7, 1, "6 of the other 7 trainings are shown to be worse."),
+        (7, 1, "6 of the other 7 trainings are shown to be worse, not 0 both."),
+        (7, 3, "4 of the other 7 trainings are shown to be worse, not 0 both, 1 both and 2 both."),
     ]:
+        not_worse = tuple({"lam": str(number), "grad": "both"} for number in range(alike))
         best = replace(summary.best, rivals=rivals, not_worse=not_worse)
         assert sentence in sentences(replace(summary, best=best))[0]
 
@@ -327,7 +329,7 @@ def test_seeds_that_are_added_without_a_plan_are_told_and_widen_the_intervals(ti
     at_first = sweep(tiny)
     grown = sweep(tiny.with_values(seeds=3))
     assert (at_first.grown, grown.grown) == (False, True)
-    told = "Seeds were added without a plan. Differences and effects are such as hold however often one looks;"
+    told = "Seeds were added without a plan. Differences and effects hold however often one looks;"
     assert any(sentence.startswith(told) for sentence in grown.conclusion)
     assert not any("without a plan" in sentence for sentence in at_first.conclusion)
     for cell in grown.cells:
