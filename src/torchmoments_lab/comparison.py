@@ -61,7 +61,7 @@ def compare(
         first, *later = [look for look in looks if look >= reached] or [last]
         summary = _up_to(first, request, experiment, progress)
         for seeds in later:
-            if summary.is_settled:
+            if not any(summary.is_open(method) for method in summary.paired if method in request.methods):
                 break
             notice(f"Not decided after {first} seeds; goes on to {seeds}.")
             summary, first = _up_to(seeds, request, experiment, progress), seeds
@@ -111,7 +111,7 @@ def joined(request: Compare, experiment: Experiment, seeds: int) -> dict[str, An
     settings, looks = dict(experiment.shared), request.runs.plan()
     plan = Plan(looks if len(looks) > 1 else (), request.runs.stop_at)
     before = read_comparison_record(request.out) or _record_of_runs(request, plan)
-    before = before or {"settings": settings, "methods": [], "seeds": 0, "history": [], **plan.record()}
+    before = before or {"settings": settings, "methods": [], "history": [], **plan.record()}
     refuse_other_settings(request.out, before["settings"], settings)
     if Plan.read(before) != plan:
         raise ValueError(
@@ -135,7 +135,6 @@ def joined(request: Compare, experiment: Experiment, seeds: int) -> dict[str, An
     return {
         "settings": settings,
         "methods": before["methods"] + added,
-        "seeds": max(before["seeds"], seeds),
         "history": [*(earlier_events if goes_on else before["history"]), event],
         **plan.record(),
     }
@@ -171,7 +170,7 @@ def _record_of_runs(request: Compare, plan: Plan) -> dict[str, Any] | None:
         # Runs of a look that was not complete belong to the one before.
         seeds = max((look for look in plan.looks if look <= seeds), default=plan.looks[0])
     history = [{"time": _now(), "methods": methods, "seeds": seeds, "command": None}]
-    return {"settings": settings, "methods": methods, "seeds": seeds, "history": history, **plan.record()}
+    return {"settings": settings, "methods": methods, "history": history, **plan.record()}
 
 
 def _now() -> str:

@@ -14,6 +14,8 @@ Setting = str | int | float | bool | None
 Metric = Literal["error", "balanced-error", "auroc"]
 Evaluate = Literal["test", "validation"]
 
+# A run of each for a year, and a record with more is damaged.
+MOST_SEEDS = 100_000
 DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100")
 
 # Where files are and where a run takes place: runs that differ in these alone are the same.
@@ -164,7 +166,7 @@ class PlannedRuns(Settings):
     """Runs of each method. A seed draws the training images, the initial weights and the order of the batches; runs of
     one seed are paired. 10..40: looks at the results after 10, 20 and 40 seeds, and stops as soon as every comparison
     is decided, or hopeless; intervals and p count these looks."""
-    looks: tuple[str, ...] = ()
+    looks: tuple[int, ...] = ()
     """Other numbers of seeds to look at, with --seeds 10..40: 10 25 40."""
     stop_at: float | None = None
     """Points. A smaller difference does not matter: a comparison is decided, too, if the interval is within it."""
@@ -173,11 +175,14 @@ class PlannedRuns(Settings):
 
     def check(self) -> None:
         at_least(1, "workers", self.workers, "worker")
-        if self.stop_at is not None and not (math.isfinite(self.stop_at) and self.stop_at > 0):
-            raise ValueError(f"stop_at needs points above 0; got {self.stop_at}. Write --stop-at 0.3, for example.")
+        if self.stop_at is not None and not 0 < self.stop_at <= 100:
+            raise ValueError(
+                f"stop_at needs points above 0, up to 100; got {self.stop_at}. Write --stop-at 0.3, for example."
+            )
         if isinstance(self.seeds, int):
             at_least(1, "seeds", self.seeds, "seed")
-        self.plan()
+        if self.plan()[-1] > MOST_SEEDS:
+            raise ValueError(f"seeds needs at most {MOST_SEEDS:,}; got {self.seeds}. Write --seeds 20, for example.")
 
     def plan(self) -> tuple[int, ...]:
         """The numbers of seeds at which results are looked at; the last is how many there may be.
@@ -187,7 +192,7 @@ class PlannedRuns(Settings):
         """
         text = str(self.seeds)
         first, dots, last = (part.strip() for part in text.partition(".."))
-        ends = [int(end) for end in (first, last) if end.isdecimal()]
+        ends = [int(end) for end in (first, last) if end.isdecimal() and len(end) < 10]
         if not dots and ends and ends[0] >= 1:
             if self.looks:
                 raise ValueError(
@@ -200,13 +205,12 @@ class PlannedRuns(Settings):
             )
         if not self.looks:
             return doubling(*ends)
-        looks = [int(look) if look.isdecimal() else 0 for look in self.looks]
-        if looks != sorted(set(looks)) or looks[0] < ends[0] or looks[-1] > ends[1]:
+        if list(self.looks) != sorted(set(self.looks)) or self.looks[0] < ends[0] or self.looks[-1] > ends[1]:
             raise ValueError(
-                f"looks needs rising numbers from {ends[0]} to {ends[1]}; got {' '.join(self.looks)}. Write --looks "
-                f"{' '.join(map(str, doubling(*ends)))}."
+                f"looks needs rising numbers from {ends[0]} to {ends[1]}; got {' '.join(map(str, self.looks))}. Write "
+                f"--looks {' '.join(map(str, doubling(*ends)))}."
             )
-        return tuple(sorted({*looks, ends[1]}))
+        return tuple(sorted({*self.looks, ends[1]}))
 
 
 def doubling(first: int, last: int) -> tuple[int, ...]:

@@ -113,18 +113,19 @@ def _as_declared(field: Field[Any], given: Any) -> Any:
         if isinstance(value, str) and value in get_args(kind):
             return value
         raise ValueError(f"{field.name} needs one of {', '.join(get_args(kind))}; got {short(given)}.")
-    kind = get_origin(kind) or kind
     if _fits(kind, value):
-        return value if kind in (str, bool) else kind(value)
+        return value if kind in (str, bool) else (get_origin(kind) or kind)(value)
+    wanted = "a list or tuple of whole numbers" if int in get_args(kind) else _WANTED[get_origin(kind) or kind]
+    kind = get_origin(kind) or kind
     raise ValueError(
-        f"{field.name} needs {_WANTED[kind]}; got {short(given)}, of type {type(given).__name__}. "
+        f"{field.name} needs {wanted}; got {short(given)}, of type {type(given).__name__}. "
         f"Write {field.name}={_example(field, kind, value)!r}{', for example' if kind is not tuple else ''}."
     )
 
 
 def _fits(kind: Any, value: Any) -> bool:
-    if kind is tuple:
-        return isinstance(value, tuple | list) and all(isinstance(word, str) for word in value)
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple | list) and all(_fits(get_args(kind)[0], item) for item in value)
     if kind is Path:
         return isinstance(value, str | os.PathLike)
     if kind in (int, float):
@@ -133,6 +134,8 @@ def _fits(kind: Any, value: Any) -> bool:
 
 
 def _example(field: Field[Any], kind: Any, value: Any) -> Any:
+    if get_origin(field.type) is tuple and int in get_args(field.type):
+        return (10, 20)
     if kind is tuple and isinstance(value, str):
         return (value,)
     if kind is int and isinstance(value, float) and value.is_integer():

@@ -274,7 +274,7 @@ def test_a_damaged_record_is_refused_and_made_anew_when_it_is_removed(trained):
     assert times(trained.out) == runs
     again = json.loads(record.read_text())
     assert again["settings"] == whole["settings"]
-    assert again["seeds"] == 2
+    assert again["history"][0]["seeds"] == 2
 
 
 @pytest.mark.parametrize("name", ["config.json", "summary.json"])
@@ -324,6 +324,72 @@ def made_up(monkeypatch):
     return with_shares
 
 
+def remembered(out, **changes):
+    """Change what the record of a folder holds."""
+    record = json.loads((out / "comparison.json").read_text())
+    (out / "comparison.json").write_text(json.dumps({**record, **changes}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"margin": 1e300},
+        {"margin": "0.3"},
+        {"looks": [3, 2]},
+        {"looks": [2.5]},
+        {"settings": {"metric": ["error"]}},
+        *({"history": [{"methods": ["none", "moex"], "seeds": seeds}]} for seeds in (1e300, 10**12, 0, -1, True, "3")),
+        {"history": [{"methods": ["none", "moex"], "seeds": 3, "time": 7}]},
+        {"history": [{"methods": ["none", "moex"], "seeds": 3, "command": [None]}]},
+    ],
+    ids=str,
+)
+def test_a_record_that_makes_no_sense_is_said_to_be_damaged(tiny, made_up, changes):
+    made_up(none=0.3, moex=0.05)
+    compare(tiny.with_values(seeds=3))
+    remembered(tiny.out, **changes)
+    with pytest.raises(ValueError, match="comparison.json' is damaged"):
+        report.write(tiny.out)
+
+
+def test_pairs_that_grew_with_the_reference_are_pairs_that_grew(tiny, made_up):
+    made_up(none=0.1, moex=BETTER)
+    compare(tiny.with_values(seeds=3, methods=("none",)))
+    compare(tiny.with_values(seeds=6, methods=("moex",)))
+    assert report.write(tiny.out).paired["moex"].grown == ()
+    assert compare(tiny.with_values(seeds=6, methods=("none",))).paired["moex"].grown == (3, 6)
+
+
+def test_in_the_middle_of_a_look_the_one_before_is_judged(tiny, made_up):
+    made_up(none=0.1, moex=BETTER)
+    compare(tiny.with_values(seeds="4..16", looks=(4, 8, 16)))
+    whole = report.write(tiny.out).paired["moex"]
+    assert whole.look == 16
+    for seed in (9, 11):
+        shutil.rmtree(tiny.out / f"runs/moex/seed{seed}")
+    summary = report.write(tiny.out)
+    assert summary.paired["moex"].look == 8
+    assert summary.differences["moex"].n == 8
+    assert any("moex is not decided yet: rerun the command." in sentence for sentence in summary.conclusion)
+    assert compare(tiny.with_values(seeds="4..16", looks=(4, 8, 16))).paired["moex"] == whole
+
+
+def test_a_method_that_is_the_same_is_no_reason_to_end_a_plan_nor_to_start_again(tiny, made_up):
+    ran = made_up(none=0.3, moex=0.3)
+    summary = compare(tiny.with_values(seeds="2..4"))
+    assert len(ran) == 8
+    assert not summary.is_open("moex")
+    assert not any("rerun" in sentence for sentence in summary.conclusion)
+
+
+def test_a_method_that_is_not_asked_for_does_not_keep_a_plan_going(tiny, made_up):
+    ran = made_up(none=0.1, moex=0.02, labels=BETTER)
+    compare(tiny.with_values(seeds="3..12", methods=("none", "labels"), looks=(3, 12)))
+    ran.clear()
+    compare(tiny.with_values(seeds="3..12", methods=("none", "moex"), looks=(3, 12)))
+    assert {seed for method, seed in ran if method == "moex"} == set(range(3))
+
+
 def history(out):
     record = json.loads((out / "comparison.json").read_text())
     return [(event["methods"], event["seeds"]) for event in record["history"]]
@@ -338,7 +404,8 @@ def test_a_plan_ends_at_the_first_look_that_decides_every_comparison(tiny, made_
     summary = compare(tiny.with_values(seeds="3..12"), notice=notices.append)
     assert ran == [(method, seed) for seed in range(3) for method in ("none", "moex")]
     assert not any("Not decided" in sentence for sentence in notices)
-    assert (summary.looks, summary.differences["moex"].outcome, summary.is_settled) == ((3, 6, 12), "gain", True)
+    assert (summary.looks, summary.differences["moex"].outcome) == ((3, 6, 12), "gain")
+    assert (summary.paired["moex"].look, summary.is_open("moex")) == (3, False)
     assert history(tiny.out) == [(["none", "moex"], 3)]
     assert "It ended at 3: every comparison is decided." in " ".join(summary.conclusion)
 
@@ -369,7 +436,7 @@ def test_a_plan_goes_on_while_a_comparison_is_not_decided_and_is_one_request(tin
 
 def test_a_plan_has_the_looks_one_names(tiny, made_up):
     made_up(none=0.1, moex=BETTER)
-    summary = compare(tiny.with_values(seeds="2..6", looks=("2", "5")))
+    summary = compare(tiny.with_values(seeds="2..6", looks=(2, 5)))
     assert summary.looks == (2, 5, 6)
     assert json.loads((tiny.out / "comparison.json").read_text())["looks"] == [2, 5, 6]
 
@@ -407,7 +474,7 @@ def test_a_plan_is_resumed_where_it_was_interrupted(tiny, made_up):
 def test_a_plan_is_not_ended_by_a_look_that_was_interrupted(tiny, made_up):
     """With 4 seeds it is undecided, with 15 of 16 it would be decided."""
     made_up(none=0.3, moex=[0.29, 0.20, 0.30, 0.19, *[0.05] * 12])
-    planned = tiny.with_values(seeds="4..16", looks=("4", "16"))
+    planned = tiny.with_values(seeds="4..16", looks=(4, 16))
     assert compare(planned).differences["moex"].n == 16
     shutil.rmtree(tiny.out / "runs/moex/seed15")
     assert compare(planned).differences["moex"].n == 16
@@ -431,7 +498,7 @@ def test_a_plan_is_not_given_up_after_two_seeds_that_both_gain(tiny, made_up):
     made_up(none=0.1, moex=[0.08, 0.02] * 4)
     at_once = compare(tiny.with_values(seeds=8, out=tiny.out.with_name("at-once")))
     assert at_once.differences["moex"].p_adjusted < 0.01
-    summary = compare(tiny.with_values(seeds="2..8", looks=("2", "8")))
+    summary = compare(tiny.with_values(seeds="2..8", looks=(2, 8)))
     assert (summary.differences["moex"].n, summary.differences["moex"].outcome) == (8, "gain")
 
 

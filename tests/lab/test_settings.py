@@ -1,7 +1,6 @@
 """Settings made in Python: values of the declared types, or one sentence."""
 
 import json
-import re
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import get_args, get_origin
@@ -50,6 +49,8 @@ def made(kind, **values):
 def test_a_value_of_another_type_is_refused_by_the_name_of_its_setting(kind, field):
     for wrong in WRONG[kind_of(field)]:
         if type(wrong) in get_args(field.type) and get_origin(field.type) is not tuple:
+            continue
+        if type(wrong) is list and type(wrong[0]) in get_args(field.type):
             continue
         with pytest.raises(ValueError, match=rf"^{field.name} needs .*; got .*\."):
             made(kind, **{field.name: wrong})
@@ -122,8 +123,8 @@ def test_other_values_reach_the_groups_and_leave_the_rest():
         ({"seeds": "10..40"}, (10, 20, 40)),
         ({"seeds": "10..50"}, (10, 20, 40, 50)),
         ({"seeds": "2..3"}, (2, 3)),
-        ({"seeds": "10..40", "looks": ("10", "25", "40")}, (10, 25, 40)),
-        ({"seeds": "10..40", "looks": ("15",)}, (15, 40)),
+        ({"seeds": "10..40", "looks": (10, 25, 40)}, (10, 25, 40)),
+        ({"seeds": "10..40", "looks": [15]}, (15, 40)),
     ],
 )
 def test_a_range_of_seeds_is_looked_at_after_each_doubling_or_where_one_says(runs, plan):
@@ -138,19 +139,21 @@ def test_a_range_of_seeds_that_is_none_is_refused(seeds):
         PlannedRuns(seeds=seeds).check()
 
 
-@pytest.mark.parametrize("looks", [("20", "10"), ("10", "10"), ("5", "40"), ("10", "80"), ("10", "many"), ("0",)])
+@pytest.mark.parametrize("looks", [(20, 10), (10, 10), (5, 40), (10, 80), (0,)])
 def test_looks_that_do_not_rise_or_are_beyond_the_range_are_refused(looks):
-    got = re.escape(" ".join(looks))
+    got = " ".join(map(str, looks))
     with pytest.raises(ValueError, match=rf"rising numbers from 10 to 40; got {got}\. Write --looks 10 20 40\.$"):
         PlannedRuns(seeds="10..40", looks=looks).check()
 
 
 def test_looks_without_a_range_are_refused():
     with pytest.raises(ValueError, match=r"looks needs a range of seeds; got --seeds 20\. Write --seeds 10\.\.40, or"):
-        PlannedRuns(looks=("10",)).check()
+        PlannedRuns(looks=(10,)).check()
 
 
 @pytest.mark.parametrize("points", [0.0, -0.3, float("nan"), float("inf")])
 def test_a_margin_that_is_no_size_is_refused(points):
-    with pytest.raises(ValueError, match=rf"stop_at needs points above 0; got {points}\. Write --stop-at 0.3"):
+    with pytest.raises(
+        ValueError, match=rf"stop_at needs points above 0, up to 100; got {points}\. Write --stop-at 0.3"
+    ):
         PlannedRuns(stop_at=points).check()

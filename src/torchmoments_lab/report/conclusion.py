@@ -128,12 +128,11 @@ def _of_method(method: str, summary: Summary) -> str:
 
 
 def _confidence(summary: Summary) -> str:
-    return "95% CI" if len(summary.paired) == 1 else "simultaneous 95% CI"
+    return "95% CI" if summary.comparisons == 1 else "simultaneous 95% CI"
 
 
 def _evidence(difference: Difference, summary: Summary, name: str = "p") -> str:
-    comparisons = len(summary.paired)
-    adjusted = f", adjusted for {comparisons} comparisons" if comparisons > 1 else ""
+    adjusted = f", adjusted for {summary.comparisons} comparisons" if summary.comparisons > 1 else ""
     p = p_value(difference.p_adjusted)
     return f"{name} {p.replace('<', '< ') if p.startswith('<') else f'= {p}'}{adjusted}"
 

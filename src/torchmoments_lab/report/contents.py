@@ -195,7 +195,8 @@ def _images(summary: Summary, method: str) -> str:
 
 def _open(summary: Summary, method: str) -> Needed | None:
     """What a difference needs that is not decided yet."""
-    return None if summary.differences[method].outcome in SETTLED else summary.paired[method].needed
+    is_needed = summary.differences[method].outcome not in SETTLED and not summary.is_open(method)
+    return summary.paired[method].needed if is_needed else None
 
 
 def _in_all(wanted: int | None, now: int) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from torchmoments_lab.files import damaged, read_record, runs_folder
-from torchmoments_lab.metrics import of_images
+from torchmoments_lab.metrics import NAMES, of_images
 from torchmoments_lab.report.runs import Comparison, Event, Plan, RunRecord, Runs, metrics_of
 from torchmoments_lab.report.summary import Failure
-from torchmoments_lab.settings import Setting
+from torchmoments_lab.settings import MOST_SEEDS, Setting
 
 # The columns of metrics.csv that a report draws, if they are there.
 CURVES = ("loss", "accuracy")
@@ -84,15 +84,25 @@ def read_comparison_record(out: Path) -> dict[str, Any] | None:
 def _history(path: Path, record: dict[str, Any]) -> tuple[Event, ...]:
     try:
         events = tuple(
-            Event(tuple(event["methods"]), int(event["seeds"]), event.get("time"), tuple(event.get("command") or ()))
+            Event(tuple(event["methods"]), event["seeds"], event.get("time"), tuple(event.get("command") or ()))
             for event in record["history"]
         )
+        _need(all(map(_makes_sense, events)) and record["settings"].get("metric", "error") in NAMES, "")
         asked = {method for event in events for method in event.methods}
         if record["methods"] and asked <= set(record["methods"]) and Plan.read(record).fits(record["methods"], events):
             return events
     except (TypeError, LookupError, ValueError, AttributeError):
         pass
     raise damaged(path, "its methods and its history do not fit together")
+
+
+def _makes_sense(event: Event) -> bool:
+    return (
+        type(event.seeds) is int
+        and 0 < event.seeds <= MOST_SEEDS
+        and isinstance(event.time, str | None)
+        and all(isinstance(word, str) for word in (*event.methods, *event.command))
+    )
 
 
 def count_complete(out: Path) -> int:
@@ -127,6 +137,7 @@ def _run(folder: Path, method: str, seed: int, settings: Mapping[str, Setting]) 
         path = folder / "predictions.npy"
         predictions = _load(path)
         _need(predictions.ndim == 1 and len(predictions) > 0, "it has no records")
+        _need(bool(np.isfinite(predictions["scores"]).all()), "it has scores that are no numbers")
         scores = {metric: of_images(metric, predictions) for metric in metrics_of(config)}
         found = float(list(scores.values())[-1].mean())
         _need(abs(found - error) < _SAME, f"its error is {found}, and summary.json says {error}")

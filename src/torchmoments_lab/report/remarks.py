@@ -56,14 +56,16 @@ def looked(summary: Summary) -> list[str]:
             f"Seeds were added without a plan ({', '.join(map(str, steps))}), so the intervals and p of "
             f"{listed(list(grown), 'and')} hold however often one looks{price}."
         ]
-    if not summary.looks:
+    if not summary.looks or not summary.paired:
         return []
-    reached = max((found.n for found in summary.errors.values()), default=0)
     plan = f"Intervals and p allow for the planned looks at {', '.join(map(str, summary.looks))} seeds"
-    if reached >= summary.looks[-1]:
+    open_yet = [method for method in summary.paired if summary.is_open(method)]
+    if open_yet:
+        verb = "is" if len(open_yet) == 1 else "are"
+        return [f"{plan}. {listed(open_yet, 'and')} {verb} not decided yet: rerun the command."]
+    reached = min(entry.look or 0 for entry in summary.paired.values())
+    if reached == summary.looks[-1]:
         return [f"{plan}."]
-    if not summary.is_settled:
-        return [f"{plan}. With {reached} seeds it is not decided yet: rerun the command."]
     hopeless = [method for method, entry in summary.paired.items() if entry.hopeless]
     why = f"for {listed(hopeless, 'and')} more would hardly decide" if hopeless else "every comparison is decided"
     return [f"{plan}. It ended at {reached}: {why}."]
@@ -99,7 +101,7 @@ def advice(summary: Summary) -> list[str]:
 def needs(method: str, summary: Summary) -> str | None:
     """How many more seeds or images a method needs; None if that is unknown."""
     entry, n = summary.paired[method], summary.differences[method].n
-    if entry.needed is None or summary.images is None:
+    if entry.needed is None or summary.images is None or summary.is_open(method):
         return None
     seeds, images, points = entry.needed.seeds, entry.needed.images, f"{counted(entry.needed.points, 'point')}"
     adjusted = summary.differences[method].ci95_adjusted

@@ -71,7 +71,7 @@ class Plan:
             and all(event.seeds in self.looks for event in events)
             and {method for event in events for method in event.methods} == set(methods)
         )
-        return planned and (self.margin is None or (type(self.margin) in (int, float) and 0 < self.margin < math.inf))
+        return planned and (self.margin is None or (type(self.margin) in (int, float) and 0 < self.margin <= 100))
 
     def record(self) -> dict[str, Any]:
         """What comparison.json has of it."""
@@ -105,20 +105,40 @@ class Comparison:
         found = {method: tuple(sorted(s for m, s in asked - there if m == method)) for method in self.runs}
         return {method: seeds for method, seeds in found.items() if seeds}
 
-    def looks(self, method: str) -> Looks:
-        """How the results of a method were looked at while seeds were added."""
-        if self.plan.looks:
-            return Planned(self.plan.looks, self.plan.looks.index(self._asked(method)[-1]))
-        return ANYTIME if self.grown(method) else ONCE
+    def looks(self, method: str, other: str) -> Looks:
+        """How the difference of two methods was looked at while seeds were added."""
+        look = self.look(method, other)
+        if look is not None:
+            return Planned(self.plan.looks, self.plan.looks.index(look))
+        return ANYTIME if self.grown(method, other) else ONCE
 
-    def grown(self, method: str) -> tuple[int, ...]:
-        """The numbers of seeds that were asked for one after the other, without a plan; () if once."""
-        asked = self._asked(method)
+    def grown(self, method: str, other: str) -> tuple[int, ...]:
+        """The numbers of pairs that were asked for one after the other, without a plan; () if once."""
+        asked = self._asked(method, other)
         return tuple(asked) if len(asked) > 1 and not self.plan.looks else ()
 
-    def _asked(self, method: str) -> list[int]:
-        """With one seed there is no result to look at."""
-        return sorted({event.seeds for event in self.history if method in event.methods and event.seeds > 1})
+    def minus(self, method: str, other: str, metric: Metric) -> np.ndarray:
+        """The scores of a method minus those of another, [seeds, images]; by a plan, of the last complete look."""
+        runs, look = self.runs[method], self.look(method, other)
+        if look is not None:
+            runs = {seed: run for seed, run in runs.items() if seed < look}
+        return minus(runs, self.runs[other], metric)
+
+    def _asked(self, method: str, other: str) -> list[int]:
+        """The numbers of pairs that were asked for. With one there is no result to look at."""
+        asked, found = {method: 0, other: 0}, set()
+        for event in self.history:
+            asked |= {name: max(asked[name], event.seeds) for name in asked if name in event.methods}
+            found.add(min(asked.values()))
+        return sorted(pairs for pairs in found if pairs > 1)
+
+    def look(self, method: str, other: str) -> int | None:
+        """The last look of the plan whose runs are all there, or failed; the first if none is complete; None without a
+        plan."""
+        missing = self.missing()
+        open_yet = min((seed for name in (method, other) for seed in missing.get(name, ())), default=math.inf)
+        reached = min(open_yet, max(self._asked(method, other), default=0))
+        return max((look for look in self.plan.looks if look <= reached), default=next(iter(self.plan.looks), None))
 
 
 # {seed: percent}

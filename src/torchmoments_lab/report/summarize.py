@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,8 @@ def summarize(comparison: Comparison) -> Summary:
     metrics = metrics_of(comparison.settings)
     found = {
         metric: differences(
-            [minus(runs[method], runs[reference], metric) for method in others],
-            [comparison.looks(method) for method in others],
+            [comparison.minus(method, reference, metric) for method in others],
+            [comparison.looks(method, reference) for method in others],
             margin,
         )
         for metric in metrics
@@ -66,7 +67,8 @@ def summarize(comparison: Comparison) -> Summary:
 def about(runs: Runs, failed: Sequence[Failure], settings: Mapping[str, Setting]) -> dict[str, Any]:
     """What every summary says of its runs, as arguments of it."""
     complete = [run for of_method in runs.values() for run in of_method.values()]
-    images, environments = len(complete[0].predictions) if complete else None, [run.env for run in complete]
+    sizes, environments = {len(run.predictions) for run in complete}, [run.env for run in complete]
+    images = sizes.pop() if len(sizes) == 1 else None
     once = [env for index, env in enumerate(environments) if env not in environments[:index]]
     covers_images = all(run.scores[metrics_of(settings)[-1]].size > 1 for run in complete)
     return vars(
@@ -107,33 +109,29 @@ def _paired(
     methods: Mapping[str, Method],
 ) -> Paired:
     """A method beside the reference; `level` is that of each difference."""
-    runs, others = comparison.runs[method], comparison.runs[comparison.reference]
-    metric = metrics_of(comparison.settings)[-1]
-    difference, scores = of_metrics[metric], minus(runs, others, metric)
+    reference, margin, metric = comparison.reference, comparison.plan.margin, metrics_of(comparison.settings)[-1]
+    runs, others = comparison.runs[method], comparison.runs[reference]
+    difference, scores = of_metrics[metric], comparison.minus(method, reference, metric)
+    looks, look = comparison.looks(method, reference), comparison.look(method, reference)
+    known = Paired(of_metrics, _slowdown(runs, others), look=look, grown=comparison.grown(method, reference))
     of = spread(scores) if scores.size else None
-    slowdown = _slowdown(runs, others)
     if of is None or difference.mean is None:
-        return Paired(of_metrics, slowdown, grown=comparison.grown(method))
+        return known
     alone = [spread(scores_of(each, metric)) for each in (runs, others)]
     unpaired = sum(one.variance for one in alone if one is not None)
-    points = comparison.plan.margin or tenth(methods[comparison.reference].metrics[metric].mean or 0.0)
-    looks = comparison.looks(method)
+    points = margin or tenth(methods[reference].metrics[metric].mean or 0.0)
     critical = looks.last_critical(level)
     seeds, images = (needed(of, points, critical) for needed in (planning.seeds_needed, planning.images_needed))
-    hopeless = isinstance(looks, Planned) and difference.outcome == "not shown"
-    if isinstance(looks, Planned) and hopeless:
-        hopeless = planning.chance(difference.mean, of, looks, level, comparison.plan.margin) < _HOPELESS
-    any_collapsed = methods[method].collapsed or methods[comparison.reference].collapsed
     times = looks.critical(level, of) / ONCE.critical(level, of)
-    return Paired(
-        of_metrics,
-        slowdown,
+    return replace(
+        known,
         times_as_wide_unpaired=(unpaired / of.variance) ** 0.5,
-        trimmed=trimmed(scores) if any_collapsed else None,
+        trimmed=trimmed(scores) if methods[method].collapsed or methods[reference].collapsed else None,
         needed=Needed(points, seeds, images) if points else None,
-        hopeless=hopeless,
-        grown=comparison.grown(method),
-        times_as_wide_grown=times if math.isfinite(times) and comparison.grown(method) else None,
+        hopeless=isinstance(looks, Planned)
+        and difference.outcome == "not shown"
+        and planning.chance(difference.mean, of, looks, level, margin) < _HOPELESS,
+        times_as_wide_grown=times if math.isfinite(times) and known.grown else None,
     )
 
 
@@ -156,13 +154,13 @@ def _beyond(comparison: Comparison, metric: Metric) -> dict[str, BeyondLabels]:
     others = [method for method in runs if method != comparison.reference]
     pairs = [(moex, labels) for moex in others for labels in others if is_control(labels, moex)]
     found = differences(
-        [minus(runs[moex], runs[labels], metric) for moex, labels in pairs],
-        [comparison.looks(moex) for moex, _ in pairs],
+        [comparison.minus(moex, labels, metric) for moex, labels in pairs],
+        [comparison.looks(moex, labels) for moex, labels in pairs],
         comparison.plan.margin,
     )
     level = level_of_each(len(pairs))
     shares = [
-        ratio(*_shared(runs[labels], runs[moex], reference, metric), comparison.looks(moex), level)
+        ratio(*_shared(runs[labels], runs[moex], reference, metric), comparison.looks(moex, labels), level)
         for moex, labels in pairs
     ]
     return {

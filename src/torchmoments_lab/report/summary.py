@@ -106,6 +106,7 @@ class Paired:
         times_as_wide_unpaired: the interval without pairing, as a multiple of this one.
         trimmed: the difference without the lowest and highest fifth of the seeds, if one collapsed.
         needed: to show a difference that matters.
+        look: by a plan, the number of seeds that is judged.
         hopeless: nothing is shown yet, and the planned seeds that are left are unlikely to change that.
         grown: numbers of seeds that were asked for one after the other, without a plan; () if once.
         times_as_wide_grown: the interval, as a multiple of what it would be if the last number had been the first.
@@ -116,6 +117,7 @@ class Paired:
     times_as_wide_unpaired: float | None = None
     trimmed: Estimate | None = None
     needed: Needed | None = None
+    look: int | None = None
     hopeless: bool = False
     grown: tuple[int, ...] = ()
     times_as_wide_grown: float | None = None
@@ -161,11 +163,15 @@ class Summary(About):
         return {name: entry.metrics[self.metric] for name, entry in self.paired.items()}
 
     @property
-    def is_settled(self) -> bool:
-        """Whether all runs of a look are there, and every comparison is decided or hopeless."""
-        outcomes = self.differences
-        decided = all(entry.hopeless or outcomes[name].outcome in SETTLED for name, entry in self.paired.items())
-        return decided and not self.missing
+    def comparisons(self) -> int:
+        """How many differences are judged together: those with an interval."""
+        return sum(difference.p_value is not None for difference in self.differences.values())
+
+    def is_open(self, method: str) -> bool:
+        """Whether the plan has looks left for a method that is neither decided nor hopeless."""
+        entry = self.paired[method]
+        decided = self.differences[method].outcome in SETTLED or entry.hopeless
+        return entry.look is not None and not decided and (entry.look < self.looks[-1] or method in self.missing)
 
 
 @dataclass(frozen=True)

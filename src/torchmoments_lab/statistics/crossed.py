@@ -106,5 +106,5 @@ def pointwise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def interval(mean: float, standard_error: float, df: float, level: float = LEVEL) -> Interval:
-    half = float(stdtrit(df, 1 - level / 2)) * standard_error
+    half = -float(stdtrit(df, level / 2)) * standard_error
     return mean - half, mean + half

@@ -40,10 +40,10 @@ class Once:
         return _two_sided(t, of.df)
 
     def critical(self, level: float, of: Spread) -> float:
-        return float(stdtrit(of.df, 1 - level / 2))
+        return -float(stdtrit(of.df, level / 2))
 
     def last_critical(self, level: float) -> float:
-        return float(ndtri(1 - level / 2))
+        return -float(ndtri(level / 2))
 
 
 ONCE = Once()
@@ -72,10 +72,10 @@ class Planned:
         return float(np.exp(_zero(lambda log: self._nominal(float(np.exp(log))) - nominal, np.log(1e-12), -1e-9)))
 
     def critical(self, level: float, of: Spread) -> float:
-        return float(stdtrit(of.df, 1 - self._nominal(level) / 2))
+        return abs(float(stdtrit(of.df, self._nominal(level) / 2)))
 
     def last_critical(self, level: float) -> float:
-        return float(ndtri(1 - nominal_levels(self.looks, level)[-1] / 2))
+        return -float(ndtri(nominal_levels(self.looks, level)[-1] / 2))
 
     def _nominal(self, level: float) -> float:
         return nominal_levels(self.looks, level)[self.look]
@@ -132,7 +132,8 @@ def nominal_levels(looks: Sequence[int], level: float) -> tuple[float, ...]:
     """
     shares = np.asarray(looks) / looks[-1]
     spent = 2 * ndtr(ndtri(level / 2) / np.sqrt(shares))
-    boundary = -float(ndtri(spent[0] / 2))
+    # Of next to nothing a boundary is far out, and not infinite.
+    boundary = -float(ndtri(max(spent[0], 1e-300) / 2))
     found = [float(spent[0])]
     nodes, weights = np.polynomial.legendre.leggauss(128)
     at, mass = np.zeros(1), np.ones(1)

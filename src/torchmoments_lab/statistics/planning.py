@@ -30,8 +30,8 @@ def _needed(points: float, critical: float, variance: Callable[[float], float]) 
     stays = variance(math.inf)
     if stays >= wanted:
         return None
-    needed = math.ceil((variance(1) - stays) / (wanted - stays))
-    return needed if needed <= _MOST else None
+    needed = (variance(1) - stays) / (wanted - stays)
+    return math.ceil(needed) if needed <= _MOST else None
 
 
 def chance(mean: float, of: Spread, plan: Planned, level: float, margin: float | None = None) -> float:

@@ -37,7 +37,7 @@ def differences(
 
 def level_of_each(comparisons: int) -> float:
     """The level of one of so many differences, if all together have 5%."""
-    return float(1 - (1 - LEVEL) ** (1 / max(1, comparisons)))
+    return LEVEL if comparisons < 2 else float(1 - (1 - LEVEL) ** (1 / comparisons))
 
 
 def difference(paired: np.ndarray) -> Difference:
@@ -116,9 +116,12 @@ def dunnett(comparisons: int, df: float) -> float:
     from scipy.optimize import brentq
 
     z, weights = np.polynomial.hermite_e.hermegauss(40)
-    s = (2 * gammaincinv(df / 2, (np.arange(64) + 0.5) / 64) / df) ** 0.5
+    # With few degrees of freedom the small s decide.
+    number = 64 if df > 10 else 2048
+    s = (2 * gammaincinv(df / 2, (np.arange(number) + 0.5) / number) / df) ** 0.5
 
     def covered(d: float) -> float:
         return float(np.mean((ndtr(z + 2**0.5 * d * s[:, None]) ** comparisons) @ weights) / weights.sum())
 
-    return float(brentq(lambda d: covered(d) - (1 - LEVEL), 0, 100))
+    most = 1e4
+    return float(brentq(lambda d: covered(d) - (1 - LEVEL), 0, most)) if covered(most) > 1 - LEVEL else float("inf")

@@ -39,7 +39,7 @@ def tables(summary: SweepSummary) -> list[Table]:
         for cell in cells
         for labels in [list(cell.values.values()) if in_grid else _labels(cell, axes)]
     ]
-    images = f"{summary.images:,} {summary.split} images" if summary.images else "no run"
+    images = f"{summary.images:,} {summary.split} images" if summary.images else f"{summary.split} images"
     caption = f"{name[0].upper()}{name[1:]} on {images}, mean ± 95% CI; differences and p for all of them together"
     headings = [*axes, f"{name}, %", f"minus {summary.reference}, points", "p", "n"]
     found = [Table(caption, headings, rows, names=len(axes))]
@@ -57,7 +57,7 @@ def sentences(summary: SweepSummary) -> list[str]:
     if best is not None:
         settings = ", ".join(f"{name}={best.values[name]}" for name in summary.references[0].values)
         where = f" at {settings}" if settings else ""
-        found.append(f"Lowest {summary.metric_name}: {plus_minus(best.error)} % with {best.method}{where}.")
+        found.append(f"Lowest {summary.metric_name} in the grid: {plus_minus(best.error)} % with {best.method}{where}.")
         if best.rivals:
             found[0] += f" {_beaten(best)}"
         if best.rivals and summary.split == "validation":
@@ -143,7 +143,8 @@ def _beaten(best: Best) -> str:
         return f"{'None' if alike else 'Each'} of the other {rivals} trainings is shown to be worse."
     worse = rivals - len(alike)
     found = f"{worse} of the other {rivals} trainings {'is' if worse == 1 else 'are'} shown to be worse"
-    return f"{found}, not {listed(alike, 'and')}." if len(alike) <= FEW else f"{found}."
+    verb = "is" if len(alike) == 1 else "are"
+    return f"{found}; {listed(alike, 'and')} {verb} not." if len(alike) <= FEW else f"{found}."
 
 
 def _labels(cell: Cell, axes: list[str]) -> list[str]:

@@ -164,7 +164,7 @@ def _read(request: Request, axes: list[Axis], grid: list[Cell], parts: list[_Par
             read: Comparison = comparison,
         ) -> Outcome:
             of_spec = {seed: run for seed, run in read.runs[first[spec]].items() if seed < request.runs.seeds}
-            values, looks = None if cell is None else cell.values, read.looks(first[spec])
+            values, looks = None if cell is None else cell.values, read.looks(first[spec], read.reference)
             return Outcome(spec, part.settings, values, of_spec, looks, _judging(request, part, first[spec]))
 
         references.append(outcome(request.reference))

@@ -256,7 +256,7 @@ def test_seeds_that_were_added_without_a_plan_are_told_with_what_that_costs():
 
 
 @pytest.mark.parametrize(
-    ("paired", "n", "said"),
+    ("paired", "look", "said"),
     [
         (GAIN, 40, "Intervals and p allow for the planned looks at 10, 20, 40 seeds."),
         (
@@ -274,13 +274,13 @@ def test_seeds_that_were_added_without_a_plan_are_told_with_what_that_costs():
         (
             UNSURE,
             20,
-            "Intervals and p allow for the planned looks at 10, 20, 40 seeds. With 20 seeds it is not decided "
-            "yet: rerun the command.",
+            "Intervals and p allow for the planned looks at 10, 20, 40 seeds. moex is not decided yet: rerun the "
+            "command.",
         ),
     ],
 )
-def test_planned_looks_are_told_with_how_they_ended(paired, n, said):
-    changes = {"methods": {"none": method(n)}, "paired": {"moex": paired}, "looks": (10, 20, 40)}
+def test_planned_looks_are_told_with_how_they_ended(paired, look, said):
+    changes = {"paired": {"moex": replace(paired, look=look)}, "looks": (10, 20, 40)}
     assert said in sentences(summary(**changes))
     assert said in notes(summary(**changes))
 

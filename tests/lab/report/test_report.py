@@ -337,7 +337,7 @@ def test_a_command_without_planned_looks_does_not_name_them():
 
 
 @pytest.mark.parametrize(
-    "runs", [{"seeds": 3}, {"seeds": "10..40"}, {"seeds": "10..40", "looks": ("10", "25"), "stop_at": 0.3}]
+    "runs", [{"seeds": 3}, {"seeds": "10..40"}, {"seeds": "10..40", "looks": (10, 25), "stop_at": 0.3}]
 )
 def test_the_command_of_a_plan_asks_for_it_again(monkeypatch, runs):
     asked, request = [], Compare().with_values(**runs)
@@ -478,14 +478,17 @@ def test_an_interval_is_for_other_seeds_and_other_images(folder):
 @pytest.mark.parametrize(
     ("looks", "told"),
     [
-        ((3, 6), "Intervals and p allow for the planned looks at 3, 6 seeds. With 3 seeds it is not decided yet"),
+        (
+            (3, 6),
+            "Intervals and p allow for the planned looks at 3, 6 seeds. moex is not decided yet: rerun the command.",
+        ),
         ((2, 3), "Intervals and p allow for the planned looks at 2, 3 seeds."),
     ],
 )
 def test_planned_looks_are_told_beside_the_conclusion(trained, looks, told):
     comparison = read_comparison(trained)
     summary = summarize(comparison)
-    open_yet = replace(summary.paired["moex"], hopeless=False)
+    open_yet = replace(summary.paired["moex"], hopeless=False, look=3)
     unsure = {"error": Difference(-1.0, (-2.5, 0.5), 3, 2.0, 0.1, 0.2, (-3.0, 1.0), (-2.0, 0.0), "not shown")}
     paired = {"moex": replace(open_yet, metrics=unsure)}
     page = contents.page(comparison, replace(summary, paired=paired, beyond_labels={}, looks=looks))

@@ -46,6 +46,18 @@ def test_the_levels_of_planned_looks_are_those_of_o_brien_and_fleming_type_spend
     assert found[0] < found[1] < found[2] < 0.05
 
 
+@pytest.mark.parametrize("looks", [(2, 80), (10, 400), (2, 1000), (2, 3, 1000), (2, 100_000)])
+def test_a_first_look_at_next_to_nothing_shows_nothing(looks):
+    levels = nominal_levels(looks, 0.05)
+    assert levels[0] < 1e-10
+    assert levels[-1] == pytest.approx(0.05, abs=1e-4)
+    for look in range(len(looks)):
+        rule = Planned(looks, look)
+        assert rule.critical(0.05, of_seeds(looks[look])) > 1.9
+        assert 0 < rule.p_value(3.0, of_seeds(looks[look])) <= 1
+    assert Planned(looks, 0).p_value(30.0, of_seeds(looks[0])) > 0.05
+
+
 def test_all_planned_looks_together_have_the_level():
     rng = np.random.default_rng(0)
     looks = (5, 10, 20, 40, 50)

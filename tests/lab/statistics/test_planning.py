@@ -40,6 +40,11 @@ def test_no_number_of_seeds_makes_up_for_few_images_nor_of_images_for_few_seeds(
     assert seeds_needed(of(10, 100, 4.0, 40.0, 400.0), 3.0, 1.96) is not None
 
 
+def test_next_to_no_difference_is_never_shown():
+    assert seeds_needed(of(10, 1000, 4.0, 0.0, 400.0), 1e-160, 1.96) is None
+    assert seeds_needed(of(10, 1000, 4.0, 0.0, 400.0), 1e-3, 1.96) is not None
+
+
 def test_images_that_are_no_sample_are_not_asked_for():
     alone = spread(np.array([[1.0], [2.0], [4.0]]))
     assert alone is not None

@@ -109,6 +109,23 @@ def test_dunnetts_d_is_that_of_the_table(comparisons, df, d):
     assert dunnett(comparisons, df) == pytest.approx(d, abs=0.011)
 
 
+@pytest.mark.parametrize(("comparisons", "df"), [(2, 1.0), (3, 2.0), (5, 4.0)])
+def test_dunnetts_d_of_few_degrees_of_freedom_is_that_of_a_simulation(comparisons, df):
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((200_000, comparisons + 1))
+    s = (rng.chisquare(df, 200_000) / df) ** 0.5
+    simulated = np.quantile((z[:, 1:].max(axis=1) - z[:, 0]) / (2**0.5 * s), 0.95)
+    assert dunnett(comparisons, df) == pytest.approx(simulated, rel=0.03)
+
+
+def test_next_to_no_degrees_of_freedom_show_nothing():
+    assert dunnett(8, 0.3) > 100
+    assert np.isinf(dunnett(8, 0.1))
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        assert shown_worse(100.0 * (rng.random((9, 2, 5)) < 0.2)).sum() < 9
+
+
 def test_the_worse_ones_are_those_that_are_far_above_the_lowest():
     rng = np.random.default_rng(0)
     scores = rng.standard_normal((5, 20, 1)) + np.array([0.0, 0.1, 3.0, 0.1, 5.0])[:, None, None]

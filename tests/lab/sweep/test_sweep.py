@@ -117,8 +117,8 @@ def test_the_conclusion_says_how_many_are_worse(tiny):
         (7, 0, "Each of the other 7 trainings is shown to be worse."),
         (7, 7, "None of the other 7 trainings is shown to be worse."),
         (7, 6, "1 of the other 7 trainings is shown to be worse."),
-        (7, 1, "6 of the other 7 trainings are shown to be worse, not 0 both."),
-        (7, 3, "4 of the other 7 trainings are shown to be worse, not 0 both, 1 both and 2 both."),
+        (7, 1, "6 of the other 7 trainings are shown to be worse; 0 both is not."),
+        (7, 3, "4 of the other 7 trainings are shown to be worse; 0 both, 1 both and 2 both are not."),
     ]:
         not_worse = tuple({"lam": str(number), "grad": "both"} for number in range(alike))
         best = replace(summary.best, rivals=rivals, not_worse=not_worse)
