@@ -98,7 +98,7 @@ def figure(summary: SweepSummary) -> Figure:
         rows = {value: differences[k * len(columns) : (k + 1) * len(columns)] for k, value in enumerate(values)}
         places = [cell.values for cell in summary.cells]
         best = None if summary.best is None else places.index(summary.best.values)
-        title = f"{label}; ± 95% CI; bold: lowest error"
+        title = f"{label}; ± 95% CI, for all together; bold: lowest error"
         return figures.heat_map(rows, columns, _plain(down), _plain(name), title, best)
     controls = [Bar([cell.method], _difference(cell), MUTED) for cell in summary.controls]
     cells = [Bar(list(cell.values.values()), _difference(cell), ACCENT) for cell in summary.cells]
