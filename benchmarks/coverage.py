@@ -83,7 +83,7 @@ def coverage(rng: np.random.Generator) -> tuple[list[str], Iterator[list[str]]]:
 
 
 def looks(rng: np.random.Generator) -> tuple[list[str], Iterator[list[str]]]:
-    """How often a difference that is none is shown at one look or another: p of each look by itself, the plan 10..40,
+    """How often a nonexistent difference is shown at one look or another: p of each look by itself, the plan 10..40,
     and the rule for unplanned growth, which is also looked at after each single seed up to 200. `images`: their part of
     the variance at 40 seeds. Last: how often the plan shows a difference of half a standard deviation, beside a single
     look at 40 seeds, and the mean number of seeds at which it is shown or the plan ends."""

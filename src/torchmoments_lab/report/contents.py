@@ -169,7 +169,7 @@ def _intervals(summary: Summary) -> Section:
     said = "Roughly, and one number at a time: the other stays as it is."
     if summary.covers_images:
         caption = f"The interval for other seeds on these images alone; {caption[0].lower()}{caption[1:]}"
-        said = f"By the interval on these images alone no verdict goes: it leaves out what others would change. {said}"
+        said = f"The interval on these images alone is not used for the verdict: others would change more. {said}"
     blocks += [Table(caption, ["Method", *columns], rows), Text(said), *map(Text, remarks.advice(summary))]
     return Section("What the intervals cover, and what more would show", blocks)
 

@@ -141,7 +141,9 @@ def lines(series: Mapping[str, Sequence[Estimate]], places: Sequence[str], acros
     axes.grid(axis="y", color=LINE, linewidth=0.7)
     axes.set_xlabel(across, color=MUTED)
     axes.set_ylabel(label, color=MUTED)
-    axes.set_title("below 0 is better; vertical lines are 95% CIs, for all together", color=MUTED, fontsize=8, loc="left")
+    axes.set_title(
+        "below 0 is better; vertical lines are 95% CIs, for all together", color=MUTED, fontsize=8, loc="left"
+    )
     if len(series) > 1:
         axes.legend(frameon=False, labelcolor=INK, fontsize=8)
     return figure

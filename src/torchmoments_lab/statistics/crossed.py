@@ -15,8 +15,8 @@ The three mean squares of the two-way table estimate it:
     df = V^2 / (vs^2 / (S - 1) + vi^2 / (I - 1) + ve^2 / ((S - 1) (I - 1)))      (Satterthwaite)
 
 The maximum keeps V from falling below what seeds alone or images alone say. It is the analysis of readers and cases
-in radiology, with seeds as readers and images as cases: Dorfman, Berbaum and Metz 1992; Hillis, Berbaum and Metz 2008,
-who count vs alone in df.
+in radiology, with seeds as readers and images as cases (Dorfman, Berbaum and Metz 1992), which has no floor at vi and
+counts vs alone in df (Hillis 2007).
 
 Scores that are one number a run, [S, 1], have images that are no sample: V = vs, df = S - 1.
 """

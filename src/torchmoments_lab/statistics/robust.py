@@ -1,6 +1,6 @@
 """Seeds that collapsed, and a mean that they do not spoil.
 
-A t interval takes it for granted that no seed is far off: if 1 run in 20 collapses, it covers 55 to 85% instead of 95%.
+A t interval takes it for granted that no seed is far off: if 1 run in 20 collapses, it covers 52 to 86% instead of 95%.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def collapsed(errors: Mapping[int, float]) -> tuple[int, ...]:
 
 
 def trimmed(scores: np.ndarray) -> Estimate:
-    """The mean without the lowest and the highest fifth of the seeds, and its 95% interval (Yuen 1974).
+    """The mean without the lowest and the highest fifth of the seeds, and its 95% interval (Tukey and McLaughlin 1963).
 
     The variance over seeds is that of Winsorized seed means / (0.6^2 S); what the test images add is estimated from the
     seeds that are kept, as in `crossed`.

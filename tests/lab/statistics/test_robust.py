@@ -31,7 +31,7 @@ def test_hardly_ever_does_a_seed_of_normal_ones_count_as_collapsed(seeds):
     assert sum(bool(collapsed(dict(enumerate(20 + 5 * rng.standard_normal(seeds))))) for _ in range(1000)) <= 30
 
 
-def test_one_number_a_seed_gives_the_interval_of_yuen():
+def test_one_number_a_seed_gives_the_interval_of_tukey_and_mclaughlin():
     values = np.random.default_rng(0).standard_normal(12)
     values[3] = 50
     found = trimmed(values[:, None])
