@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from torchmoments_lab.report import conclusion, provenance, remarks, wording
+from torchmoments_lab.report import conclusion, intervals, provenance, wording
 from torchmoments_lab.report.curves import curves
 from torchmoments_lab.report.drawing import draw
 from torchmoments_lab.report.figures import Dots, seed_dots
 from torchmoments_lab.report.page import Block, Page, Picture, Section, Table, Text
 from torchmoments_lab.report.reading import CURVES
 from torchmoments_lab.report.runs import Comparison, RunRecord, seed_differences
-from torchmoments_lab.report.summary import SETTLED, Needed, Summary
+from torchmoments_lab.report.summary import Summary
 from torchmoments_lab.statistics.values import Difference
 
 _CURVES = {"loss": "training loss", "accuracy": "training accuracy, %"}
@@ -24,7 +24,7 @@ def page(comparison: Comparison, summary: Summary) -> Page:
         _results(summary),
         _seed_by_seed(comparison, summary),
         _labels(summary),
-        _intervals(summary),
+        intervals.section(summary),
         _curves(comparison),
         _cost(summary),
         _not_complete(summary),
@@ -151,56 +151,6 @@ def _labels(summary: Summary) -> Section:
             )
         )
     return Section("The labels alone", blocks)
-
-
-def _intervals(summary: Summary) -> Section:
-    """What they cover, what pairing is worth, and what would show more."""
-    needed = next((entry.needed for entry in summary.paired.values() if entry.needed is not None), None)
-    blocks: list[Block] = [Text(sentence) for sentence in remarks.coverage(summary)[:1]]
-    if not blocks or needed is None:
-        return Section("What the intervals cover", blocks)
-    columns = {"Without pairing as wide": _unpaired, "Seeds in all": _seeds}
-    if summary.covers_images:
-        columns = {"On these images alone": _these_images, **columns, "Images in all": _images}
-    rows = [[name, *(cell(summary, name) for cell in columns.values())] for name in summary.paired]
-    given = "" if summary.margin else f", a tenth of the {summary.metric_name} of {summary.reference}"
-    points = wording.counted(needed.points, "point")
-    caption = f"The interval without pairing, and what would show a difference of {points}{given}, with 80% power"
-    said = "Roughly, and one number at a time: the other stays as it is."
-    if summary.covers_images:
-        caption = f"The interval for other seeds on these images alone; {caption[0].lower()}{caption[1:]}"
-        said = f"The interval on these images alone is not used for the verdict: others would change more. {said}"
-    blocks += [Table(caption, ["Method", *columns], rows), Text(said), *map(Text, remarks.advice(summary))]
-    return Section("What the intervals cover, and what more would show", blocks)
-
-
-def _these_images(summary: Summary, method: str) -> str:
-    return wording.interval(summary.differences[method].ci95_these_images, "+")
-
-
-def _unpaired(summary: Summary, method: str) -> str:
-    times = summary.paired[method].times_as_wide_unpaired
-    return wording.NONE if times is None else f"{times:.1f} times"
-
-
-def _seeds(summary: Summary, method: str) -> str:
-    needed = _open(summary, method)
-    return wording.NONE if needed is None else _in_all(needed.seeds, summary.differences[method].n)
-
-
-def _images(summary: Summary, method: str) -> str:
-    needed = _open(summary, method)
-    return wording.NONE if needed is None else _in_all(needed.images, summary.images or 0)
-
-
-def _open(summary: Summary, method: str) -> Needed | None:
-    """What a difference needs that is not decided yet."""
-    is_needed = summary.differences[method].outcome not in SETTLED and not summary.is_open(method)
-    return summary.paired[method].needed if is_needed else None
-
-
-def _in_all(wanted: int | None, now: int) -> str:
-    return "never" if wanted is None else f"{wanted:,}" if wanted > now else "enough"
 
 
 def _curves(comparison: Comparison) -> Section:
