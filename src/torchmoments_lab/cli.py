@@ -176,7 +176,7 @@ def _report(request: "Report") -> int:
     from torchmoments_lab.report.contents import compact
     from torchmoments_lab.report.report import write
 
-    summary = write(request.out, needs_complete=True)
+    summary = write(request.out, metric=request.metric, needs_complete=True)
     return _show([compact(summary)], summary, request.out)
 
 

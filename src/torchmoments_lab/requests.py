@@ -7,6 +7,7 @@ from torchmoments_lab.settings import (
     DataSettings,
     Evaluate,
     Judging,
+    Metric,
     ModelSettings,
     PlannedRuns,
     RunSettings,
@@ -208,3 +209,5 @@ class Report(Settings):
 
     out: Path
     """Folder of a comparison, the --out of a compare."""
+    metric: Metric | None = None
+    """What to judge by, in place of the metric of the comparison; the report says so."""

@@ -11,7 +11,7 @@ from typing import Literal
 from torchmoments_lab.typed import Settings, at_least
 
 Setting = str | int | float | bool | None
-Metric = Literal["error", "balanced-error", "auroc"]
+Metric = Literal["error", "balanced-error", "auroc", "average-precision", "log-loss", "calibration"]
 Evaluate = Literal["test", "validation"]
 
 # A run of each for a year, and a record with more is damaged.
@@ -136,8 +136,9 @@ class Judging(Settings):
     """What is compared."""
 
     metric: Metric = "error"
-    """What is compared, in percent, lower is better. error: wrong test images. balanced-error: the mean of the classes'
-    errors. auroc: 100 * (1 - area under the ROC curve), each class against the rest."""
+    """What is compared, in percent, lower is better; the others are reported beside it. error: wrong test images.
+    balanced-error: the mean of the classes' errors. auroc: 100 * (1 - area under the ROC curve), each class against the
+    rest. average-precision: likewise. log-loss: in hundredths of a nat. calibration: the expected calibration error."""
     evaluate: Evaluate = "test"
     """Which images are judged. test: the test images. validation: a fifth of the training images, held out once, so
     that options can be chosen without a look at the test images."""

@@ -11,6 +11,7 @@ import pytest
 from torchmoments_lab import runs as run_folders
 from torchmoments_lab.comparison import compare
 from torchmoments_lab.files import write_record
+from torchmoments_lab.metrics import METRICS
 from torchmoments_lab.report import report
 from torchmoments_lab.report.reading import count_complete
 from torchmoments_lab.report.records import read_summary
@@ -72,9 +73,9 @@ def test_summary_has_the_promised_names_and_the_numbers_of_the_runs(original):
     assert list(written["methods"]) == list(summary.methods) == ["none", "moex"]
     assert written["version"] == 2
     assert set(written["methods"]["none"]) >= {"metrics", "seconds_mean", "collapsed"}
-    assert list(written["methods"]["none"]["metrics"]) == ["error"]
+    assert list(written["methods"]["none"]["metrics"]) == list(METRICS)
     assert set(written["methods"]["none"]["metrics"]["error"]) == {"mean", "ci95", "n"}
-    assert list(written["paired"]["moex"]["metrics"]) == ["error"]
+    assert list(written["paired"]["moex"]["metrics"]) == list(METRICS)
     assert set(written["paired"]["moex"]["metrics"]["error"]) == {
         "difference_mean",
         "difference_ci95",

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset, TensorDataset
 from torchmoments_lab import compare
 from torchmoments_lab import resolve as door
 from torchmoments_lab.data.own import from_objects
+from torchmoments_lab.metrics import METRICS
 
 FAST = {"epochs": 2, "batch_size": 8, "seeds": 2, "workers": 1}
 
@@ -126,7 +127,7 @@ def test_each_metric_is_reported_in_the_same_keys(tmp_path, metric):
     assert compared.n == 2
     assert compared.mean == pytest.approx(summary.errors["moex:at=2"].mean - summary.errors["none"].mean)
     assert compared == summary.paired["moex:at=2"].metrics[metric]
-    assert list(summary.methods["none"].metrics) == ["error", metric]
+    assert list(summary.methods["none"].metrics) == list(METRICS)
     rows = [np.load(tmp_path / f"out/runs/none/seed{seed}/predictions.npy") for seed in (0, 1)]
     wrong = [100 * np.mean(of["target"] != of["predicted"]) for of in rows]
     assert summary.methods["none"].metrics["error"].mean == pytest.approx(np.mean(wrong))

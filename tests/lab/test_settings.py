@@ -93,8 +93,8 @@ def test_what_means_the_same_becomes_what_is_declared():
         ({"augment": "False"}, "augment needs True or False; got 'False', of type str. Write augment=False"),
         ({"methods": "moex"}, "needs a list or tuple of strings; got 'moex', of type str. Write methods=('moex',)."),
         ({"out": 3}, "out needs a path; got 3, of type int. Write out='runs/compare', for example."),
-        ({"metric": "accuracy"}, "metric needs one of error, balanced-error, auroc; got 'accuracy'."),
-        ({"metric": 3}, "metric needs one of error, balanced-error, auroc; got 3."),
+        ({"metric": "accuracy"}, "average-precision, log-loss, calibration; got 'accuracy'."),
+        ({"metric": 3}, "average-precision, log-loss, calibration; got 3."),
     ],
 )
 def test_the_sentence_says_what_came_and_what_to_write(values, sentence):

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from torchmoments_lab.report import conclusion, intervals, provenance, wording
+from torchmoments_lab.metrics import EXPLAINED
+from torchmoments_lab.report import conclusion, intervals, provenance, secondary, wording
 from torchmoments_lab.report.curves import curves
 from torchmoments_lab.report.drawing import draw
 from torchmoments_lab.report.figures import Dots, seed_dots
@@ -23,6 +24,7 @@ def page(comparison: Comparison, summary: Summary) -> Page:
     sections = [
         _results(summary),
         _seed_by_seed(comparison, summary),
+        secondary.section(summary),
         _labels(summary),
         intervals.section(summary),
         _curves(comparison),
@@ -47,7 +49,7 @@ def page(comparison: Comparison, summary: Summary) -> Page:
 def results(summary: Summary) -> Table:
     """Error, difference, p and outcome of each method."""
     several = len(summary.paired) > 1
-    headings = ["Method", f"{summary.split.capitalize()} {summary.metric_name}, %"]
+    headings = ["Method", f"{summary.split.capitalize()} {summary.metric_name}, {summary.unit}"]
     if summary.paired:
         headings.append(f"Minus {summary.reference}, points")
         headings += ["p, adjusted" if several else "p", "Difference shown"]
@@ -70,15 +72,15 @@ def compact(summary: Summary) -> Table:
         error, difference = summary.errors[name], summary.differences.get(name)
         seconds = "-" if method.seconds_mean is None else f"{method.seconds_mean:.1f}"
         rows.append([name, wording.plus_minus(error), *wording.compared(difference), str(error.n), seconds])
-    headings = ["method", f"{summary.metric_name} %", f"minus {summary.reference}", "p", "n", "s/run"]
+    headings = ["method", f"{summary.metric_name} {summary.unit}", f"minus {summary.reference}", "p", "n", "s/run"]
     together = "; of differences, with p, for all together" if len(summary.paired) > 1 else ""
     return Table(f"± is the 95% CI{together}. s/run is rough.", headings, rows)
 
 
 def _results(summary: Summary) -> Section:
     blocks: list[Block] = [results(summary)]
-    if summary.metric == "auroc":
-        blocks.append(Text("The AUROC error is 100 times (1 - AUROC): lower is better."))
+    if summary.metric in EXPLAINED:
+        blocks.append(Text(EXPLAINED[summary.metric]))
     if summary.paired:
         together = " Intervals and p of the differences hold for all together." if len(summary.paired) > 1 else ""
         blocks.append(
@@ -110,7 +112,7 @@ def _seed_by_seed(comparison: Comparison, summary: Summary) -> Section:
         return Section("Seed by seed", [])
     runs = comparison.runs
     rows = [
-        Dots(name, seed_differences(runs[name], runs[summary.reference]), wording.adjusted(difference))
+        Dots(name, seed_differences(runs[name], runs[summary.reference], summary.metric), wording.adjusted(difference))
         for name, difference in summary.differences.items()
     ]
     label = f"{summary.metric_name} minus that of {summary.reference}, percentage points"

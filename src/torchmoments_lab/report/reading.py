@@ -3,17 +3,17 @@
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from torchmoments_lab.files import damaged, read_record, runs_folder
-from torchmoments_lab.metrics import NAMES, of_images
-from torchmoments_lab.report.runs import Comparison, Event, Plan, RunRecord, Runs, metrics_of
+from torchmoments_lab.metrics import METRICS, of_images
+from torchmoments_lab.report.runs import Comparison, Event, Plan, RunRecord, Runs, metric_of
 from torchmoments_lab.report.summary import Failure
-from torchmoments_lab.settings import MOST_SEEDS, Setting
+from torchmoments_lab.settings import MOST_SEEDS, Metric, Setting
 
 # The columns of metrics.csv that a report draws, if they are there.
 CURVES = ("loss", "accuracy")
@@ -21,8 +21,9 @@ CURVES = ("loss", "accuracy")
 _SAME = 1e-4
 
 
-def read_comparison(out: Path) -> Comparison:
-    """Read a comparison and all its runs; one with a damaged file counts as failed.
+def read_comparison(out: Path, metrics: Collection[Metric] = METRICS) -> Comparison:
+    """Read a comparison and all its runs, with these metrics beside the one that is compared; a run with a damaged file
+    counts as failed.
 
     Raises:
         ValueError: `out` is no comparison, its record is damaged, or its runs do not fit together.
@@ -34,18 +35,22 @@ def read_comparison(out: Path) -> Comparison:
         if any((out / name).exists() for name in ("sweep.json", "probe.json")):
             repair = "Rerun the sweep or probe that made it: complete runs are kept."
         raise ValueError(f"report needs the folder of a comparison; got '{out}', {why}. {repair}")
-    runs, failed = read_runs(out, record["methods"], record["settings"])
+    runs, failed = read_runs(out, record["methods"], record["settings"], metrics)
     history = _history(out / "comparison.json", record)
     return Comparison(out.resolve().name, record["settings"], history, runs, failed, Plan.read(record))
 
 
 def read_runs(
-    out: Path, methods: Sequence[str], settings: Mapping[str, Setting] | None = None
+    out: Path,
+    methods: Sequence[str],
+    settings: Mapping[str, Setting] | None = None,
+    metrics: Collection[Metric] = (),
 ) -> tuple[Runs, tuple[Failure, ...]]:
     """The runs of these methods in OUT/runs, and those that failed; a run with a damaged file counts as failed.
 
     Args:
         settings: those that all runs need to have.
+        metrics: beside the one that is compared.
 
     Raises:
         ValueError: runs are on different test images.
@@ -56,7 +61,7 @@ def read_runs(
         folder = runs_folder(out, method)
         numbers = (path.name.removeprefix("seed") for path in folder.glob("seed*"))
         for seed in sorted(int(number) for number in numbers if number.isdecimal()):
-            run = _run(folder / f"seed{seed}", method, seed, settings or {})
+            run = _run(folder / f"seed{seed}", method, seed, settings or {}, metrics)
             if isinstance(run, Failure):
                 failed.append(run)
             else:
@@ -87,7 +92,7 @@ def _history(path: Path, record: dict[str, Any]) -> tuple[Event, ...]:
             Event(tuple(event["methods"]), event["seeds"], event.get("time"), tuple(event.get("command") or ()))
             for event in record["history"]
         )
-        _need(all(map(_makes_sense, events)) and record["settings"].get("metric", "error") in NAMES, "")
+        _need(all(map(_makes_sense, events)) and record["settings"].get("metric", "error") in METRICS, "")
         asked = {method for event in events for method in event.methods}
         if record["methods"] and asked <= set(record["methods"]) and Plan.read(record).fits(record["methods"], events):
             return events
@@ -117,7 +122,9 @@ def _is_complete(path: Path) -> bool:
         return False
 
 
-def _run(folder: Path, method: str, seed: int, settings: Mapping[str, Setting]) -> RunRecord | Failure:
+def _run(
+    folder: Path, method: str, seed: int, settings: Mapping[str, Setting], metrics: Collection[Metric]
+) -> RunRecord | Failure:
     """The run in a folder; each file is checked as far as it is used."""
     path = folder / "summary.json"
     try:
@@ -138,8 +145,10 @@ def _run(folder: Path, method: str, seed: int, settings: Mapping[str, Setting]) 
         predictions = _load(path)
         _need(predictions.ndim == 1 and len(predictions) > 0, "it has no records")
         _need(bool(np.isfinite(predictions["scores"]).all()), "it has scores that are no numbers")
-        scores = {metric: of_images(metric, predictions) for metric in metrics_of(config)}
-        found = float(list(scores.values())[-1].mean())
+        compared = metric_of(config)
+        wanted = [metric for metric in METRICS if metric in metrics or metric == compared]
+        scores = {metric: of_images(metric, predictions) for metric in wanted}
+        found = float(scores[compared].mean())
         _need(abs(found - error) < _SAME, f"its error is {found}, and summary.json says {error}")
         # A copy without the probabilities, which may be large.
         rows = np.empty(len(predictions), dtype=[("target", np.int64), ("predicted", np.int64)])

@@ -7,12 +7,12 @@ from torchmoments_lab.report.wording import FEW, counted, ends, listed, spans
 
 def of_all(summary: Summary) -> list[str]:
     """All remarks."""
-    return [*coverage(summary), *looked(summary), *collapsed(summary), *advice(summary)]
+    return [*coverage(summary), *chosen_later(summary), *looked(summary), *collapsed(summary), *advice(summary)]
 
 
 def notes(summary: Summary) -> list[str]:
     """Those that a reader of the headline must not miss."""
-    found = summary.on_images() + looked(summary) + collapsed(summary)
+    found = summary.on_images() + chosen_later(summary) + looked(summary) + collapsed(summary)
     if "copies" in summary.settings:
         found.append(
             f"{summary.settings['copies']} {summary.split} images are also training images, pixel for pixel: errors on "
@@ -43,6 +43,14 @@ def coverage(summary: Summary) -> list[str]:
     if new == "none":
         found.append("Every seed starts from the same weights.")
     return found
+
+
+def chosen_later(summary: Summary) -> list[str]:
+    """That another metric was to be compared."""
+    declared = summary.settings.get("metric_declared")
+    if declared is None:
+        return []
+    return [f"The comparison was begun with the metric {declared}; {summary.metric} was chosen for this report alone."]
 
 
 def looked(summary: Summary) -> list[str]:

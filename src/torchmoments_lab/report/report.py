@@ -15,24 +15,30 @@ from torchmoments_lab.report import conclusion, contents, provenance, render, wo
 from torchmoments_lab.report.page import Block, Page, Section, Text
 from torchmoments_lab.report.reading import read_comparison
 from torchmoments_lab.report.records import write_summary
-from torchmoments_lab.report.runs import Runs
+from torchmoments_lab.report.runs import Runs, metric_of
 from torchmoments_lab.report.summarize import summarize
 from torchmoments_lab.report.summary import AnySummary, ProbeSummary, Summary, SweepSummary
+from torchmoments_lab.settings import Metric
 
 Rows = Sequence[Mapping[str, object]]
 
 
-def write(out: Path, *, needs_complete: bool = False) -> Summary:
+def write(out: Path, *, metric: Metric | None = None, needs_complete: bool = False) -> Summary:
     """Read the comparison in `out`, and write its report there.
 
     Args:
         out: folder of a comparison.
+        metric: to judge by in place of the one that the comparison was begun with.
         needs_complete: refuse a comparison without a single complete run.
 
     Raises:
         ValueError: `out` is no comparison, cannot be written, or holds a damaged file. Then nothing was written.
     """
     comparison = read_comparison(out)
+    if metric is not None and metric != metric_of(comparison.settings):
+        declared = metric_of(comparison.settings)
+        settings = {**comparison.settings, "metric": metric, "metric_declared": declared}
+        comparison = replace(comparison, settings=settings)
     summary = summarize(comparison)
     if needs_complete and summary.images is None:
         raise ValueError(
@@ -78,9 +84,9 @@ def write_files(out: Path, page: Page, summary: AnySummary, seeds: Rows) -> None
 
 
 def seed_rows(runs: Runs) -> list[dict[str, object]]:
-    """One row a run, so that every number of a report can be worked out again."""
+    """One row a run with all its metrics, so that every number of a report can be worked out again."""
     return [
-        {"method": run.method, "seed": run.seed, "error": run.error, "seconds": run.seconds}
+        {"method": run.method, "seed": run.seed, **{of: run.value(of) for of in run.scores}, "seconds": run.seconds}
         for of_method in runs.values()
         for run in of_method.values()
     ]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ class RunRecord:
 
     Args:
         predictions: [images] records of target and predicted.
-        scores: of each metric, the one that is compared last, what each image contributes, see `metrics.of_images`.
+        scores: of each metric that was asked for, what each image contributes, see `metrics.of_images`.
         epochs: {column of metrics.csv: [epochs]}.
     """
 
@@ -31,10 +31,8 @@ class RunRecord:
     scores: Mapping[Metric, np.ndarray]
     epochs: Mapping[str, np.ndarray]
 
-    @property
-    def error(self) -> float:
-        """The metric that is compared."""
-        return float(list(self.scores.values())[-1].mean())
+    def value(self, metric: Metric) -> float:
+        return float(self.scores[metric].mean())
 
 
 # {method: {seed: run}}, complete runs alone.
@@ -145,13 +143,13 @@ class Comparison:
 Errors = Mapping[int, float]
 
 
-def errors_of(runs: Mapping[int, RunRecord]) -> Errors:
-    return {seed: run.error for seed, run in runs.items()}
+def metric_of(settings: Mapping[str, Setting]) -> Metric:
+    """The metric that is compared."""
+    return cast(Metric, settings.get("metric", "error"))
 
 
-def metrics_of(settings: Mapping[str, Setting]) -> tuple[Metric, ...]:
-    """The metrics of some runs: the error, and last the one that is compared."""
-    return tuple(dict.fromkeys(("error", settings.get("metric", "error"))))  # type: ignore[arg-type]
+def values_of(runs: Mapping[int, RunRecord], metric: Metric) -> Errors:
+    return {seed: run.value(metric) for seed, run in runs.items()}
 
 
 def scores_of(runs: Mapping[int, RunRecord], metric: Metric) -> np.ndarray:
@@ -165,6 +163,6 @@ def minus(runs: Mapping[int, RunRecord], others: Mapping[int, RunRecord], metric
     return np.array([run.scores[metric] - other.scores[metric] for run, other in pairs]) if pairs else np.empty((0, 0))
 
 
-def seed_differences(runs: Mapping[int, RunRecord], others: Mapping[int, RunRecord]) -> Errors:
-    """{seed: error minus that of the other}, for the seeds that both have."""
-    return {seed: run.error - others[seed].error for seed, run in runs.items() if seed in others}
+def seed_differences(runs: Mapping[int, RunRecord], others: Mapping[int, RunRecord], metric: Metric) -> Errors:
+    """{seed: the metric minus that of the other}, for the seeds that both have."""
+    return {seed: run.value(metric) - others[seed].value(metric) for seed, run in runs.items() if seed in others}

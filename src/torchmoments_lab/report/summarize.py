@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from torchmoments_lab.metrics import METRICS
 from torchmoments_lab.report.runs import (
     Comparison,
     RunRecord,
     Runs,
-    errors_of,
-    metrics_of,
+    metric_of,
     minus,
     scores_of,
+    values_of,
 )
 from torchmoments_lab.report.summary import About, BeyondLabels, Failure, Method, Needed, Paired, Summary
 from torchmoments_lab.settings import Metric, Setting
@@ -35,28 +36,28 @@ def summarize(comparison: Comparison) -> Summary:
     """What the runs show, without the conclusion."""
     runs, reference, margin = comparison.runs, comparison.reference, comparison.plan.margin
     others = [method for method in runs if method != reference]
-    metrics = metrics_of(comparison.settings)
+    metric, metrics = metric_of(comparison.settings), _metrics(runs)
     found = {
-        metric: differences(
-            [comparison.minus(method, reference, metric) for method in others],
+        of: differences(
+            [comparison.minus(method, reference, of) for method in others],
             [comparison.looks(method, reference) for method in others],
-            margin,
+            # It is of the metric that is compared.
+            margin if of == metric else None,
         )
-        for metric in metrics
+        for of in metrics
     }
-    methods = {method: _method(of_method, metrics) for method, of_method in runs.items()}
+    methods = {method: _method(of_method, metric, metrics) for method, of_method in runs.items()}
     of_others: dict[str, dict[str, Difference]] = {
-        method: {metric: of_metric[number] for metric, of_metric in found.items()}
-        for number, method in enumerate(others)
+        method: {of: of_metric[number] for of, of_metric in found.items()} for number, method in enumerate(others)
     }
-    level = level_of_each(sum(difference.p_value is not None for difference in found[metrics[-1]]))
+    level = level_of_each(sum(difference.p_value is not None for difference in found[metric]))
     return Summary(
         reference=reference,
         methods=methods,
         paired={
             method: _paired(method, of_metrics, level, comparison, methods) for method, of_metrics in of_others.items()
         },
-        beyond_labels=_beyond(comparison, metrics[-1]),
+        beyond_labels=_beyond(comparison, metric),
         missing=comparison.missing(),
         looks=comparison.plan.looks,
         margin=margin,
@@ -70,7 +71,7 @@ def about(runs: Runs, failed: Sequence[Failure], settings: Mapping[str, Setting]
     sizes, environments = {len(run.predictions) for run in complete}, [run.env for run in complete]
     images = sizes.pop() if len(sizes) == 1 else None
     once = [env for index, env in enumerate(environments) if env not in environments[:index]]
-    covers_images = all(run.scores[metrics_of(settings)[-1]].size > 1 for run in complete)
+    covers_images = all(run.scores[metric_of(settings)].size > 1 for run in complete)
     return vars(
         About(
             settings=settings,
@@ -94,11 +95,15 @@ def is_control(labels: str, method: str) -> bool:
     return names and of_moex == of_control and labels_of(moex) == labels_of(control)
 
 
-def _method(runs: Mapping[int, RunRecord], metrics: Sequence[Metric]) -> Method:
+def _metrics(runs: Runs) -> list[Metric]:
+    """Those that all complete runs have."""
+    of_each = [run.scores for of_method in runs.values() for run in of_method.values()]
+    return [metric for metric in METRICS if all(metric in scores for scores in of_each)]
+
+
+def _method(runs: Mapping[int, RunRecord], metric: Metric, metrics: Sequence[Metric]) -> Method:
     seconds = float(np.mean([run.seconds for run in runs.values()])) if runs else None
-    return Method(
-        {metric: estimate(scores_of(runs, metric)) for metric in metrics}, seconds, collapsed(errors_of(runs))
-    )
+    return Method({of: estimate(scores_of(runs, of)) for of in metrics}, seconds, collapsed(values_of(runs, metric)))
 
 
 def _paired(
@@ -109,7 +114,7 @@ def _paired(
     methods: Mapping[str, Method],
 ) -> Paired:
     """A method beside the reference; `level` is that of each difference."""
-    reference, margin, metric = comparison.reference, comparison.plan.margin, metrics_of(comparison.settings)[-1]
+    reference, margin, metric = comparison.reference, comparison.plan.margin, metric_of(comparison.settings)
     runs, others = comparison.runs[method], comparison.runs[reference]
     difference, scores = of_metrics[metric], comparison.minus(method, reference, metric)
     looks, look = comparison.looks(method, reference), comparison.look(method, reference)

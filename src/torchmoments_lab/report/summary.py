@@ -48,8 +48,12 @@ class About:
 
     @property
     def metric_name(self) -> str:
-        """The metric in words: an error in percent, lower is better."""
+        """The metric in words; lower is better."""
         return NAMES[self.metric]
+
+    @property
+    def unit(self) -> str:
+        return "1/100 nat" if self.metric == "log-loss" else "%"
 
     @property
     def split(self) -> str:

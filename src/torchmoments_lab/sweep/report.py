@@ -41,7 +41,7 @@ def tables(summary: SweepSummary) -> list[Table]:
     ]
     images = f"{summary.images:,} {summary.split} images" if summary.images else f"{summary.split} images"
     caption = f"{name[0].upper()}{name[1:]} on {images}, mean ± 95% CI; differences and p for all of them together"
-    headings = [*axes, f"{name}, %", f"minus {summary.reference}, points", "p", "n"]
+    headings = [*axes, f"{name}, {summary.unit}", f"minus {summary.reference}, points", "p", "n"]
     found = [Table(caption, headings, rows, names=len(axes))]
     if len(summary.cells) > 1 and summary.effects:
         rows = [[str(effect), *compared(effect.effect), str(effect.effect.n)] for effect in summary.effects]
@@ -57,7 +57,10 @@ def sentences(summary: SweepSummary) -> list[str]:
     if best is not None:
         settings = ", ".join(f"{name}={best.values[name]}" for name in summary.references[0].values)
         where = f" at {settings}" if settings else ""
-        found.append(f"Lowest {summary.metric_name} in the grid: {plus_minus(best.error)} % with {best.method}{where}.")
+        found.append(
+            f"Lowest {summary.metric_name} in the grid: {plus_minus(best.error)} {summary.unit} with {best.method}"
+            f"{where}."
+        )
         if best.rivals:
             found[0] += f" {_beaten(best)}"
         if best.rivals and summary.split == "validation":
@@ -163,7 +166,7 @@ def _seed_rows(sweep: Sweep) -> list[dict[str, object]]:
             **{axis: outcome.place.get(axis) for axis in sweep.axes},
             "method_spec": outcome.method,
             "seed": seed,
-            "error": run.error,
+            "error": run.value(sweep.metric),
         }
         for outcome in [*sweep.references, *sweep.outcomes]
         for seed, run in outcome.runs.items()

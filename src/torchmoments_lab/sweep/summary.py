@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from torchmoments_lab.report.runs import Comparison, RunRecord, metrics_of, minus, scores_of
+from torchmoments_lab.report.runs import Comparison, RunRecord, metric_of, minus, scores_of
 from torchmoments_lab.report.summarize import about
 from torchmoments_lab.report.summary import Best, Cell, Effect, Failure, SweepSummary
 from torchmoments_lab.settings import Metric
@@ -66,7 +66,7 @@ class Sweep:
 
     @property
     def metric(self) -> Metric:
-        return metrics_of(self.comparisons[0].settings)[-1]
+        return metric_of(self.comparisons[0].settings)
 
     @property
     def runs(self) -> dict[str, dict[int, RunRecord]]:

@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 from torchmoments_lab.cli import main
 from torchmoments_lab.command import command
 from torchmoments_lab.comparison import compare
-from torchmoments_lab.metrics import score
+from torchmoments_lab.metrics import METRICS, NAMES, score
 from torchmoments_lab.report import contents, report
 from torchmoments_lab.report.reading import read_comparison
 from torchmoments_lab.report.records import read_summary, write_summary
@@ -186,7 +186,7 @@ def test_figures_follow_the_colours_of_the_page(trained):
 def test_html_and_markdown_say_the_same(trained):
     html, markdown = html_of(trained), markdown_of(trained)
     assert html.tables == markdown.tables
-    assert len(html.tables) == 7
+    assert len(html.tables) == 8
     title, *said = [words for words in html.blocks if words]
     assert title == said[0] == markdown.blocks[0]
     assert [words for words in said if words not in markdown.blocks] == []
@@ -253,10 +253,10 @@ def test_a_summary_that_is_not_ours_is_refused(trained, tmp_path, change, senten
 
 def test_the_error_of_every_run_is_kept(trained):
     lines = (trained / "seeds.csv").read_text().splitlines()
-    assert lines[0] == "method,seed,error,seconds"
+    assert lines[0] == f"method,seed,{','.join(METRICS)},seconds"
     assert len(lines) == 1 + 9
     for line in lines[1:]:
-        method, seed, error, seconds = line.split(",")
+        method, seed, error, *_, seconds = line.split(",")
         run = json.loads((trained / f"runs/{method}/seed{seed}/summary.json").read_text())
         assert (float(error), float(seconds)) == (run["error"], run["seconds"])
 
@@ -271,7 +271,32 @@ def test_the_slowdown_is_the_geometric_mean_of_ratios_paired_by_seed(folder):
     low, high = stats.t.interval(0.95, 2, loc=logs.mean(), scale=logs.std(ddof=1) / 3**0.5)
     assert entry.mean == pytest.approx(6 ** (1 / 3))
     assert entry.ci95 == pytest.approx([np.exp(low), np.exp(high)])
-    assert html_of(folder).tables[3][3][2].startswith("1.82 (")
+    assert html_of(folder).tables[4][3][2].startswith("1.82 (")
+
+
+def test_a_report_may_be_judged_by_another_metric_and_says_so(folder, capsys):
+    before = report.write(folder)
+    assert main(["report", str(folder), "--metric", "log-loss"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "log loss 1/100 nat" in said
+    assert "The comparison was begun with the metric error; log-loss was chosen for this report alone." in said
+    page = html_of(folder)
+    assert any("log-loss was chosen for this report alone" in words for words in page.blocks)
+    assert page.tables[0][0][1] == "Test log loss, 1/100 nat"
+    assert json.loads((folder / "comparison.json").read_text())["settings"]["metric"] == "error"
+    assert report.write(folder) == before
+
+
+def test_the_other_metrics_stand_beside_the_one_that_is_compared(trained):
+    summary = json.loads((trained / "summary.json").read_text())
+    table = next(table for table in html_of(trained).tables if table[0][0] == "Metric")
+    assert [row[:2] for row in table[1:]] == [
+        [name, method] for metric, name in NAMES.items() if metric != "error" for method in summary["methods"]
+    ]
+    row = next(row for row in table if row[:2] == ["calibration error", "moex"])
+    found = summary["methods"]["moex"]["metrics"]["calibration"], summary["paired"]["moex"]["metrics"]["calibration"]
+    assert number(row[2]) == pytest.approx(found[0]["mean"], abs=0.005)
+    assert number(row[3]) == pytest.approx(found[1]["difference_mean"], abs=0.005)
 
 
 def test_words_of_a_user_are_shown_as_they_are(folder):
@@ -398,9 +423,7 @@ def test_another_metric_is_named_and_the_error_is_kept_beside_it(folder, capsys)
     assert "AUROC error %" in headings
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["covers_images"]
-    assert (
-        list(summary["paired"]["moex"]["metrics"]) == list(summary["methods"]["moex"]["metrics"]) == ["error", "auroc"]
-    )
+    assert list(summary["paired"]["moex"]["metrics"]) == list(summary["methods"]["moex"]["metrics"]) == list(METRICS)
     for word in ("none", "moex"):
         runs = [np.load(folder / f"runs/{word}/seed{seed}/predictions.npy") for seed in range(3)]
         wrong = [100 * np.mean(rows["target"] != rows["predicted"]) for rows in runs]
