@@ -150,6 +150,14 @@ def _calibration(wrong: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     return _jackknife(float(total / len(wrong)), without_each / max(len(wrong) - 1, 1))
 
 
+def of_one_class(metric: Metric, targets: np.ndarray) -> float | None:
+    """The error and the balanced error of always naming the most frequent class; None for metrics of probabilities."""
+    _, counts = np.unique(targets, return_counts=True)
+    if metric == "error":
+        return float(100 * (1 - counts.max() / counts.sum()))
+    return 100 * (1 - 1 / len(counts)) if metric == "balanced-error" else None
+
+
 def check_classes(metric: Metric, targets: np.ndarray, classes: Sequence[str], of: str) -> list[str]:
     """Sentences if a metric that goes by classes covers fewer of them than there are, or has one image of one.
 

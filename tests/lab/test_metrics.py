@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, log_loss
 
-from torchmoments_lab.metrics import METRICS, check_classes, of_images, score
+from torchmoments_lab.metrics import METRICS, check_classes, of_images, of_one_class, score
 
 
 def rows(targets, scores):
@@ -153,6 +153,13 @@ def test_with_one_image_of_a_class_there_is_the_metric_alone(some, metric):
 )
 def test_classes_with_few_test_images_are_told_where_they_matter(metric, targets, sentences):
     assert check_classes(metric, np.array(targets), "abcd", of="test") == sentences
+
+
+def test_always_naming_the_most_frequent_class_is_wrong_on_all_others():
+    targets = np.array([0, 0, 0, 2, 2, 3])
+    assert of_one_class("error", targets) == pytest.approx(50)
+    assert of_one_class("balanced-error", targets) == pytest.approx(100 * 2 / 3)
+    assert of_one_class("auroc", targets) is None
 
 
 def test_auroc_of_one_class_is_refused():

@@ -13,13 +13,14 @@ from torchmoments_lab.report.page import Picture, Table
 from torchmoments_lab.report.reading import read_runs
 from torchmoments_lab.report.report import seed_rows, write_grid
 from torchmoments_lab.report.runs import Runs, minus, scores_of
-from torchmoments_lab.report.summarize import about
+from torchmoments_lab.report.summarize import about, possible
 from torchmoments_lab.report.summary import Failure, ProbeSummary, View
 from torchmoments_lab.report.wording import adjusted, compared, p_value, plus_minus, with_interval
 from torchmoments_lab.settings import Setting
 from torchmoments_lab.statistics.crossed import estimate
 from torchmoments_lab.statistics.looks import ANYTIME, ONCE
 from torchmoments_lab.statistics.several import differences
+from torchmoments_lab.statistics.values import Estimate
 
 _CHANCE = "nothing (chance)"
 
@@ -81,13 +82,17 @@ def summarize(
     return ProbeSummary(
         norms=tuple(norms),
         views={
-            "chance": View(estimate(np.array(list(chance.values())))),
-            **{name: View(estimate(scores_of(of, "error")), judged.get(name)) for name, of in runs.items()},
+            "chance": View(_error(np.array(list(chance.values())))),
+            **{name: View(_error(scores_of(of, "error")), judged.get(name)) for name, of in runs.items()},
         },
         minus_chance=dict(zip(norms, differences(minus_chance, [looks] * len(norms)), strict=True)),
         grown=grown,
         **about(runs, failed, settings),
     )
+
+
+def _error(scores: np.ndarray) -> Estimate:
+    return possible(estimate(scores), "error")
 
 
 def table(summary: ProbeSummary) -> Table:

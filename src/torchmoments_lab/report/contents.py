@@ -79,6 +79,8 @@ def compact(summary: Summary) -> Table:
 
 def _results(summary: Summary) -> Section:
     blocks: list[Block] = [results(summary)]
+    if summary.chance is not None:
+        blocks.append(Text(f"Always naming the most frequent class would have {summary.chance:.1f}%."))
     if summary.metric in EXPLAINED:
         blocks.append(Text(EXPLAINED[summary.metric]))
     if summary.paired:

@@ -7,12 +7,14 @@ from torchmoments_lab.report.wording import FEW, counted, ends, listed, spans
 
 def of_all(summary: Summary) -> list[str]:
     """All remarks."""
-    return [*coverage(summary), *chosen_later(summary), *looked(summary), *collapsed(summary), *advice(summary)]
+    first = [*no_better_than_one_class(summary), *coverage(summary), *chosen_later(summary)]
+    return [*first, *looked(summary), *collapsed(summary), *advice(summary)]
 
 
 def notes(summary: Summary) -> list[str]:
     """Those that a reader of the headline must not miss."""
-    found = summary.on_images() + chosen_later(summary) + looked(summary) + collapsed(summary)
+    found = [*no_better_than_one_class(summary), *summary.on_images(), *chosen_later(summary)]
+    found += looked(summary) + collapsed(summary)
     if "copies" in summary.settings:
         found.append(
             f"{summary.settings['copies']} {summary.split} images are also training images, pixel for pixel: errors on "
@@ -43,6 +45,17 @@ def coverage(summary: Summary) -> list[str]:
     if new == "none":
         found.append("Every seed starts from the same weights.")
     return found
+
+
+def no_better_than_one_class(summary: Summary) -> list[str]:
+    """A reference that may have learned nothing."""
+    error, chance = summary.errors[summary.reference], summary.chance
+    if error.ci95 is None or chance is None or error.ci95[1] < chance:
+        return []
+    return [
+        f"{summary.reference} is not shown to be better than always naming the most frequent class, whose "
+        f"{summary.metric_name} is {chance:.1f}%: what is compared with it may mean nothing."
+    ]
 
 
 def chosen_later(summary: Summary) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from torchmoments_lab.metrics import METRICS
+from torchmoments_lab.metrics import METRICS, of_one_class
 from torchmoments_lab.report.runs import (
     Comparison,
     RunRecord,
@@ -26,7 +26,7 @@ from torchmoments_lab.statistics.looks import ONCE, Planned
 from torchmoments_lab.statistics.robust import collapsed, trimmed
 from torchmoments_lab.statistics.several import differences, level_of_each
 from torchmoments_lab.statistics.share import ratio
-from torchmoments_lab.statistics.values import Difference, Estimate
+from torchmoments_lab.statistics.values import Difference, Estimate, Found, clipped
 
 # A chance to show anything, below which more seeds are not worth it.
 _HOPELESS = 0.1
@@ -48,7 +48,8 @@ def summarize(comparison: Comparison) -> Summary:
     }
     methods = {method: _method(of_method, metric, metrics) for method, of_method in runs.items()}
     of_others: dict[str, dict[str, Difference]] = {
-        method: {of: of_metric[number] for of, of_metric in found.items()} for number, method in enumerate(others)
+        method: {of: possible(of_metric[number], of) for of, of_metric in found.items()}
+        for number, method in enumerate(others)
     }
     level = level_of_each(sum(difference.p_value is not None for difference in found[metric]))
     return Summary(
@@ -72,15 +73,23 @@ def about(runs: Runs, failed: Sequence[Failure], settings: Mapping[str, Setting]
     images = sizes.pop() if len(sizes) == 1 else None
     once = [env for index, env in enumerate(environments) if env not in environments[:index]]
     covers_images = all(run.scores[metric_of(settings)].size > 1 for run in complete)
+    chance = None if images is None else of_one_class(metric_of(settings), complete[0].predictions["target"])
     return vars(
         About(
             settings=settings,
             images=images,
             covers_images=covers_images,
+            chance=chance,
             environments=tuple(once),
             failed=tuple(failed),
         )
     )
+
+
+def possible(found: Found, metric: Metric) -> Found:
+    """A metric or a difference of two without numbers that cannot be; the log loss has no upper end."""
+    high = math.inf if metric == "log-loss" else 100.0
+    return clipped(found, -high if isinstance(found, Difference) else 0.0, high)
 
 
 def is_control(labels: str, method: str) -> bool:
@@ -103,7 +112,9 @@ def _metrics(runs: Runs) -> list[Metric]:
 
 def _method(runs: Mapping[int, RunRecord], metric: Metric, metrics: Sequence[Metric]) -> Method:
     seconds = float(np.mean([run.seconds for run in runs.values()])) if runs else None
-    return Method({of: estimate(scores_of(runs, of)) for of in metrics}, seconds, collapsed(values_of(runs, metric)))
+    return Method(
+        {of: possible(estimate(scores_of(runs, of)), of) for of in metrics}, seconds, collapsed(values_of(runs, metric))
+    )
 
 
 def _paired(

@@ -33,7 +33,8 @@ class Failure:
 class About:
     """What the summaries of all commands say of their runs: the settings they share, how many images their errors are
     of (None without a complete run), whether their intervals are for other images too, the environments they come from,
-    those that failed; and the conclusion."""
+    those that failed; the conclusion; and the metric of always naming the most frequent class of the images (None of a
+    metric of probabilities)."""
 
     settings: Mapping[str, Setting]
     images: int | None
@@ -41,6 +42,7 @@ class About:
     environments: tuple[Environment, ...]
     failed: tuple[Failure, ...]
     conclusion: tuple[str, ...] = ()
+    chance: float | None = None
 
     @property
     def metric(self) -> Metric:

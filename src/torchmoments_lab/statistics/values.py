@@ -1,7 +1,7 @@
 """What is found of runs: a mean and its interval, a difference and whether it is shown."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
 
 Interval = tuple[float, float]
 Outcome = Literal["gain", "harm", "no difference that matters", "not shown", "unknown"]
@@ -36,3 +36,13 @@ class Difference(Estimate):
     ci95_adjusted: Interval | None = None
     ci95_these_images: Interval | None = None
     outcome: Outcome = "unknown"
+
+
+Found = TypeVar("Found", bound=Estimate)
+
+
+def clipped(found: Found, low: float, high: float) -> Found:
+    """The same with no interval beyond what can be."""
+    intervals = {name: value for name, value in vars(found).items() if name.startswith("ci95") and value is not None}
+    within: Any = {name: (max(low, ends[0]), min(high, ends[1])) for name, ends in intervals.items()}
+    return replace(found, **within)

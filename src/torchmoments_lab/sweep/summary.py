@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from torchmoments_lab.report.runs import Comparison, RunRecord, metric_of, minus, scores_of
-from torchmoments_lab.report.summarize import about
+from torchmoments_lab.report.summarize import about, possible
 from torchmoments_lab.report.summary import Best, Cell, Effect, Failure, SweepSummary
 from torchmoments_lab.settings import Metric
 from torchmoments_lab.statistics.crossed import estimate
@@ -39,7 +39,7 @@ class Outcome:
         return self.settings if self.values is None else self.values
 
     def cell(self, metric: Metric) -> Cell:
-        return Cell(self.place, self.method, estimate(scores_of(self.runs, metric)), None)
+        return Cell(self.place, self.method, possible(estimate(scores_of(self.runs, metric)), metric), None)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def summarize(sweep: Sweep) -> SweepSummary:
         [outcome.looks for outcome in sweep.outcomes],
     )
     compared = [
-        (outcome.values is not None, replace(outcome.cell(metric), difference=difference))
+        (outcome.values is not None, replace(outcome.cell(metric), difference=possible(difference, metric)))
         for outcome, difference in zip(sweep.outcomes, found, strict=True)
     ]
     runs = [run for of_method in sweep.runs.values() for run in of_method.values()]

@@ -336,6 +336,17 @@ def test_a_difference_that_is_the_same_with_every_seed_is_not_called_no_differen
     assert "the same as none" not in said
 
 
+@pytest.mark.parametrize(("chance", "is_told"), [(5.0, True), (50.0, False), (None, False)])
+def test_a_reference_that_may_have_learned_nothing_is_told(chance, is_told):
+    told = (
+        "none is not shown to be better than always naming the most frequent class, whose error is 5.0%: what is "
+        "compared with it may mean nothing."
+    )
+    methods = {"none": Method({"error": Estimate(4.0, (2.0, 6.0), 20)}, 1.0, ())}
+    assert (told in sentences(summary(methods=methods, chance=chance))) == is_told
+    assert (told in notes(summary(methods=methods, chance=chance))) == is_told
+
+
 def test_runs_of_several_environments_are_told():
     assert "2 environments" in "\n".join(sentences(summary(environments=({"torch": "1"}, {"torch": "2"}))))
 

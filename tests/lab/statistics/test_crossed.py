@@ -6,6 +6,8 @@ import pytest
 from scipy import stats
 
 from torchmoments_lab.statistics.crossed import estimate, over_seeds, pointwise, spread
+from torchmoments_lab.statistics.several import difference
+from torchmoments_lab.statistics.values import clipped
 
 
 def slow_spread(scores):
@@ -102,6 +104,19 @@ def test_seeds_that_all_differ_alike_still_leave_the_images():
     scores = np.array([[100.0, 0.0, 0.0, 0.0], [0.0, 100.0, 0.0, 0.0]])
     assert np.ptp(scores.mean(axis=1)) == 0
     assert estimate(scores).ci95 is not None
+
+
+def test_no_interval_is_beyond_what_can_be():
+    scores = np.array([[100.0, 0, 0, 0], [0, 0, 0, 0]])
+    found = estimate(scores)
+    assert found.ci95 is not None
+    assert found.ci95[0] < 0
+    assert clipped(found, 0, 100).ci95 == (0, min(found.ci95[1], 100))
+    of_two = difference(100 * np.sign(drawn(2, 3)))
+    assert of_two.ci95 is not None
+    low, high = of_two.ci95
+    assert clipped(of_two, -100, 100).ci95 == (max(low, -100), min(high, 100))
+    assert clipped(of_two, -100, 100).p_value == of_two.p_value
 
 
 def test_the_interval_does_not_depend_on_the_order_of_seeds_and_images():
