@@ -80,7 +80,9 @@ def compact(summary: Summary) -> Table:
 def _results(summary: Summary) -> Section:
     blocks: list[Block] = [results(summary)]
     if summary.chance is not None:
-        blocks.append(Text(f"Always naming the most frequent class would have {summary.chance:.1f}%."))
+        blocks.append(
+            Text(f"The {summary.metric_name} of always naming the most frequent class is {summary.chance:.1f}%.")
+        )
     if summary.metric in EXPLAINED:
         blocks.append(Text(EXPLAINED[summary.metric]))
     if summary.paired:

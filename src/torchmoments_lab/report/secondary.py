@@ -22,7 +22,8 @@ def section(summary: Summary) -> Section:
                 minus = wording.with_interval(wording.adjusted(summary.paired[name].metrics[metric]), "+")
             rows.append([NAMES[metric], name, wording.with_interval(method.metrics[metric]), minus])
     headings = ["Metric", "Method", "Value", f"Minus {summary.reference}"]
-    table = Table("In percent, lower is better; intervals of differences hold for all methods together", headings, rows)
+    caption = "Lower is better; intervals of the differences in a metric hold for all methods together"
+    table = Table(caption, headings, rows, names=2)
     said = f"They are not used for the verdict, which is on the {summary.metric_name}."
     explained = " ".join([said, *(EXPLAINED[metric] for metric in others if metric in EXPLAINED)])
     return Section("Other metrics", [table, Text(explained)])
