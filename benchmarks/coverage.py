@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
-from scipy.special import ndtri, stdtr, stdtrit
+from scipy.special import ndtri, stdtr
 
-from torchmoments_lab.statistics.crossed import estimate, over_seeds, spread
+from torchmoments_lab.statistics.crossed import estimate, interval, over_seeds, spread
 from torchmoments_lab.statistics.looks import ANYTIME, ONCE, Looks, Planned
 from torchmoments_lab.statistics.robust import trimmed
 from torchmoments_lab.statistics.several import difference, differences, dunnett, shown_worse
@@ -75,8 +75,8 @@ def coverage(rng: np.random.Generator) -> tuple[list[str], Iterator[list[str]]]:
                     hits = dict.fromkeys(intervals, 0)
                     for _ in range(times):
                         scores, truth = paired(rng, world, seeds, images, GAIN)
-                        for name, interval in intervals.items():
-                            hits[name] += _covers(interval(scores), truth)
+                        for name, rule in intervals.items():
+                            hits[name] += _covers(rule(scores), truth)
                     yield [world, f"{images:,}", str(seeds), *(_percent(hits[name], times) for name in intervals)]
 
     return ["world", "images", "seeds", *intervals], rows()
@@ -223,17 +223,12 @@ def _several(rng: np.random.Generator, methods: int, seeds: int, images: int) ->
 
 def _sum(scores: np.ndarray) -> Interval | None:
     of = spread(scores)
-    return None if of is None else _around(scores, (of.of_seeds + of.of_images) ** 0.5, of.seeds - 1)
+    return None if of is None else interval(float(scores.mean()), (of.of_seeds + of.of_images) ** 0.5, of.seeds - 1)
 
 
 def _with_df(scores: np.ndarray, df: float) -> Interval | None:
     of = spread(scores)
-    return None if of is None else _around(scores, of.standard_error, df)
-
-
-def _around(scores: np.ndarray, standard_error: float, df: float) -> Interval:
-    half = float(stdtrit(df, 0.975)) * standard_error
-    return float(scores.mean()) - half, float(scores.mean()) + half
+    return None if of is None else interval(float(scores.mean()), of.standard_error, df)
 
 
 def _pooled_worse(scores: np.ndarray) -> np.ndarray:

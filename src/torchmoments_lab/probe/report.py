@@ -18,9 +18,9 @@ from torchmoments_lab.report.summary import Failure, ProbeSummary, View
 from torchmoments_lab.report.wording import adjusted, compared, p_value, plus_minus, with_interval
 from torchmoments_lab.settings import Setting
 from torchmoments_lab.statistics.crossed import estimate
-from torchmoments_lab.statistics.looks import ANYTIME, ONCE
+from torchmoments_lab.statistics.looks import ANYTIME, ONCE, Looks
 from torchmoments_lab.statistics.several import differences
-from torchmoments_lab.statistics.values import Estimate
+from torchmoments_lab.statistics.values import Difference, Estimate
 
 _CHANCE = "nothing (chance)"
 
@@ -70,7 +70,7 @@ def summarize(
     so are the moments of all norms and chance."""
     parts, looks = _parts(norms), ANYTIME if grown else ONCE
     minus_features = [minus(runs[part], runs["features"], "error") for part in parts]
-    judged = dict(zip(parts, differences(minus_features, [looks] * len(parts)), strict=True))
+    judged = dict(zip(parts, _judged(minus_features, looks), strict=True))
     first = next((run for of_method in runs.values() for run in of_method.values()), None)
     targets = np.empty(0) if first is None else first.predictions["target"]
     chance = {seed: 100.0 * (targets != c) for seed, c in frequent.items()}
@@ -85,10 +85,15 @@ def summarize(
             "chance": View(_error(np.array(list(chance.values())))),
             **{name: View(_error(scores_of(of, "error")), judged.get(name)) for name, of in runs.items()},
         },
-        minus_chance=dict(zip(norms, differences(minus_chance, [looks] * len(norms)), strict=True)),
+        minus_chance=dict(zip(norms, _judged(minus_chance, looks), strict=True)),
         grown=grown,
         **about(runs, failed, settings),
     )
+
+
+def _judged(paired: Sequence[np.ndarray], looks: Looks) -> list[Difference]:
+    """Differences of errors that were all looked at in the same way."""
+    return [possible(found, "error") for found in differences(paired, [looks] * len(paired))]
 
 
 def _error(scores: np.ndarray) -> Estimate:

@@ -11,8 +11,8 @@ import numpy as np
 
 from torchmoments_lab.files import damaged, read_record, runs_folder
 from torchmoments_lab.metrics import METRICS, of_images
-from torchmoments_lab.report.runs import Comparison, Event, Plan, RunRecord, Runs, metric_of
-from torchmoments_lab.report.summary import Failure
+from torchmoments_lab.report.runs import Comparison, Event, Plan, RunRecord, Runs
+from torchmoments_lab.report.summary import Failure, metric_of
 from torchmoments_lab.settings import MOST_SEEDS, Metric, Setting
 
 # The columns of metrics.csv that a report draws, if they are there.

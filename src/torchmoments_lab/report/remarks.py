@@ -124,7 +124,7 @@ def needs(method: str, summary: Summary) -> str | None:
     entry, n = summary.paired[method], summary.differences[method].n
     if entry.needed is None or summary.images is None or summary.is_open(method):
         return None
-    seeds, images, points = entry.needed.seeds, entry.needed.images, f"{counted(entry.needed.points, 'point')}"
+    seeds, images, points = entry.needed.seeds, entry.needed.images, counted(entry.needed.points, "point")
     adjusted = summary.differences[method].ci95_adjusted
     if adjusted is not None and adjusted[0] > -entry.needed.points:
         return f"{method}: a gain of {points} or more is ruled out."

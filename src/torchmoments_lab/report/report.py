@@ -15,9 +15,9 @@ from torchmoments_lab.report import conclusion, contents, provenance, render, wo
 from torchmoments_lab.report.page import Block, Page, Section, Text
 from torchmoments_lab.report.reading import read_comparison
 from torchmoments_lab.report.records import write_summary
-from torchmoments_lab.report.runs import Runs, metric_of
+from torchmoments_lab.report.runs import Runs
 from torchmoments_lab.report.summarize import summarize
-from torchmoments_lab.report.summary import AnySummary, ProbeSummary, Summary, SweepSummary
+from torchmoments_lab.report.summary import AnySummary, ProbeSummary, Summary, SweepSummary, metric_of
 from torchmoments_lab.settings import Metric
 
 Rows = Sequence[Mapping[str, object]]
@@ -35,8 +35,8 @@ def write(out: Path, *, metric: Metric | None = None, needs_complete: bool = Fal
         ValueError: `out` is no comparison, cannot be written, or holds a damaged file. Then nothing was written.
     """
     comparison = read_comparison(out)
-    if metric is not None and metric != metric_of(comparison.settings):
-        declared = metric_of(comparison.settings)
+    declared = metric_of(comparison.settings)
+    if metric is not None and metric != declared:
         settings = {**comparison.settings, "metric": metric, "metric_declared": declared}
         comparison = replace(comparison, settings=settings)
     summary = summarize(comparison)

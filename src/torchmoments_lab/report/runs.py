@@ -3,7 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -95,6 +96,7 @@ class Comparison:
     def reference(self) -> str:
         return next(iter(self.runs))
 
+    @cached_property
     def missing(self) -> dict[str, tuple[int, ...]]:
         """{method: seeds that were asked for and have no run folder}, without the methods that have them all."""
         there = {(failure.method, failure.seed) for failure in self.failed}
@@ -133,19 +135,15 @@ class Comparison:
     def look(self, method: str, other: str) -> int | None:
         """The last look of the plan whose runs are all there, or failed; the first if none is complete; None without a
         plan."""
-        missing = self.missing()
-        open_yet = min((seed for name in (method, other) for seed in missing.get(name, ())), default=math.inf)
+        if not self.plan.looks:
+            return None
+        open_yet = min((seed for name in (method, other) for seed in self.missing.get(name, ())), default=math.inf)
         reached = min(open_yet, max(self._asked(method, other), default=0))
-        return max((look for look in self.plan.looks if look <= reached), default=next(iter(self.plan.looks), None))
+        return max((look for look in self.plan.looks if look <= reached), default=self.plan.looks[0])
 
 
 # {seed: percent}
 Errors = Mapping[int, float]
-
-
-def metric_of(settings: Mapping[str, Setting]) -> Metric:
-    """The metric that is compared."""
-    return cast(Metric, settings.get("metric", "error"))
 
 
 def values_of(runs: Mapping[int, RunRecord], metric: Metric) -> Errors:

@@ -12,12 +12,11 @@ from torchmoments_lab.report.runs import (
     Comparison,
     RunRecord,
     Runs,
-    metric_of,
     minus,
     scores_of,
     values_of,
 )
-from torchmoments_lab.report.summary import About, BeyondLabels, Failure, Method, Needed, Paired, Summary
+from torchmoments_lab.report.summary import About, BeyondLabels, Failure, Method, Needed, Paired, Summary, metric_of
 from torchmoments_lab.settings import Metric, Setting
 from torchmoments_lab.spec import labels_of, parse
 from torchmoments_lab.statistics import planning
@@ -37,10 +36,11 @@ def summarize(comparison: Comparison) -> Summary:
     runs, reference, margin = comparison.runs, comparison.reference, comparison.plan.margin
     others = [method for method in runs if method != reference]
     metric, metrics = metric_of(comparison.settings), _metrics(runs)
+    looks = [comparison.looks(method, reference) for method in others]
     found = {
         of: differences(
             [comparison.minus(method, reference, of) for method in others],
-            [comparison.looks(method, reference) for method in others],
+            looks,
             # It is of the metric that is compared.
             margin if of == metric else None,
         )
@@ -59,7 +59,7 @@ def summarize(comparison: Comparison) -> Summary:
             method: _paired(method, of_metrics, level, comparison, methods) for method, of_metrics in of_others.items()
         },
         beyond_labels=_beyond(comparison, metric),
-        missing=comparison.missing(),
+        missing=comparison.missing,
         looks=comparison.plan.looks,
         margin=margin,
         **about(runs, comparison.failed, comparison.settings),
@@ -86,10 +86,10 @@ def about(runs: Runs, failed: Sequence[Failure], settings: Mapping[str, Setting]
     )
 
 
-def possible(found: Found, metric: Metric) -> Found:
-    """A metric or a difference of two without numbers that cannot be; the log loss has no upper end."""
+def possible(found: Found, metric: Metric, *, of_two: bool = False) -> Found:
+    """A metric or a difference `of_two` without numbers that cannot be; the log loss has no upper end."""
     high = math.inf if metric == "log-loss" else 100.0
-    return clipped(found, -high if isinstance(found, Difference) else 0.0, high)
+    return clipped(found, -high if of_two or isinstance(found, Difference) else 0.0, high)
 
 
 def is_control(labels: str, method: str) -> bool:
@@ -138,11 +138,12 @@ def _paired(
     points = margin or tenth(methods[reference].metrics[metric].mean or 0.0)
     critical = looks.last_critical(level)
     seeds, images = (needed(of, points, critical) for needed in (planning.seeds_needed, planning.images_needed))
+    any_collapsed = methods[method].collapsed or methods[reference].collapsed
     times = looks.critical(level, of) / ONCE.critical(level, of)
     return replace(
         known,
         times_as_wide_unpaired=(unpaired / of.variance) ** 0.5,
-        trimmed=trimmed(scores) if methods[method].collapsed or methods[reference].collapsed else None,
+        trimmed=possible(trimmed(scores), metric, of_two=True) if any_collapsed else None,
         needed=Needed(points, seeds, images) if points else None,
         hopeless=isinstance(looks, Planned)
         and difference.outcome == "not shown"
@@ -169,18 +170,16 @@ def _beyond(comparison: Comparison, metric: Metric) -> dict[str, BeyondLabels]:
     runs, reference = comparison.runs, comparison.runs[comparison.reference]
     others = [method for method in runs if method != comparison.reference]
     pairs = [(moex, labels) for moex in others for labels in others if is_control(labels, moex)]
-    found = differences(
-        [comparison.minus(moex, labels, metric) for moex, labels in pairs],
-        [comparison.looks(moex, labels) for moex, labels in pairs],
-        comparison.plan.margin,
-    )
+    looks = [comparison.looks(moex, labels) for moex, labels in pairs]
+    minus_labels = [comparison.minus(moex, labels, metric) for moex, labels in pairs]
+    found = differences(minus_labels, looks, comparison.plan.margin)
     level = level_of_each(len(pairs))
     shares = [
-        ratio(*_shared(runs[labels], runs[moex], reference, metric), comparison.looks(moex, labels), level)
-        for moex, labels in pairs
+        ratio(*_shared(runs[labels], runs[moex], reference, metric), looked, level)
+        for (moex, labels), looked in zip(pairs, looks, strict=True)
     ]
     return {
-        moex: BeyondLabels(labels, difference, share)
+        moex: BeyondLabels(labels, possible(difference, metric), share)
         for (moex, labels), difference, share in zip(pairs, found, shares, strict=True)
     }
 

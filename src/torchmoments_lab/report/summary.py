@@ -12,6 +12,12 @@ from torchmoments_lab.metrics import NAMES
 from torchmoments_lab.settings import Metric, Setting
 from torchmoments_lab.statistics.values import Difference, Estimate, Outcome
 
+
+def metric_of(settings: Mapping[str, Setting]) -> Metric:
+    """The metric that is compared."""
+    return cast(Metric, settings.get("metric", "error"))
+
+
 # The outcomes that more seeds are not needed for.
 SETTLED: tuple[Outcome, ...] = ("gain", "harm", "no difference that matters")
 Environment = Mapping[str, str | int]
@@ -46,7 +52,7 @@ class About:
 
     @property
     def metric(self) -> Metric:
-        return cast(Metric, self.settings.get("metric", "error"))
+        return metric_of(self.settings)
 
     @property
     def metric_name(self) -> str:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from torchmoments_lab.report.runs import Comparison, RunRecord, metric_of, minus, scores_of
+from torchmoments_lab.report.runs import Comparison, RunRecord, minus, scores_of
 from torchmoments_lab.report.summarize import about, possible
-from torchmoments_lab.report.summary import Best, Cell, Effect, Failure, SweepSummary
+from torchmoments_lab.report.summary import Best, Cell, Effect, Failure, SweepSummary, metric_of
 from torchmoments_lab.settings import Metric
 from torchmoments_lab.statistics.crossed import estimate
 from torchmoments_lab.statistics.looks import ANYTIME, ONCE, Looks
