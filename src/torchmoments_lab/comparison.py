@@ -51,9 +51,7 @@ def compare(
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
     """
     request.check()
-    experiment = resolve(
-        request.data, request.model, request.training, request.judging, request.methods, notice=notice, objects=objects
-    ).experiment
+    experiment = resolve(request, request.judging, request.methods, notice=notice, objects=objects).experiment
     with working_in(request.out, RECORD, "compare"):
         *_, last = looks = request.runs.plan()
         before = read_comparison_record(request.out) or {"history": []}

@@ -10,7 +10,7 @@ from typing import Self
 from torchmoments_lab.data.split import Data
 from torchmoments_lab.methods import Method
 from torchmoments_lab.models.network import Network
-from torchmoments_lab.settings import Metric, Setting, TrainingSettings
+from torchmoments_lab.settings import Metric, Preprocessing, Setting, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Experiment:
         data: training images and those that are judged. Another process gets them too, except for pixels that it reads
             itself.
         network: is built for each run.
-        training: `train_size`, `epochs` and `lr` have values.
+        preprocessing, training: with a value for everything that the request left open.
         metric: of a run.
         methods: what is compared; the first is the reference.
         place: the default place of a method; None if the network has none.
@@ -30,6 +30,7 @@ class Experiment:
 
     data: Data
     network: Network
+    preprocessing: Preprocessing
     training: TrainingSettings
     metric: Metric
     methods: tuple[Method, ...]

@@ -13,7 +13,7 @@ from torchmoments_lab.models.trial import output_of
 from torchmoments_lab.report.terminal import empty
 from torchmoments_lab.requests import Places
 from torchmoments_lab.resolve import Notice, load_data, network_for, silent
-from torchmoments_lab.settings import Judging, TrainingSettings
+from torchmoments_lab.settings import Judging, Preprocessing
 from torchmoments_lab.training.feed import Feed
 
 
@@ -32,7 +32,7 @@ def list_places(request: Places, notice: Notice = silent) -> Iterator[Table | Te
     remarks = sentences(data, judging.evaluate)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         built = network_for(request.model, data).build()
-        x = Feed(data, built.input, TrainingSettings(), torch.device("cpu")).example(2)
+        x = Feed(data, built.input, Preprocessing(), torch.device("cpu")).example(2)
         output_of(built.module.eval(), x, request.model.model)
     found = tm.places(built.module, x)
     try:

@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 # Mixed after the first convolution and its norm, which no ReLU follows.
 _CIFAR = (
     "--model torchmoments_lab.recipes:pyramidnet200_a240 --method moex:norm=pono,p=0.25,lam=0.5,at=features.init_block "
-    "--augment --epochs 300 --batch-size 64 --lr 0.25 --schedule step --weight-decay 1e-4"
+    "--augment --epochs 300 --batch-size 64 --lr 0.25 --schedule step --schedule-every epoch --warmup-epochs 0 "
+    "--weight-decay 1e-4"
 )
 # ImageNet's own layout: train/CLASS/*.JPEG and val/CLASS/*.JPEG. A batch is 8 times 224; lr is 0.1 for 256 images.
 _IMAGENET = (
-    "--data folder:imagenet --model torchvision/resnet50 --image-size 224 --augment --test-crop 0.875 --epochs 300 "
-    "--batch-size 1792 --lr 0.7 --schedule cosine --warmup-epochs 5 --schedule-every step --no-nesterov "
-    "--weight-decay 1e-4 --precision 16-mixed --devices 8 --loader-workers 8"
+    "--data folder:imagenet --model torchvision/resnet50 --image-size 224 --augment --crop-scale 0.08 "
+    "--test-crop 0.875 --epochs 300 --batch-size 1792 --lr 0.7 --schedule cosine --warmup-epochs 5 "
+    "--schedule-every step --no-nesterov --weight-decay 1e-4 --precision 16-mixed --devices 8 --loader-workers 8"
 )
 RECIPES = {
     "cifar10-pyramidnet200": f"--data cifar10 {_CIFAR} --out runs/cifar10-pyramidnet200",

@@ -10,6 +10,7 @@ from torchmoments_lab.settings import (
     Metric,
     ModelSettings,
     PlannedRuns,
+    Preprocessing,
     RunSettings,
     TrainingSettings,
 )
@@ -17,16 +18,23 @@ from torchmoments_lab.typed import Settings, at_least
 
 
 @dataclass(frozen=True)
-class Compare(Settings):
+class Setup(Settings):
+    """What is trained, on what, and how."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    preprocessing: Preprocessing = Preprocessing()
+    training: TrainingSettings = TrainingSettings()
+
+
+@dataclass(frozen=True)
+class Compare(Setup):
     """Train with each method on the same images, weights and batches, and say whether it helps.
 
     Runs that are complete in the folder are kept: rerun the command to resume; seeds and methods may be added.
     Everything in the folder is reported.
     """
 
-    data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
-    training: TrainingSettings = TrainingSettings()
     judging: Judging = Judging()
     methods: tuple[str, ...] = ("none", "labels", "moex")
     """Method specs; the first is what the others are compared with. none: plain training. moex: Moment Exchange.
@@ -44,16 +52,13 @@ class Compare(Settings):
 
 
 @dataclass(frozen=True)
-class Sweep(Settings):
+class Sweep(Setup):
     """Train a method with every combination of some options, and say what each of them is worth.
 
     Judged on a fifth of the training images, held out once; the test images are left alone unless --evaluate test.
     Complete runs in the folder are kept: rerun the command to resume; values, axes and seeds may be added.
     """
 
-    data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
-    training: TrainingSettings = TrainingSettings()
     judging: Judging = Judging(evaluate="validation")
     method: str = "moex"
     """The method, with the options that stay the same: moex:norm=in"""
@@ -82,7 +87,7 @@ class Sweep(Settings):
 
 
 @dataclass(frozen=True)
-class Probe(Settings):
+class Probe(Setup):
     """Ask what moments predict: the error with the moments of features alone, with normalized features alone, and with
     the features themselves, beside chance.
 
@@ -91,9 +96,6 @@ class Probe(Settings):
     seeds may be added.
     """
 
-    data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
-    training: TrainingSettings = TrainingSettings()
     evaluate: Evaluate = "test"
     """Which images are judged. test: the test images. validation: a fifth of the training images, held out once."""
     norms: tuple[str, ...] = ("pono", "in")
@@ -117,16 +119,13 @@ class Probe(Settings):
 
 
 @dataclass(frozen=True)
-class Inspect(Settings):
+class Inspect(Setup):
     """Draw the moments of images through the layers of a network, and what their exchange does.
 
     Mean and standard deviation over the channels (pono) are maps: one number a position. They are drawn for the network
     before training and, with --weights, --pretrained or --train, after it.
     """
 
-    data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
-    training: TrainingSettings = TrainingSettings()
     image: tuple[str, ...] = ("china", "flower")
     """One image or more; the first gets the moments of the second. A file; china or flower, the photographs that come
     with scikit-learn; data:7, a test image of the data set."""
@@ -150,15 +149,12 @@ class Inspect(Settings):
 
 
 @dataclass(frozen=True)
-class Train(Settings):
+class Train(Setup):
     """Train once with one method, on one device or on several, and keep the trained weights.
 
     A checkpoint is saved after each epoch: rerun the command to resume; the result is the same.
     """
 
-    data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
-    training: TrainingSettings = TrainingSettings()
     judging: Judging = Judging()
     recipe: str | None = None
     """Start from the settings of one of the paper's experiments; other flags override them. cifar10-pyramidnet200,

@@ -1,6 +1,7 @@
 """The door: whatever can be wrong with a request is found here, before anything is written."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +18,12 @@ from torchmoments_lab.methods import Method, check_different, parse_methods
 from torchmoments_lab.metrics import check_classes
 from torchmoments_lab.models.network import Network
 from torchmoments_lab.models.trial import Trial, try_network
+from torchmoments_lab.requests import Setup
 from torchmoments_lab.settings import ELSEWHERE, DataSettings, Judging, ModelSettings, Setting, TrainingSettings
 from torchmoments_lab.training.device import check_device
 from torchmoments_lab.training.feed import Feed
+from torchmoments_lab.training.preparation import filled as filled_preprocessing
+from torchmoments_lab.training.regime import filled as filled_training
 from torchmoments_lab.typed import Settings
 
 Notice = Callable[[str], None]
@@ -47,9 +51,7 @@ class Resolved:
 
 
 def resolve(
-    data: DataSettings,
-    model: ModelSettings,
-    training: TrainingSettings,
+    request: Setup,
     judging: Judging,
     specs: Sequence[str],
     *,
@@ -64,7 +66,7 @@ def resolve(
     Args:
         specs: the methods.
         notice: called with what the data are, and what was decided that the request does not say, if all is well.
-        objects: in place of the names in `data` and `model`.
+        objects: in place of the names of data and model.
         devices: that share each batch.
         loaded: the data of an earlier request for the same ones.
 
@@ -72,25 +74,43 @@ def resolve(
         ValueError: the request makes no sense, or does not fit.
     """
     methods = parse_methods(specs)
-    check_device(training, devices)
+    check_device(request.training, devices)
     remarks: list[str] = []
     if loaded is None:
-        loaded = load_data(data, judging, objects)
+        loaded = load_data(request.data, judging, objects)
         remarks += sentences(loaded, judging.evaluate)
-    training = filled(training, is_digits=data.data == "digits", fine_tunes=model.fine_tunes, images=len(loaded.train))
-    training.check()
-    loaded.subset(training.train_size or 0, seed=0)
+    loaded.subset(request.training.train_size or len(loaded.train), seed=0)
     lacking = check_classes(judging.metric, loaded.test.labels.numpy(), loaded.classes, of=judging.evaluate)
-    network = network_for(model, loaded, objects)
-    trial = try_network(network, methods, lambda wanted: Feed(loaded, wanted, training, torch.device("cpu")).example(4))
+    network = network_for(request.model, loaded, objects)
+    cpu = torch.device("cpu")
+    trial = try_network(network, methods, lambda wanted: Feed(loaded, wanted, request.preprocessing, cpu).example(4))
     place = trial.place
     check_different([replace(m, at=(place,)) if m.goes_after_stem and place else m for m in methods])
-    for sentence in (*remarks, *lacking, *_decisions(model, methods, trial)):
+    seen = trial.initial is not None and trial.initial.fine_tunes
+    model = replace(request.model, fine_tune=request.model.fine_tunes or seen)
+    training = _filled_training(request, model, trial, len(loaded.train))
+    preprocessing = filled_preprocessing(request.preprocessing, loaded, trial.built.input)
+    decided = _decisions(model, methods, trial)
+    for sentence in (*remarks, *lacking, *decided):
         notice(sentence)
-    shared = shared_settings(data, model, training, judging)
+    shared = shared_settings(request.data, model, preprocessing, training, judging)
     shared |= {**dict(facts(loaded)), "weights": _digest(model.weights), "place": place, **trial.facts}
-    experiment = Experiment(loaded, network, training, judging.metric, tuple(methods), place, shared)
+    experiment = Experiment(loaded, network, preprocessing, training, judging.metric, tuple(methods), place, shared)
     return Resolved(experiment, trial)
+
+
+def _filled_training(request: Setup, model: ModelSettings, trial: Trial, images: int) -> TrainingSettings:
+    given = request.training
+    if not trial.head and (given.freeze_body or given.head_lr is not None):
+        raise ValueError(
+            f"{'freeze_body' if given.freeze_body else 'head_lr'} needs a classifier, a last layer with an output for "
+            f"each class; none is found in model {model.model!r}. Leave it out."
+        )
+    training = filled_training(
+        given, data=request.data.data, images=images, fine_tunes=model.fine_tune, has_head=bool(trial.head)
+    )
+    training.check()
+    return training
 
 
 def load_data(data: DataSettings, judging: Judging, objects: Objects | None = None) -> Data:
@@ -116,17 +136,12 @@ def network_for(model: ModelSettings, data: Data, objects: Objects | None = None
 def shared_settings(*groups: Settings) -> dict[str, Setting]:
     """The settings that runs of one folder have in common, of all groups."""
     values = {name: value for group in groups for name, value in group.values().items()}
-    return {name: value for name, value in values.items() if name not in ELSEWHERE}
-
-
-def filled(training: TrainingSettings, *, is_digits: bool, fine_tunes: bool, images: int) -> TrainingSettings:
-    """The settings with a value for each None that has a default, for so many images to train with."""
-    return replace(
-        training,
-        train_size=training.train_size or (200 if is_digits else images),
-        epochs=training.epochs or (20 if fine_tunes else 80 if is_digits else 60),
-        lr=training.lr or (0.01 if fine_tunes else 0.1),
-    )
+    # Lists, as JSON has them.
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+        if name not in ELSEWHERE
+    }
 
 
 def _decisions(model: ModelSettings, methods: Sequence[Method], trial: Trial) -> list[str]:
@@ -135,11 +150,23 @@ def _decisions(model: ModelSettings, methods: Sequence[Method], trial: Trial) ->
     if any(method.goes_after_stem and method.changes_features for method in methods):
         found.append(f"Features are mixed after '{trial.place}' of {model.model}; another place: moex:at=NAME.")
     if trial.built.new_head:
-        found.append(f"{trial.built.new_head}.")
+        head = " and ".join(trial.built.new_head)
+        found.append(f"{head} is new: the weights have another classifier. It starts near zero.")
     new = trial.facts.get("new_weights")
     if new is not None:
         which = "No initial weights are" if new == "none" else f"Of the initial weights only those of {new} are"
         found.append(f"{which} new for each seed.")
+    if model.fine_tune:
+        found.append("It starts from trained weights: what is left open of the training is that of fine-tuning.")
+    elif new == "none":
+        found.append("If these are trained weights, write --fine-tune.")
+    is_new = trial.initial is not None and set(trial.head) & set(trial.initial.new)
+    if model.fine_tune and is_new and trial.first_loss > 1 + math.log(trial.classes):
+        found.append(
+            f"The first loss is about {trial.first_loss:.1f}, where {math.log(trial.classes):.1f} is that of no "
+            f"knowledge: the classifier of {model.model!r} starts too large, and spoils what the network learned. Let "
+            f"make_model give it small weights: torch.nn.init.normal_(model.{trial.head[-1]}.weight, std=0.01)."
+        )
     return found
 
 

@@ -29,11 +29,13 @@ from torchmoments_lab.methods import Method
 from torchmoments_lab.metrics import score
 from torchmoments_lab.models.weights import read_safetensors
 from torchmoments_lab.settings import Setting
+from torchmoments_lab.training.checkpoint import Checkpoint
 from torchmoments_lab.training.device import check_device
 from torchmoments_lab.training.train import Result, train
 
 # Longer than a worker outlives its parent.
 _LOCK_SECONDS = 10
+_SECONDS_BETWEEN_CHECKPOINTS = 60
 _WEIGHTS = "weights.safetensors"
 
 
@@ -94,6 +96,7 @@ class Run:
                 shutil.rmtree(self._beside("tmp"), ignore_errors=True)
                 try:
                     self.write(self.trained())
+                    self._checkpoint.path.unlink(missing_ok=True)
                 except Exception as error:
                     reason = str(error) if isinstance(error, FloatingPointError) else f"{type(error).__name__}: {error}"
                     self.record_failure(reason, traceback.format_exc())
@@ -104,7 +107,11 @@ class Run:
 
     def trained(self) -> Result:
         """Do the training itself."""
-        return train(self.experiment, self.method, self.seed)
+        return train(self.experiment, self.method, self.seed, checkpoint=self._checkpoint)
+
+    @property
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(self._beside("pt"), self.settings(), seconds=_SECONDS_BETWEEN_CHECKPOINTS)
 
     def record_failure(self, reason: str, trace: str | None = None) -> None:
         """Write the folder of a run that failed."""

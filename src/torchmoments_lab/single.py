@@ -48,13 +48,7 @@ def train_once(request: Train, progress: Progress = lambda done, total: None, no
     """
     request.check()
     experiment = resolve(
-        request.data,
-        request.model,
-        request.training,
-        request.judging,
-        [request.method],
-        notice=notice,
-        devices=request.devices,
+        request, request.judging, [request.method], notice=notice, devices=request.devices
     ).experiment.with_facts(devices=request.devices)
     run = Run(request.out, experiment, experiment.methods[0], request.seed, keeps_weights=True)
     first = is_first_rank()

@@ -17,7 +17,6 @@ _WANTED: dict[Any, str] = {
     float: "a number",
     str: "a string",
     Path: "a path",
-    tuple: "a list or tuple of strings",
 }
 # For a message about a setting without a default that can be shown.
 _EXAMPLES: dict[Any, Any] = {int: 1, float: 0.1, str: "name", Path: "folder"}
@@ -115,7 +114,9 @@ def _as_declared(field: Field[Any], given: Any) -> Any:
         raise ValueError(f"{field.name} needs one of {', '.join(get_args(kind))}; got {short(given)}.")
     if _fits(kind, value):
         return value if kind in (str, bool) else (get_origin(kind) or kind)(value)
-    wanted = "a list or tuple of whole numbers" if int in get_args(kind) else _WANTED[get_origin(kind) or kind]
+    inside = {int: "whole numbers", float: "numbers", str: "strings"}
+    is_tuple = get_origin(kind) is tuple
+    wanted = f"a list or tuple of {inside[get_args(kind)[0]]}" if is_tuple else _WANTED[kind]
     kind = get_origin(kind) or kind
     raise ValueError(
         f"{field.name} needs {wanted}; got {short(given)}, of type {type(given).__name__}. "
@@ -134,8 +135,8 @@ def _fits(kind: Any, value: Any) -> bool:
 
 
 def _example(field: Field[Any], kind: Any, value: Any) -> Any:
-    if get_origin(field.type) is tuple and int in get_args(field.type):
-        return (10, 20)
+    if get_origin(field.type) is tuple and str not in get_args(field.type):
+        return (10, 20) if int in get_args(field.type) else (0.5,)
     if kind is tuple and isinstance(value, str):
         return (value,)
     if kind is int and isinstance(value, float) and value.is_integer():

@@ -145,7 +145,8 @@ def test_the_order_of_the_words_may_change_but_not_the_reference(trained):
 
 
 @pytest.mark.parametrize(
-    "change", [{"epochs": 3}, {"train_size": 51}, {"width": 8}, {"lr": 0.05}, {"batch_size": 20}, {"weight_decay": 0.0}]
+    "change",
+    [{"epochs": 3}, {"train_size": 51}, {"width": 8}, {"lr": 0.05}, {"batch_size": 20}, {"label_smoothing": 0.1}],
 )
 def test_other_settings_are_refused_with_the_old_and_the_new_value(trained, change):
     files = files_of(trained.out)
@@ -191,10 +192,10 @@ def test_a_run_that_another_process_trains_is_not_written_over(tiny, monkeypatch
 def test_a_failed_run_is_recorded_told_and_tried_again(tiny, monkeypatch):
     train = run_folders.train
 
-    def fail_once(experiment, method, seed):
+    def fail_once(experiment, method, seed, checkpoint):
         if method.mixer is not None and seed == 1:
             raise FloatingPointError("the loss needs to stay finite; it became nan at step 1 (epoch 1 of 2)")
-        return train(experiment, method, seed)
+        return train(experiment, method, seed, checkpoint=checkpoint)
 
     monkeypatch.setattr(run_folders, "train", fail_once)
     summary = compare(tiny)
@@ -308,7 +309,7 @@ def made_up(monkeypatch):
     def with_shares(**shares):
         ran = []
 
-        def train(experiment, method, seed):
+        def train(experiment, method, seed, checkpoint):
             ran.append((method.spec, seed))
             targets = experiment.data.test.labels.numpy()
             share = shares[method.spec]
@@ -316,7 +317,7 @@ def made_up(monkeypatch):
             # With all methods and seeds the same images are the hard ones.
             wrong = np.random.default_rng(0).random(len(targets)) < share
             scores = np.eye(10, dtype=np.float32)[np.where(wrong, (targets + 1) % 10, targets)]
-            epochs = [Epoch(epoch, 1.0, 50.0, 0.1) for epoch in (1, 2)]
+            epochs = [Epoch(epoch, 1.0, 50.0, 0.0, 0.1) for epoch in (1, 2)]
             return Result(epochs, scores, 1.0, {})
 
         monkeypatch.setattr(run_folders, "train", train)

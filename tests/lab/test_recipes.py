@@ -30,6 +30,7 @@ IMAGENET = {
     "epochs": 300, "batch_size": 1792, "lr": 0.7, "schedule": "cosine", "weight_decay": 1e-4, "augment": True,
     "warmup_epochs": 5, "devices": 8, "image_size": 224, "pretrained": False, "model": "torchvision/resnet50",
     "schedule_every": "step", "nesterov": False, "precision": "16-mixed", "train_size": None, "test_crop": 0.875,
+    "crop_scale": 0.08, "label_smoothing": 0,
 }  # fmt: skip
 
 

@@ -30,13 +30,13 @@ def test_another_process_takes_over_what_was_seen_of_a_folder_and_reads_only_wha
             values = np.full((9, 9), 100 * number + 60 * index, np.uint16)
             Image.fromarray(values).save(tmp_path / name / f"{index}.png")
     asked = Compare().with_values(data=f"folder:{tmp_path}", width=4)
-    here = door.resolve(asked.data, asked.model, asked.training, asked.judging, ["none"], notice=door.silent).experiment
+    here = door.resolve(asked, asked.judging, ["none"], notice=door.silent).experiment
     # What another process would have to do without it.
     monkeypatch.setattr(folder, "picture_record", None)
     monkeypatch.setattr(door, "load", None)
     there = pickle.loads(pickle.dumps(here))
     batches = [
-        next(Feed(e.data, e.network.build().input, e.training, torch.device("cpu")).test()) for e in (here, there)
+        next(Feed(e.data, e.network.build().input, e.preprocessing, torch.device("cpu")).test()) for e in (here, there)
     ]
     assert batches[0].equal(batches[1])
     assert there.data.levels == here.data.levels

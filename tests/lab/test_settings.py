@@ -12,9 +12,17 @@ import torch
 from torchmoments_lab import requests
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.resolve import shared_settings
-from torchmoments_lab.settings import DataSettings, Judging, ModelSettings, PlannedRuns, RunSettings, TrainingSettings
+from torchmoments_lab.settings import (
+    DataSettings,
+    Judging,
+    ModelSettings,
+    PlannedRuns,
+    Preprocessing,
+    RunSettings,
+    TrainingSettings,
+)
 
-GROUPS = [DataSettings, ModelSettings, TrainingSettings, Judging, RunSettings, PlannedRuns]
+GROUPS = [DataSettings, ModelSettings, Preprocessing, TrainingSettings, Judging, RunSettings, PlannedRuns]
 COMMANDS = [requests.Compare, requests.Sweep, requests.Probe, requests.Inspect, requests.Train, requests.Places]
 ALL = [*GROUPS, *COMMANDS, requests.Report]
 FIELDS = [
@@ -29,7 +37,7 @@ WRONG = {
     float: ["0.1", True, [0.1]],
     str: [3, True, ("digits",), b"digits", Path("digits"), torch.device("cpu")],
     Path: [3, True, ["out"], b"out"],
-    tuple: ["none", 3, [3], ("none", 3), [("none",)], {"none": 1}, np.array(["none"])],
+    tuple: ["none", 3, [{}], ("none", 3), [("none",)], {"none": 1}, np.array(["none"])],
 }
 
 

@@ -217,8 +217,8 @@ def noted(site, *arguments, **options):
     site.drawn = draw(site, *arguments, **options)
     return site.drawn
 tm.Site.draw = noted
-def watched(model, site, x, y, groups=None):
-    loss = step(model, site, x, y, groups)
+def watched(model, criterion, site, x, y, groups=None):
+    loss = step(model, criterion, site, x, y, groups)
     with open(f"draws{os.environ.get('LOCAL_RANK', '0')}", "a") as file:
         file.write(f"{'-' if site.drawn is None else site.drawn.draws['0'].partner.tolist()}\\n")
     return loss

@@ -44,10 +44,8 @@ def inspect(request: Inspect, notice: Notice = silent) -> list[Path]:
     """
     request.check()
     remarks: list[str] = []
-    experiment = resolve(
-        request.data, request.model, request.training, Judging(), ["none"], notice=remarks.append
-    ).experiment
-    settings = replace(request.model, weights=None, pretrained=False)
+    experiment = resolve(request, Judging(), ["none"], notice=remarks.append).experiment
+    settings = replace(request.model, weights=None, pretrained=False, fine_tune=False)
     untrained = replace(experiment.network, settings=settings).initial(request.seed)
     untrained.module.eval()
     frame = load_frame(request.image, experiment.data, untrained.input)

@@ -13,7 +13,6 @@ class Input:
         channels: 3, or None for as many as the images have.
         size: side of the square that the network was made for; None: any.
         mean, std: of a pixel from 0 to 1, one number a channel; None: the data set's own.
-        crop: the part of a resized test image that is kept, as a share of its side.
         bicubic: how images are resized; bilinear if False.
         fixed_size: images of other sizes are resized to `size`, whatever they are.
     """
@@ -22,15 +21,14 @@ class Input:
     size: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    crop: float = 1.0
     bicubic: bool = False
     fixed_size: bool = False
 
 
 @dataclass(frozen=True)
 class Built:
-    """A network and the input it takes; `new_head` says what of the weights was left out, None if nothing was."""
+    """A network and the input it takes; `new_head` names the layers that the given weights do not fit, if any."""
 
     module: nn.Module
     input: Input
-    new_head: str | None = None
+    new_head: tuple[str, ...] = ()

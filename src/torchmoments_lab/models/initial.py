@@ -6,59 +6,72 @@ initializations than it seems to, or none.
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from torchmoments_lab.models.network import Network
-from torchmoments_lab.settings import Setting
 
 _FEW = 3
 
 
-def facts_of_network(network: Network, first: nn.Module) -> dict[str, Setting]:
-    """What the settings do not say of the network; nothing for one of a library without weights from elsewhere.
+@dataclass(frozen=True)
+class Initial:
+    """Layers with other initial weights for each seed, and those that have the same.
+
+    A layer whose weights are constants, such as a normalization, is neither.
+
+    Args:
+        share: of the weights in these layers that are new.
+    """
+
+    new: tuple[str, ...]
+    same: tuple[str, ...]
+    share: float
+
+    @property
+    def fine_tunes(self) -> bool:
+        """Whether it looks like a trained body with a new classifier."""
+        return 0 < self.share < 0.5
+
+    def __str__(self) -> str:
+        """The new layers: none, 'fc', all but 'conv1', 5 of 9 layers."""
+        if not self.new:
+            return "none"
+        if len(self.new) <= _FEW:
+            return ", ".join(map(repr, self.new))
+        if len(self.same) <= _FEW:
+            return f"all but {', '.join(map(repr, self.same))}"
+        return f"{len(self.new)} of {len(self.new) + len(self.same)} layers"
+
+
+def initial_of(network: Network, first: nn.Module) -> Initial | None:
+    """What seeds share of a network before training; None for one of a library without weights from elsewhere.
 
     Args:
         first: the network of seed 0, before it has run.
-
-    Returns:
-        network: digest of the modules and shapes of a user's own network; another one under the same name has another.
-        new_weights: which layers have other initial weights for each seed: none, 'fc', all but 'conv1', 5 of 9 layers;
-            left out if all have.
 
     Raises:
         ValueError: two calls of a user's function give the same parameters, or other weights for the same seed.
     """
     if not network.is_users and not network.settings.fine_tunes:
-        return {}
-    facts: dict[str, Setting] = {}
+        return None
     if network.is_users:
         _check_repeated(network.settings.model, first, network.initial(seed=0).module)
-        facts["network"] = _digest(first)
-    new = new_weights(first, network.initial(seed=1).module)
-    return facts if new is None else facts | {"new_weights": new}
+    return compared(first, network.initial(seed=1).module)
 
 
-def new_weights(first: nn.Module, other: nn.Module) -> str | None:
-    """Which layers differ between the same network of two seeds; None if all do that are random in the first place.
-
-    A layer whose weights are constants, such as a normalization, is neither.
-    """
+def compared(first: nn.Module, other: nn.Module) -> Initial:
+    """The same network of two seeds."""
     others = dict(other.named_parameters())
+    sizes = {name: weight.numel() for name, weight in first.named_parameters()}
     differing = [name for name, weight in first.named_parameters() if not _equal(weight, others.get(name))]
     fixed = [name for name, weight in first.named_parameters() if name not in differing and not _is_constant(weight)]
     new = _layers(differing)
     same = [layer for layer in _layers(fixed) if layer not in new]
-    if not new:
-        return "none"
-    if not same:
-        return None
-    if len(new) <= _FEW:
-        return ", ".join(map(repr, new))
-    if len(same) <= _FEW:
-        return f"all but {', '.join(map(repr, same))}"
-    return f"{len(new)} of {len(new) + len(same)} layers"
+    of_new, of_all = sum(map(sizes.__getitem__, differing)), sum(map(sizes.__getitem__, [*differing, *fixed]))
+    return Initial(tuple(new), tuple(same), of_new / max(1, of_all))
 
 
 def _layers(parameters: Sequence[str]) -> list[str]:
@@ -92,7 +105,8 @@ def _equal(a: Tensor, b: Tensor | None) -> bool:
     return torch.allclose(a, b, rtol=0, atol=0, equal_nan=True) if a.is_floating_point() else torch.equal(a, b)
 
 
-def _digest(module: nn.Module) -> str:
+def digest(module: nn.Module) -> str:
+    """Of the modules and shapes: another network of a user under the same name has another."""
     parts = [f"{name} {type(part).__qualname__}" for name, part in module.named_modules()]
     parts += [f"{name} {list(tensor.shape)}" for name, tensor in module.state_dict().items()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from torchmoments_lab.models.built import Built, Input
+from torchmoments_lab.models.head import head_of
 from torchmoments_lab.models.weights import load_file, load_state
 from torchmoments_lab.settings import ModelSettings
 from torchmoments_lab.typed import nearest
@@ -27,17 +28,18 @@ def build_timm(name: str, classes: int, settings: ModelSettings) -> Built:
         settings,
         lambda: timm.create_model(name, pretrained=settings.pretrained, num_classes=classes, in_chans=3, **size),
     )
+    # With the weights of as many classes, the classifier is theirs.
+    is_new = settings.pretrained and module.pretrained_cfg["num_classes"] != classes
     wants = timm.data.resolve_model_data_config(module)
     wanted = Input(
         channels=3,
         size=wants["input_size"][-1],
         mean=tuple(wants["mean"]) if settings.fine_tunes else None,
         std=tuple(wants["std"]) if settings.fine_tunes else None,
-        crop=float(wants["crop_pct"]),
         bicubic=wants["interpolation"] == "bicubic",
         fixed_size=fixed,
     )
-    return Built(module, wanted)
+    return Built(module, wanted, head_of(module, classes) if is_new else ())
 
 
 def build_torchvision(name: str, classes: int, settings: ModelSettings) -> Built:
@@ -57,7 +59,7 @@ def build_torchvision(name: str, classes: int, settings: ModelSettings) -> Built
     best = models.get_model_weights(name).DEFAULT
     with contextlib.suppress(AttributeError, TypeError):
         wants = best.transforms()
-    new_head = None
+    new_head: tuple[str, ...] = ()
     if settings.pretrained:
         state = _made(settings, lambda: best.get_state_dict(progress=False, check_hash=True, weights_only=True))
         new_head = load_state(module, state, f"torchvision/{name}", classes)
@@ -66,7 +68,6 @@ def build_torchvision(name: str, classes: int, settings: ModelSettings) -> Built
         size=wants.crop_size[0],
         mean=tuple(wants.mean) if settings.fine_tunes else None,
         std=tuple(wants.std) if settings.fine_tunes else None,
-        crop=wants.crop_size[0] / wants.resize_size[0],
         bicubic=wants.interpolation.value == "bicubic",
         fixed_size=fixed,
     )
@@ -88,7 +89,7 @@ def build_pytorchcv(name: str, classes: int, settings: ModelSettings) -> Built:
         module = _made(settings, lambda: model_provider.get_model(full, num_classes=first_classes))
         if first_classes != classes:
             module.output = nn.Linear(module.output.in_features, classes)
-        new_head = None
+        new_head: tuple[str, ...] = ()
         if settings.pretrained:
             from pytorchcv.models.common.model_store import get_model_file
 
@@ -101,7 +102,6 @@ def build_pytorchcv(name: str, classes: int, settings: ModelSettings) -> Built:
         size=size[0] if size else None,
         mean=(0.485, 0.456, 0.406) if settings.fine_tunes else None,
         std=(0.229, 0.224, 0.225) if settings.fine_tunes else None,
-        crop=0.875,
         # Its last pooling has a fixed window.
         fixed_size=of_cifar,
     )

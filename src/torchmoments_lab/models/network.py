@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from torchmoments_lab.models.built import Built, Input
+from torchmoments_lab.models.head import start_near_zero
 from torchmoments_lab.random_numbers import global_random_numbers, seeds_of
 from torchmoments_lab.settings import ModelSettings
 from torchmoments_lab.typed import nearest
@@ -50,6 +51,7 @@ class Network:
             make_safe(built.module.to(memory_format=torch.channels_last))
         if settings.weights is not None:
             built = replace(built, new_head=load_file(built.module, settings.weights, self.classes))
+        start_near_zero(built.module, built.new_head)
         if settings.image_size is not None:
             return replace(built, input=replace(built.input, size=settings.image_size, fixed_size=True))
         return replace(built, input=replace(built.input, fixed_size=built.input.fixed_size or settings.fine_tunes))

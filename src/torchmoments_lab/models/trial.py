@@ -13,7 +13,8 @@ import torchmoments as tm
 from torchmoments_lab.methods import Method
 from torchmoments_lab.models.attach import attach, check_effect
 from torchmoments_lab.models.built import Built, Input
-from torchmoments_lab.models.initial import facts_of_network
+from torchmoments_lab.models.head import head_of
+from torchmoments_lab.models.initial import Initial, digest, initial_of
 from torchmoments_lab.models.network import Network, logits
 from torchmoments_lab.models.place import default_place
 from torchmoments_lab.settings import Setting
@@ -26,12 +27,21 @@ class Trial:
     Args:
         images: a few training images as the network gets them.
         place: the default place of a method; None if it is not found.
-        facts: see `initial.facts_of_network`.
+        initial: what seeds share of it before training; None for one of a library that starts from scratch.
+        classes: number of its outputs.
+        head: names of the layers that are its classifier; () if none is found.
+        first_loss: about the loss before training, of labels that the network knows nothing of.
+        facts: what the settings do not say of the network. network: digest of a user's own. new_weights: see `Initial`,
+            left out if all layers have others for each seed.
     """
 
     built: Built
     images: Tensor
     place: str | None
+    initial: Initial | None
+    classes: int
+    head: tuple[str, ...]
+    first_loss: float
     facts: Mapping[str, Setting]
 
 
@@ -45,9 +55,12 @@ def try_network(network: Network, methods: Sequence[Method], images_for: Callabl
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         built = network.initial(seed=0)
         # Before it runs: its buffers may change then.
-        facts = facts_of_network(network, built.module)
+        initial = initial_of(network, built.module)
+        facts: dict[str, Setting] = {"network": digest(built.module)} if network.is_users else {}
+        if initial is not None and initial.same:
+            facts["new_weights"] = str(initial)
         images = images_for(built.input)
-        check_runs(built.module, images, network.classes, name)
+        scores = check_runs(built.module, images, network.classes, name).float()
         try:
             place = _default_place(built.module, images)
             for method in methods:
@@ -56,11 +69,13 @@ def try_network(network: Network, methods: Sequence[Method], images_for: Callabl
             raise
         except Exception as error:
             raise _does_not_run(name, images, error) from error
-    return Trial(built, images, place, facts)
+    first_loss = float((scores.logsumexp(1) - scores.mean(1)).mean())
+    head = head_of(built.module, network.classes)
+    return Trial(built, images, place, initial, network.classes, head, first_loss, facts)
 
 
-def check_runs(network: nn.Module, x: Tensor, classes: int, name: str) -> None:
-    """Run the network in both modes.
+def check_runs(network: nn.Module, x: Tensor, classes: int, name: str) -> Tensor:
+    """Run the network in both modes; returns its scores [B, classes] in train mode.
 
     Args:
         x: images as it gets them, four or more.
@@ -82,6 +97,7 @@ def check_runs(network: nn.Module, x: Tensor, classes: int, name: str) -> None:
                 f"model {name!r} needs an output for each of the {classes} classes of the data, [{len(x)}, {classes}]; "
                 f"got {shape}. Let make_model take num_classes."
             )
+    return logits(output)
 
 
 def output_of(network: nn.Module, x: Tensor, name: str) -> Any:

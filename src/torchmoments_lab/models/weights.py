@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchmoments_lab.models.head import head_of
+
 # Where training scripts put the weights inside a checkpoint.
 _INSIDE = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
 # What wrappers put before the names.
@@ -15,11 +17,11 @@ _PREFIXES = ("module.", "_orig_mod.", "model.")
 _SHOWN = 3
 
 
-def load_file(module: nn.Module, path: Path, classes: int) -> str | None:
+def load_file(module: nn.Module, path: Path, classes: int) -> tuple[str, ...]:
     """Load a .safetensors or torch file into the module; the classifier may be for other classes, and stays new.
 
     Returns:
-        What was left out, None if nothing was.
+        The layers that stay new.
 
     Raises:
         ValueError: the file cannot be read, holds no weights, or they do not fit.
@@ -27,16 +29,16 @@ def load_file(module: nn.Module, path: Path, classes: int) -> str | None:
     return load_state(module, _read(path), str(path), classes)
 
 
-def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str, classes: int) -> str | None:
+def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str, classes: int) -> tuple[str, ...]:
     """Load weights by name, as `load_file` does."""
     own = module.state_dict()
     state = _without_prefix(given, own)
     differing = [name for name in own if name in state and own[name].shape != state[name].shape]
-    head = _classifier(module, classes)
-    new = [name for name in differing if head is not None and name.rpartition(".")[0] == head]
+    head = head_of(module, classes)
+    new = [name for name in differing if name.rpartition(".")[0] in head]
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     # Weights of a body alone, as self-supervised training saves them, leave the head out.
-    new += [name for name in missing if head is not None and name.rpartition(".")[0] == head]
+    new += [name for name in missing if name.rpartition(".")[0] in head]
     wrong = {
         "missing": [name for name in missing if name not in new],
         "not in the model": [name for name in state if name not in own and not _is_side_output(name)],
@@ -48,7 +50,7 @@ def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str, clas
         problems = "; ".join(f"{len(names)} {what}: {_first(names)}" for what, names in wrong.items() if names)
         raise ValueError(f"weights need to fit {type(module).__name__}; of '{source}' are {problems}.")
     module.load_state_dict({name: state[name] for name in own if name in state and name not in new}, strict=False)
-    return f"{head} is new: the weights have another classifier" if new else None
+    return tuple(layer for layer in head if any(name.rpartition(".")[0] == layer for name in new))
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -87,15 +89,6 @@ def _without_prefix(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> d
         if all(name.startswith(prefix) for name in state) and not any(name.startswith(prefix) for name in own):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
-
-
-def _classifier(module: nn.Module, classes: int) -> str | None:
-    """Name of the last layer that has an output for each class."""
-    last = None
-    for name, child in module.named_modules():
-        if getattr(child, "out_features", getattr(child, "out_channels", None)) == classes:
-            last = name
-    return last
 
 
 def _is_side_output(name: str) -> bool:

@@ -46,7 +46,7 @@ def probe(request: Probe, progress: Progress = lambda done, total: None, notice:
     request.check()
     remarks: list[str] = []
     judging = Judging(evaluate=request.evaluate)
-    resolved = resolve(request.data, request.model, request.training, judging, ["none"], notice=remarks.append)
+    resolved = resolve(request, judging, ["none"], notice=remarks.append)
     place = _checked_place(request, resolved)
     for sentence in remarks:
         notice(sentence)

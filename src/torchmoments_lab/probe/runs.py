@@ -53,7 +53,7 @@ class ViewRun(Run):
         if self.plain is not None:
             built.module.load_state_dict(self.plain.weights())
         cpu = torch.device("cpu")
-        example = Feed(self.experiment.data, built.input, self.experiment.training, cpu).example(2)
+        example = Feed(self.experiment.data, built.input, self.experiment.preprocessing, cpu).example(2)
         source = Source(built.module, self.place)
         channel_dim = tm.layout_of(built.module, self.place).channel_axis(source(example))
         source.model.to(check_device(self.experiment.training))
@@ -61,11 +61,11 @@ class ViewRun(Run):
         return source, View(part, parse_norm(options.removeprefix("norm=") or "pono"), channel_dim)
 
     def _with_head(self, source: Source, view: View) -> Result:
-        data, training = self.experiment.data, replace(self.experiment.training, augment=False)
+        data, plain = self.experiment.data, replace(self.experiment.preprocessing, augment=False)
         start = time.perf_counter()
         with torch.random.fork_rng(devices=[]):
             built = self.experiment.network.build()
-        feed = Feed(data, built.input, training, check_device(training))
+        feed = Feed(data, built.input, plain, check_device(self.experiment.training))
         images = feed.subset(data.subset(self.experiment.train_size, self.seed))
         split = list(torch.split(torch.arange(len(images)), 500))
         x_train = [pooled(source(x), view).cpu() for x, _ in feed.training(images, split, torch.Generator())]
@@ -74,7 +74,7 @@ class ViewRun(Run):
             torch.cat(x_train).numpy(), images.labels.numpy(), torch.cat(x_test).numpy(), len(data.classes)
         )
         seconds = time.perf_counter() - start
-        return Result([Epoch(1, float("nan"), float("nan"), 0.0)], scores.astype(np.float32), seconds, {})
+        return Result([Epoch(1, float("nan"), float("nan"), 0.0, 0.0)], scores.astype(np.float32), seconds, {})
 
 
 @dataclass(frozen=True)

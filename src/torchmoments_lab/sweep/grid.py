@@ -7,17 +7,17 @@ part of the settings, and the cells that share their settings are one comparison
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import product
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from torchmoments_lab.methods import Method, parse_method
 from torchmoments_lab.requests import Sweep
-from torchmoments_lab.settings import ELSEWHERE, DataSettings, ModelSettings, Setting, TrainingSettings
+from torchmoments_lab.settings import ELSEWHERE, DataSettings, ModelSettings, Preprocessing, TrainingSettings
 from torchmoments_lab.spec import parse
 
 # The types of the settings that may be an axis; where files and devices are is nothing to compare.
 _AXES: dict[str, Any] = {
     field.name: field.type
-    for group in (DataSettings, ModelSettings, TrainingSettings)
+    for group in (DataSettings, ModelSettings, Preprocessing, TrainingSettings)
     for field in fields(group)
     if field.name not in ELSEWHERE
 }
@@ -119,8 +119,11 @@ def _with_options(spec: str, options: Values) -> str:
     return spec + ("," if parse(spec)[-1].options else ":") + ",".join(added)
 
 
-def _read(name: str, text: str, kind: Any) -> Setting:
-    kinds = get_args(kind) or (kind,)
+def _read(name: str, text: str, kind: Any) -> Any:
+    if get_origin(kind) is tuple:
+        return tuple(_read(name, part, get_args(kind)[0]) for part in text.split("+"))
+    alternatives = get_args(kind) or (kind,)
+    kinds = [value for one in alternatives for value in (get_args(one) if get_origin(one) is Literal else [one])]
     if type(None) in kinds and text == "None":
         return None
     if bool in kinds and text in ("True", "False"):
@@ -133,5 +136,7 @@ def _read(name: str, text: str, kind: Any) -> Setting:
                 continue
     if str in kinds or text in kinds:
         return text
-    what = "True or False" if bool in kinds else "a number" if {int, float} & set(kinds) else f"one of {kinds}"
+    what = "True or False" if bool in kinds else "a number"
+    if not {bool, int, float} & set(kinds):
+        what = f"one of {', '.join(word for word in kinds if isinstance(word, str))}"
     raise ValueError(f"grid: {name} needs {what}; got {text!r}.")

@@ -111,16 +111,8 @@ def _comparisons(request: Request, grid: list[Cell], notice: Notice) -> list[_Pa
         here = with_settings(request, settings)
         methods = tuple(dict.fromkeys(first[spec] for spec in specs))
         runs = PlannedRuns(here.runs.seeds, workers=here.runs.workers)
-        part = Compare(here.data, here.model, here.training, here.judging, methods, runs, out)
-        experiment = resolve(
-            part.data,
-            part.model,
-            part.training,
-            part.judging,
-            methods,
-            notice=notice,
-            loaded=loaded.get(part.data.data),
-        ).experiment
+        part = Compare(here.data, here.model, here.preprocessing, here.training, here.judging, methods, runs, out)
+        experiment = resolve(part, part.judging, methods, notice=notice, loaded=loaded.get(part.data.data)).experiment
         loaded[part.data.data] = experiment.data
         if request.steps is not None:
             epochs = max(1, round(request.steps / steps_an_epoch(experiment.train_size, part.training.batch_size)))

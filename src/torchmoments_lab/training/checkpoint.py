@@ -1,6 +1,7 @@
 """The state of a run after an epoch, in one file: written whole or not at all, read without unpickling."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,20 @@ class Checkpoint:
     Args:
         path: of the file.
         identity: settings, method, seed, number of devices: another run is not resumed.
+        seconds: that pass between two states at least: epochs may be shorter than it takes to write one.
     """
 
     path: Path
     identity: dict[str, Any]
+    seconds: float = 0.0
+    _last: list[float] = field(default_factory=lambda: [time.monotonic()], repr=False)
+
+    def is_due(self) -> bool:
+        """Whether so many seconds have passed since the last time that they had."""
+        if time.monotonic() - self._last[0] < self.seconds:
+            return False
+        self._last[0] = time.monotonic()
+        return True
 
     def write(self, state: dict[str, Any]) -> None:
         with replacing(self.path) as temporary:

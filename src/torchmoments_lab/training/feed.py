@@ -4,7 +4,6 @@ What chance decides comes from one generator, in the process that trains: the sa
 however many processes read them.
 """
 
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,13 +18,12 @@ from torchmoments_lab.data.picture import Levels, decoded, scaled, taken_as_it_i
 from torchmoments_lab.data.split import Data, Part, Split
 from torchmoments_lab.models.built import Input
 from torchmoments_lab.random_numbers import fixed_random_numbers
-from torchmoments_lab.settings import TrainingSettings
+from torchmoments_lab.settings import Preprocessing
+from torchmoments_lab.training.augmentation import draw_boxes, of_picture, pad_crop_flip
+from torchmoments_lab.training.preparation import filled
 
 # For images that come in all sizes, and a network that takes any.
 _USUAL_SIZE = 64
-_PADDING = 4
-# Length of a picture over its width. Of a longer one the middle is taken: resized whole, it may not fit into memory.
-_LONGEST = 16
 
 
 class Feed:
@@ -34,31 +32,25 @@ class Feed:
     Args:
         data: the images.
         wanted: the images that the network takes.
-        training: augment, test_crop and loader_workers are used.
+        preprocessing: how they get there.
         device: where the batches are used.
 
     Raises:
-        ValueError: test_crop, for images that are tensors.
+        ValueError: preprocessing that these images cannot have.
     """
 
-    def __init__(self, data: Data, wanted: Input, training: TrainingSettings, device: torch.device) -> None:
+    def __init__(self, data: Data, wanted: Input, preprocessing: Preprocessing, device: torch.device) -> None:
         self.data = data
         self.device = device
+        self.preprocessing = filled(preprocessing, data, wanted)
         self._channels = wanted.channels
-        self._augment = training.augment
-        self._workers = training.loader_workers
         self._from_pictures = data.are_pictures
-        self._levels = data.levels
         self._size = _size(wanted, self._from_pictures)
         self._bicubic = wanted.bicubic
-        if training.test_crop is not None and not self._from_pictures:
-            raise ValueError("test_crop cuts pictures; the images of the data are tensors. Leave it out.")
-        self._crop = training.test_crop or wanted.crop
-        mean, std = (
-            data.peak * torch.tensor(of_model or of_data, device=device).view(-1, 1, 1)
-            for of_model, of_data in ((wanted.mean, data.mean), (wanted.std, data.std))
+        self._mean, self._std = (
+            data.peak * torch.tensor(numbers, device=device)[:, None, None]
+            for numbers in (self.preprocessing.mean, self.preprocessing.std)
         )
-        self._mean, self._std = mean, std
 
     def training(
         self, images: Split, batches: Sequence[Tensor], generator: torch.Generator, rank: int = 0, ranks: int = 1
@@ -82,7 +74,7 @@ class Feed:
         items = [
             list(zip(share.tolist(), seed.tolist(), strict=True)) for share, seed in zip(shares, mine, strict=True)
         ]
-        for index, share, x in zip(batches, shares, self._stream(images.images, items, self._augment), strict=True):
+        for index, share, x in zip(batches, shares, self._stream(images.images, items, augment=True), strict=True):
             boxes = None if self._from_pictures else self._boxes(len(index), generator, rank, ranks)
             yield self._ready(x.to(self.device, non_blocking=True), boxes), labels[share.to(self.device)]
 
@@ -118,14 +110,17 @@ class Feed:
     def _stream(
         self, images: Sequence[Any], items: list[list[tuple[int, int]]], augment: bool, workers: int | None = None
     ) -> Iterator[Tensor]:
-        shape = (self._size, self._crop, self._bicubic, augment, self.data.flips) if self._from_pictures else None
-        number = self._workers if workers is None else workers
+        transform = None
+        if self._from_pictures:
+            assert self._size is not None
+            transform = of_picture(self._size, self._bicubic, self.preprocessing, augment=augment)
+        number = self.preprocessing.loader_workers if workers is None else workers
         # Inside a comparison's worker the usual way to start a process is loky's, which a loader cannot use.
         how = ("fork" if sys.platform == "linux" else "spawn") if number else None
         # Its own generator: a loader draws a number for its processes, of torch's global stream otherwise.
         return iter(
             DataLoader(
-                _Items(images, shape, self._levels),
+                _Items(images, transform, self.data.levels),
                 batch_sampler=items,
                 num_workers=number,
                 multiprocessing_context=how,
@@ -134,12 +129,10 @@ class Feed:
         )
 
     def _boxes(self, number: int, generator: torch.Generator, rank: int, ranks: int) -> Tensor | None:
-        """Shift down, shift right, flip of each image, this rank's part: [B, 3]; None without augmentation."""
-        if not self._augment:
+        """This rank's part of the boxes of a batch; None without augmentation."""
+        if not self.preprocessing.augment:
             return None
-        shifts = torch.randint(2 * _PADDING + 1, (number, 2), generator=generator)
-        flips = torch.randint(2, (number, 1), generator=generator) * int(self.data.flips)
-        return torch.tensor_split(torch.cat([shifts, flips], 1), ranks)[rank]
+        return torch.tensor_split(draw_boxes(number, self.preprocessing.flips or "none", generator), ranks)[rank]
 
     def _ready(self, x: Tensor, boxes: Tensor | None) -> Tensor:
         x = x.float()
@@ -151,24 +144,6 @@ class Feed:
         if self._channels is not None and x.ndim == 4 and x.shape[1] == 1:
             x = x.expand(-1, self._channels, -1, -1)
         return x if self.data.is_normalized else (x - self._mean) / self._std
-
-
-def pad_crop_flip(x: Tensor, boxes: Tensor) -> Tensor:
-    """Each image [C, H, W] padded by 4 zeros on each side, cut back at its own shift, and mirrored if its box says so.
-
-    Args:
-        x: [B, C, H, W].
-        boxes: [B, 3] int64: rows and columns cut off at the top left, 0 to 8; 1 to mirror.
-    """
-    if x.ndim != 4:
-        raise ValueError(f"augment needs images [C, H, W]; got {list(x.shape[1:])}. Leave --augment out.")
-    height, width = x.shape[-2:]
-    padded = F.pad(x, (_PADDING,) * 4)
-    rows = torch.arange(height, device=x.device) + boxes[:, :1]
-    columns = torch.arange(width, device=x.device).expand(len(x), -1)
-    columns = torch.where(boxes[:, 2:] == 1, width - 1 - columns, columns) + boxes[:, 1:2]
-    batch = torch.arange(len(x), device=x.device)[:, None, None]
-    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
 def _size(wanted: Input, from_pictures: bool) -> int | None:
@@ -185,14 +160,9 @@ class _Items(Dataset[Tensor]):
     those inside a user's data set, draw the same for the same seed, and leave these streams as they were.
     """
 
-    def __init__(
-        self,
-        images: Sequence[Any],
-        shape: tuple[int | None, float, bool, bool, bool] | None,
-        levels: Levels | None,
-    ) -> None:
+    def __init__(self, images: Sequence[Any], transform: Any, levels: Levels | None) -> None:
         self.images = images
-        self.transform = None if shape is None else _transform(*shape)
+        self.transform = transform
         self.levels = levels
 
     def __getitem__(self, item: tuple[int, int]) -> Tensor:
@@ -206,27 +176,3 @@ class _Items(Dataset[Tensor]):
             tensor: Tensor = self.transform(shown)
         # Some pictures may be deep, and others have 8 bits.
         return tensor if self.levels is None else tensor.float()
-
-
-def _transform(size: int | None, crop: float, bicubic: bool, augment: bool, flips: bool) -> Any:
-    from torchvision.transforms import InterpolationMode, v2
-
-    assert size is not None
-    mode = InterpolationMode.BICUBIC if bicubic else InterpolationMode.BILINEAR
-    if augment:
-        steps: list[Any] = [v2.RandomResizedCrop(size, interpolation=mode)]
-        steps += [v2.RandomHorizontalFlip()] if flips else []
-    else:
-        # Rounded up, so that the cut is never larger than the image.
-        steps = [_shortened, v2.Resize(math.ceil(size / crop), interpolation=mode), v2.CenterCrop(size)]
-    return v2.Compose([*steps, v2.PILToTensor()])
-
-
-def _shortened(picture: Any) -> Any:
-    """The middle of a picture that is much longer than wide, or wider than long; others as they are."""
-    from torchvision.transforms.v2 import functional
-
-    height, width = functional.get_size(picture)
-    if max(height, width) <= _LONGEST * min(height, width):
-        return picture
-    return functional.center_crop(picture, [min(height, _LONGEST * width), min(width, _LONGEST * height)])

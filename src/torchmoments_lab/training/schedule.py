@@ -9,13 +9,20 @@ from torch.optim import Optimizer, lr_scheduler
 from torchmoments_lab.settings import TrainingSettings
 
 
-def batches(size: int, batch_size: int, generator: torch.Generator, at_least: int = 2) -> list[Tensor]:
-    """Every image once, in random order: indices of [batch_size] each, the last batch what is left.
+def batches(images: int | Tensor, batch_size: int, generator: torch.Generator, at_least: int = 2) -> list[Tensor]:
+    """The images of an epoch in random order: indices of [batch_size] each, the last batch what is left.
 
     Fewer than `at_least` left alone join the batch before: BatchNorm and a partner need two on each device.
+
+    Args:
+        images: their number, each is taken once; or a weight for each, and as many are drawn with replacement.
     """
-    split = list(torch.split(torch.randperm(size, generator=generator), batch_size))
-    if len(split) > steps_an_epoch(size, batch_size, at_least):
+    if isinstance(images, Tensor):
+        order = torch.multinomial(images, len(images), replacement=True, generator=generator)
+    else:
+        order = torch.randperm(images, generator=generator)
+    split = list(torch.split(order, batch_size))
+    if len(split) > steps_an_epoch(len(order), batch_size, at_least):
         last = split.pop()
         split[-1] = torch.cat([split[-1], last])
     return split
@@ -40,7 +47,7 @@ def make_schedule(
         # In 16-mixed a step that overflows is left out; of the first one PyTorch would warn as of a mistake.
         optimizer._opt_called = True  # type: ignore[attr-defined]
         return each
-    warmup = training.warmup_epochs
+    warmup = training.warmup_epochs or 0
     if not warmup:
         return _once_an_epoch(training.schedule, epochs, 0, optimizer)
     growing = lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), total_iters=warmup)
@@ -54,7 +61,7 @@ def factor_at_step(training: TrainingSettings, epochs: int, steps: int, step: in
     Warm-up over its w steps is (step + 1) / w; then the cosine is (1 + cos(pi t)) / 2, with t from 0 to 1 over what is
     left.
     """
-    warmup = training.warmup_epochs * steps
+    warmup = (training.warmup_epochs or 0) * steps
     if step < warmup:
         return (step + 1) / warmup
     if training.schedule == "step":

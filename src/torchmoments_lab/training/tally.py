@@ -15,16 +15,17 @@ class Tally:
     Attributes:
         loss, accuracy: the sums, of the steps that were read.
         steps: their number.
+        mixed: the number of steps in which something was mixed.
     """
 
     def __init__(self) -> None:
         self.loss = self.accuracy = 0.0
-        self.steps = 0
+        self.steps = self.mixed = 0
         self._losses: list[Tensor] = []
         self._accuracies: list[Tensor] = []
         self._images: list[int] = []
 
-    def add(self, loss: Tensor, accuracy: Tensor, images: int) -> None:
+    def add(self, loss: Tensor, accuracy: Tensor, images: int, is_mixed: bool) -> None:
         """Count one step; every so many are read.
 
         Args:
@@ -33,6 +34,7 @@ class Tally:
         Raises:
             NotFiniteError: the loss of a step is not finite.
         """
+        self.mixed += is_mixed
         self._losses.append(loss.detach())
         self._accuracies.append(accuracy)
         self._images.append(images)

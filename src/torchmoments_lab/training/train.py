@@ -5,25 +5,29 @@ whatever the method. Each has its own stream of random numbers, and the site's i
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 import torchmoments as tm
 from torchmoments_lab.experiment import Experiment
+from torchmoments_lab.inputs import InputMixing
 from torchmoments_lab.methods import Method
 from torchmoments_lab.models.attach import attach
+from torchmoments_lab.models.head import head_of
 from torchmoments_lab.models.network import logits
 from torchmoments_lab.random_numbers import input_stream, seeds_of
+from torchmoments_lab.training.averaging import averaged
 from torchmoments_lab.training.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
+from torchmoments_lab.training.criterion import Criterion, balancing_weights
 from torchmoments_lab.training.device import make_fabric, own_random_numbers
 from torchmoments_lab.training.feed import Feed
+from torchmoments_lab.training.optimizer import freeze_statistics, make_optimizer
 from torchmoments_lab.training.schedule import batches, make_schedule, steps_an_epoch
 from torchmoments_lab.training.tally import NotFiniteError, Tally
 
@@ -35,12 +39,14 @@ if TYPE_CHECKING:
 class Epoch:
     """Means over the images of one epoch, in train mode. Loss and accuracy (percent) count mixed labels by weight.
 
-    `lr` is that of its first step.
+    `mixed` is the percentage of its steps in which images or features were mixed. `lr` is that of its first step, of
+    the body, if the classifier has another.
     """
 
     epoch: int
     loss: float
     accuracy: float
+    mixed: float
     lr: float
 
 
@@ -51,7 +57,7 @@ class Result:
     Args:
         epochs: see `Epoch`.
         scores: probabilities of the classes for the test images [N, K] float32. None on other ranks than the first.
-        seconds: of training.
+        seconds: of training; the first epoch, in which things are set up, counts as much as the others do on average.
         weights: the trained state_dict, on the CPU.
     """
 
@@ -77,7 +83,7 @@ def train(
 
     Args:
         fabric: one device if None. With several, each trains on its share of each batch.
-        checkpoint: the state is saved there after each epoch, and loaded from there first.
+        checkpoint: the state is saved there after an epoch, and loaded from there first.
         progress: called with the number of epochs done and their total.
 
     Raises:
@@ -91,14 +97,24 @@ def train(
             training.load(checkpoint)
         while training.epoch < experiment.epochs:
             training.run_epoch()
-            if checkpoint is not None:
+            if checkpoint is not None and checkpoint.is_due():
                 training.save(checkpoint)
             progress(training.epoch, experiment.epochs)
         return training.result()
 
 
-def step(model: Any, site: tm.Site | None, x: Tensor, y: Tensor, groups: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """One forward of a batch, mixed if the method says so: (loss, accuracy), both scalars.
+class Step(NamedTuple):
+    """Scalars, means over the images of a batch; and whether some were mixed."""
+
+    loss: Tensor
+    accuracy: Tensor
+    is_mixed: bool
+
+
+def step(
+    model: Any, criterion: Criterion, site: tm.Site | None, x: Tensor, y: Tensor, groups: Tensor | None = None
+) -> Step:
+    """One forward of a batch, with features mixed if the method says so.
 
     Args:
         y: class indices, or soft targets of mixed images.
@@ -106,8 +122,8 @@ def step(model: Any, site: tm.Site | None, x: Tensor, y: Tensor, groups: Tensor 
     """
     with nullcontext() if site is None else site.mixing(len(x), groups=groups) as plan:
         output = logits(model(x))
-    loss = tm.mixed_loss(F.cross_entropy, output, y, plan)
-    return loss, tm.mixed_accuracy(output.detach(), y, plan)
+    is_mixed = plan is not None and not all(draw.idle for draw in plan.draws.values())
+    return Step(tm.mixed_loss(criterion, output, y, plan), tm.mixed_accuracy(output.detach(), y, plan), is_mixed)
 
 
 class Training:
@@ -121,21 +137,21 @@ class Training:
         self.settings = settings
         self.method = method
         self.fabric = fabric
-        self.feed = Feed(data, built.input, settings, fabric.device)
+        self.feed = Feed(data, built.input, experiment.preprocessing, fabric.device)
         self.images = self.feed.subset(data.subset(experiment.train_size, seed))
         self.order = torch.Generator().manual_seed(seeds.order)
         self.augment = torch.Generator().manual_seed(seeds.augment)
         self.inputs = input_stream(seed, fabric.global_rank)
         self.module = fabric.to_device(built.module)
+        self.average = None if settings.ema is None else averaged(self.module, settings.ema)
         self.site = attach(self.module, method, self.feed.example(2), seed, experiment.place)
-        optimizer = torch.optim.SGD(
-            self.module.parameters(),
-            settings.lr or 0.0,
-            momentum=0.9,
-            nesterov=settings.nesterov,
-            weight_decay=settings.weight_decay,
-            fused=fabric.device.type in ("cpu", "cuda"),
-        )
+        self.head = head_of(self.module, len(data.classes))
+        optimizer = make_optimizer(self.module, self.head, settings)
+        weights = balancing_weights(self.images.labels, len(data.classes))
+        of_loss = weights.to(fabric.device) if settings.balance == "weights" else None
+        self.criterion = Criterion(settings.label_smoothing, of_loss)
+        # Of each image, to be drawn.
+        self.chances = weights[self.images.labels.cpu()] if settings.balance == "sampling" else len(self.images)
         self.least = 2 * fabric.world_size
         steps = steps_an_epoch(len(self.images), settings.batch_size, self.least)
         self.schedule = make_schedule(settings, experiment.epochs, steps, optimizer)
@@ -143,7 +159,7 @@ class Training:
         self.model, self.optimizer = fabric.setup(compiled, optimizer)
         self.epoch = 0
         self.steps = 0
-        self.seconds = 0.0
+        self.seconds: list[float] = []
         self.epochs: list[Epoch] = []
         # Last, so that it does not matter what was drawn until now. The ranks have different images, and should have
         # different dropout.
@@ -160,49 +176,61 @@ class Training:
         except NotFiniteError as bad:
             raise FloatingPointError(
                 f"the loss needs to stay finite; it became {bad.value} at step {self.steps + bad.step} (epoch "
-                f"{self.epoch} of {self.experiment.epochs}). Try a smaller learning rate than {self.settings.lr:g}."
+                f"{self.epoch} of {self.experiment.epochs}). {self._repair()}"
             ) from None
         self.steps += tally.steps
-        loss, accuracy = sum_over_ranks(self.fabric, [tally.loss, tally.accuracy])
-        self.epochs.append(Epoch(self.epoch, loss / len(self.images), 100 * accuracy / len(self.images), lr))
+        loss, accuracy, mixed = sum_over_ranks(self.fabric, [tally.loss, tally.accuracy, tally.mixed])
+        images, steps = len(self.images), tally.steps * self.fabric.world_size
+        self.epochs.append(Epoch(self.epoch, loss / images, 100 * accuracy / images, 100 * mixed / steps, lr))
         if self.settings.schedule_every == "epoch":
             self.schedule.step()
-        self.seconds += time.perf_counter() - start
+        self.seconds.append(time.perf_counter() - start)
 
     def _run_steps(self, tally: Tally) -> None:
         fabric, classes = self.fabric, len(self.experiment.data.classes)
         self.model.train()
-        split = batches(len(self.images), self.settings.batch_size, self.order, at_least=self.least)
+        if self.settings.freeze_body:
+            freeze_statistics(self.module, self.head)
+        split = batches(self.chances, self.settings.batch_size, self.order, at_least=self.least)
         feed = self.feed.training(self.images, split, self.augment, fabric.global_rank, fabric.world_size)
         for index, (x, y) in zip(split, feed, strict=True):
             groups = y if self.method.needs_groups else None
             if self.method.inputs is not None:
                 x, y = self.method.inputs(x, y, classes, self.inputs)
-            loss, accuracy = step(self.model, self.site, x, y, groups)
+            loss, accuracy, is_mixed = step(self.model, self.criterion, self.site, x, y, groups)
+            is_mixed |= isinstance(self.method.inputs, InputMixing) and y.is_floating_point()
             self.optimizer.zero_grad()
             # DDP averages over the ranks, whose shares of a batch may differ by one image.
             share = len(x) * fabric.world_size / len(index)
             fabric.backward(loss if share == 1 else loss * share)
             self.optimizer.step()
+            if self.average is not None:
+                self.average.update_parameters(self.module)
             if self.settings.schedule_every == "step":
                 self.schedule.step()
-            tally.add(loss, accuracy, len(x))
+            tally.add(loss, accuracy, len(x), is_mixed)
 
     def result(self) -> Result:
         scores = self._predict() if self.fabric.global_rank == 0 else None
         if scores is not None and not np.isfinite(scores).all():
             raise FloatingPointError(
-                "the scores of the test images need to be finite; after the last step some are not. "
-                f"Try a smaller learning rate than {self.settings.lr:g}."
+                f"the scores of the test images need to be finite; after the last step some are not. {self._repair()}"
             )
-        weights = {name: tensor.detach().cpu() for name, tensor in self.module.state_dict().items()}
-        return Result(self.epochs, scores, self.seconds, weights)
+        weights = {name: tensor.detach().cpu() for name, tensor in self._final().state_dict().items()}
+        return Result(self.epochs, scores, fair_seconds(self.seconds), weights)
+
+    def _repair(self) -> str:
+        return f"Try a smaller learning rate than {self.settings.lr or self.settings.head_lr:g}."
+
+    def _final(self) -> nn.Module:
+        """The network that is tested and kept."""
+        return self.module if self.average is None else self.average.module
 
     def _predict(self) -> np.ndarray:
         """Probabilities [N, K] float32 of the test images, in eval mode."""
-        self.module.eval()
+        network = self._final().eval()
         with torch.inference_mode(), self.fabric.autocast():
-            scores = [logits(self.module(x)).float().softmax(1).cpu() for x in self.feed.test()]
+            scores = [logits(network(x)).float().softmax(1).cpu() for x in self.feed.test()]
         return torch.cat(scores).numpy()
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -247,4 +275,12 @@ class Training:
             "schedule": self.schedule,
             "scaler": self.fabric.strategy.precision,
         }
+        if self.average is not None:
+            parts["average"] = self.average
         return parts if self.site is None else parts | {"site": self.site}
+
+
+def fair_seconds(epochs: Sequence[float]) -> float:
+    """The seconds of all epochs, with the mean of the others for the first, which pays for what is set up once."""
+    first, *others = epochs
+    return sum(others) * len(epochs) / len(others) if others else first

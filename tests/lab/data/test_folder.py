@@ -12,7 +12,7 @@ from PIL import Image, features
 from torchmoments_lab.data import folder as folder_module
 from torchmoments_lab.data import load
 from torchmoments_lab.models.built import Input
-from torchmoments_lab.settings import DataSettings, TrainingSettings
+from torchmoments_lab.settings import DataSettings, Preprocessing
 from torchmoments_lab.training.feed import Feed
 
 
@@ -130,14 +130,14 @@ def test_folders_inside_of_classes_and_names_that_hold_more_than_a_part_are_clas
 def test_batches_have_the_size_of_the_network_and_its_normalization(tmp_path):
     fill(tmp_path / "cat", 4, shade=255)
     fill(tmp_path / "dog", 4, shade=0)
-    wanted = Input(channels=3, size=24, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), crop=0.9)
+    wanted = Input(channels=3, size=24, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     data = folder(tmp_path)
-    feed = Feed(data, wanted, TrainingSettings(), torch.device("cpu"))
+    feed = Feed(data, wanted, Preprocessing(), torch.device("cpu"))
     (x,) = feed.test()
     assert x.shape == (2, 3, 24, 24)
     assert x.flatten(1).amax(1).tolist() == x.flatten(1).amin(1).tolist() == [2.0, -2.0]
-    assert Feed(data, Input(), TrainingSettings(), torch.device("cpu")).example(2).shape == (2, 3, 64, 64)
-    assert Feed(data, Input(3, 40), TrainingSettings(), torch.device("cpu")).example(2).shape == (
+    assert Feed(data, Input(), Preprocessing(), torch.device("cpu")).example(2).shape == (2, 3, 64, 64)
+    assert Feed(data, Input(3, 40), Preprocessing(), torch.device("cpu")).example(2).shape == (
         2,
         3,
         40,

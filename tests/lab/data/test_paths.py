@@ -11,7 +11,7 @@ from torchmoments_lab.data import load
 from torchmoments_lab.data.describe import facts, sentences
 from torchmoments_lab.data.own import from_objects
 from torchmoments_lab.models.built import Input
-from torchmoments_lab.settings import DataSettings, TrainingSettings
+from torchmoments_lab.settings import DataSettings, Preprocessing
 from torchmoments_lab.training.feed import Feed
 
 CPU = torch.device("cpu")
@@ -98,7 +98,7 @@ def data_of(way, content, path):
 @pytest.mark.parametrize("augment", [False, True])
 def test_the_same_pictures_give_the_same_batches_in_whatever_way_they_come(tmp_path, way, content, augment):
     def batches(data):
-        feed = Feed(data, Input(size=16, fixed_size=True), TrainingSettings(augment=augment), CPU)
+        feed = Feed(data, Input(size=16, fixed_size=True), Preprocessing(augment=augment), CPU)
         images = feed.subset(torch.arange(8))
         return [
             *feed.training(images, [torch.arange(8)], torch.Generator().manual_seed(0)),

@@ -13,7 +13,7 @@ from torchvision import datasets
 
 from torchmoments_lab.data import load
 from torchmoments_lab.models.built import Input
-from torchmoments_lab.settings import DataSettings, TrainingSettings
+from torchmoments_lab.settings import DataSettings, Preprocessing
 from torchmoments_lab.training.feed import Feed
 
 IMAGES = {"train": 40, "t10k": 20}
@@ -31,7 +31,7 @@ def test_all_but_500_digits_are_the_test_set_always_the_same_and_every_image_is_
 
 
 def test_pixels_of_the_digits_are_standardized():
-    images = Feed(load(DataSettings()), Input(), TrainingSettings(), torch.device("cpu")).example(500)
+    images = Feed(load(DataSettings()), Input(), Preprocessing(), torch.device("cpu")).example(500)
     assert abs(images.mean()) < 0.05
     assert abs(images.std() - 1) < 0.05
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.lab.experiments import experiment
-from torchmoments_lab.models.initial import facts_of_network
+from torchmoments_lab.models.initial import initial_of
 from torchmoments_lab.requests import Compare
 
 OWN = Compare().with_values(data="digits", model="objects:make_model")
@@ -62,7 +62,8 @@ def from_numpy_and_python(classes):
 )
 def test_the_layers_that_are_new_for_each_seed_are_found(make_model, new):
     network = experiment(OWN, make_model=lambda num_classes: make_model(num_classes)).network
-    assert facts_of_network(network, network.initial(0).module).get("new_weights") == new
+    initial = initial_of(network, network.initial(0).module)
+    assert (str(initial) if initial.same else None) == new
 
 
 def test_many_layers_are_counted_or_named_by_those_that_are_the_same():
@@ -75,7 +76,7 @@ def test_many_layers_are_counted_or_named_by_those_that_are_the_same():
 
     for fixed, new in ((2, "all but '0', '1'"), (5, "4 of 9 layers"), (7, "'7', '8'")):
         network = experiment(OWN, make_model=lambda fixed=fixed: make_model(fixed)).network
-        assert facts_of_network(network, network.initial(0).module)["new_weights"] == new
+        assert str(initial_of(network, network.initial(0).module)) == new
 
 
 def of_own_numbers(classes):
@@ -94,7 +95,7 @@ def unseeded(classes):
 def test_weights_that_no_seed_decides_are_refused(make_model):
     network = experiment(OWN, make_model=lambda num_classes: make_model(num_classes)).network
     with pytest.raises(ValueError, match="needs the same initial weights for the same seed; two calls gave others, '"):
-        facts_of_network(network, network.initial(0).module)
+        initial_of(network, network.initial(0).module)
 
 
 def test_the_callers_random_numbers_are_as_before():
@@ -103,10 +104,10 @@ def test_the_callers_random_numbers_are_as_before():
     random.seed(5)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     network = experiment(OWN, make_model=lambda: from_numpy_and_python(10)).network
-    facts_of_network(network, network.initial(0).module)
+    initial_of(network, network.initial(0).module)
     assert before[0].equal(torch.get_rng_state())
     assert before[1:] == (np.random.get_state()[1].tolist(), random.getstate())
 
 
 def test_a_network_of_a_library_is_not_built_for_it():
-    assert facts_of_network(experiment().network, None) == {}
+    assert initial_of(experiment().network, None) is None

@@ -37,10 +37,10 @@ def watch(monkeypatch):
 
     step = training.step
 
-    def watched_step(model, site, x, y, groups):
+    def watched_step(model, criterion, site, x, y, groups):
         seen[-1][1].append(x.clone())
         seen[-1][2].append(y.clone())
-        return step(model, site, x, y, groups)
+        return step(model, criterion, site, x, y, groups)
 
     monkeypatch.setattr(training, "Training", Watched)
     monkeypatch.setattr(training, "step", watched_step)
