@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from torchmoments_lab.metrics import EXPLAINED
-from torchmoments_lab.report import conclusion, intervals, provenance, secondary, wording
+from torchmoments_lab.report import classes, conclusion, intervals, provenance, secondary, shown, wording
 from torchmoments_lab.report.curves import curves
 from torchmoments_lab.report.drawing import draw
 from torchmoments_lab.report.figures import Dots, seed_dots
@@ -25,8 +25,11 @@ def page(comparison: Comparison, summary: Summary) -> Page:
         _results(summary),
         _seed_by_seed(comparison, summary),
         secondary.section(summary),
+        classes.section(comparison),
+        shown.changes(comparison, summary),
         _labels(summary),
         intervals.section(summary),
+        shown.inputs(comparison, summary),
         _curves(comparison),
         _cost(summary),
         _not_complete(summary),
