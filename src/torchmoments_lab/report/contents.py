@@ -203,8 +203,9 @@ def _cost(summary: Summary) -> Section:
     for name, method in summary.methods.items():
         entry = summary.paired.get(name)
         ratio = "reference" if entry is None else wording.with_interval(entry.slowdown)
-        rows.append([name, wording.seconds(method.seconds_mean), ratio])
-    headings = ["Method", "Seconds a run", f"Times those of {summary.reference}"]
+        mixed = wording.NONE if method.mixed is None else f"{method.mixed:.0f}%"
+        rows.append([name, wording.seconds(method.seconds_mean), ratio, mixed])
+    headings = ["Method", "Seconds a run", f"Times those of {summary.reference}", "Batches mixed"]
     caption = "Training time; ratios paired by seed, their geometric mean and 95% interval"
     rough = Text("Rough: runs that train side by side share the machine and slow each other down.")
     return Section("What it costs", [Table(caption, headings, rows), rough])

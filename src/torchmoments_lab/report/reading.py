@@ -16,8 +16,8 @@ from torchmoments_lab.report.runs import Comparison, Event, Plan, RunRecord, Run
 from torchmoments_lab.report.summary import Failure, metric_of
 from torchmoments_lab.settings import MOST_SEEDS, Metric, Setting
 
-# The columns of metrics.csv that a report draws, if they are there.
-CURVES = ("loss", "accuracy")
+# The columns of metrics.csv that a report shows, if they are there.
+CURVES = ("loss", "accuracy", "mixed")
 # Errors are kept with all digits; an older version found the area under ROC in another way.
 _SAME = 1e-4
 
