@@ -65,7 +65,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"optimizer": "sgd", "lr": 0.1, "warmup_epochs": 5},
     ],
 }
-SEEDS = 3
+SEEDS = 2
 
 
 def named(row: dict[str, Any]) -> str:
