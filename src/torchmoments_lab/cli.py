@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from torchmoments_lab.parser import parse
 from torchmoments_lab.process import Terminated, accept_any_terminal, ending_in_order, keep_memory, without_collector
 
 if TYPE_CHECKING:
@@ -34,10 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        command, request = _parse(arguments)
-        # The checks that need no PyTorch, before its seconds of import.
-        request.check()
-        return command(request)
+        return _obey(arguments)
     except ModuleNotFoundError as error:
         if (error.name or "torchmoments").startswith("torchmoments"):
             raise
@@ -60,14 +58,11 @@ def _run(arguments: Sequence[str]) -> int:
         return _exit_code(stop)
 
 
-def _parse(arguments: Sequence[str]) -> tuple[Callable[[Any], int], Any]:
-    """The command, and what it is asked for."""
-    import tyro
-
+def _obey(arguments: Sequence[str]) -> int:
     from torchmoments_lab import requests
     from torchmoments_lab.recipes import with_recipe
 
-    commands: dict[type, Callable[[Any], int]] = {
+    commands: dict[type[Any], Callable[[Any], int]] = {
         requests.Compare: _compare,
         requests.Sweep: _sweep,
         requests.Probe: _probe,
@@ -76,14 +71,14 @@ def _parse(arguments: Sequence[str]) -> tuple[Callable[[Any], int], Any]:
         requests.Places: _places,
         requests.Report: _report,
     }
-    request: Any = tyro.extras.subcommand_cli_from_dict(
-        {kind.__name__.lower(): kind for kind in commands},
-        prog="torchmoments",
-        description="Moment Exchange and its relatives, tried on real data.",
-        args=with_recipe(arguments),
-        config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-    )
-    return commands[type(request)], request
+    names = {kind.__name__.lower(): kind for kind in commands}
+    request = parse(with_recipe(arguments), names, "Moment Exchange and its relatives, tried on real data.")
+    if isinstance(request, str):
+        print(request)
+        return 0
+    # The checks that need no PyTorch, before its seconds of import.
+    request.check()
+    return commands[type(request)](request)
 
 
 def _compare(request: "Compare") -> int:
