@@ -96,8 +96,7 @@ def _sweep(request: "Sweep") -> int:
         from torchmoments_lab.sweep.sweep import sweep
 
     summary = _resumable(request.out, lambda progress: sweep(request, progress, _print))
-    # With a command to copy.
-    return _show(tables(summary), summary, request.out, whole=True)
+    return _show(tables(summary), summary, request.out)
 
 
 def _probe(request: "Probe") -> int:
@@ -175,12 +174,11 @@ def _report(request: "Report") -> int:
     return _show([compact(summary)], summary, request.out)
 
 
-def _show(tables: "list[Table]", summary: "About", out: Path, whole: bool = False) -> int:
+def _show(tables: "list[Table]", summary: "About", out: Path) -> int:
     """Print a summary; returns the exit code."""
-    from torchmoments_lab.report.terminal import parts
+    from torchmoments_lab.report.terminal import parts, sentences
 
-    _print(*parts(tables))
-    _print(*summary.conclusion, "", out / "report.html", whole=whole)
+    _print(*parts(tables), *sentences(summary.conclusion), "", out / "report.html")
     return 1 if summary.failed else 0
 
 
@@ -194,14 +192,16 @@ def _resumable(out: Path, work: Callable[[Progress], Summary]) -> Summary:
         _stop_with_runs(stop, out)
 
 
-def _print(*parts: Any, whole: bool = False) -> None:
-    """Print tables and sentences, one below the other; paths and `whole` sentences are not wrapped, to be copied."""
+def _print(*parts: Any) -> None:
+    """Print tables and sentences, one below the other; paths and commands are not wrapped, to be copied."""
     from rich.console import Console
+
+    from torchmoments_lab.report.page import Command
 
     output = Console()
     for part in parts:
-        shown = str(part) if isinstance(part, Path) else part
-        output.print(shown, markup=False, highlight=False, soft_wrap=whole or isinstance(part, Path))
+        whole = str(part) if isinstance(part, Path) else part.lines if isinstance(part, Command) else None
+        output.print(part if whole is None else whole, markup=False, highlight=False, soft_wrap=whole is not None)
 
 
 @contextmanager

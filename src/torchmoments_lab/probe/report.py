@@ -108,7 +108,9 @@ def table(summary: ProbeSummary) -> Table:
     ]
     images, place = f"{summary.images or 0:,} images", summary.settings["at"]
     caption = f"Error on {images}, mean ± 95% CI, at {place}; differences and p for all of them together"
-    return Table(caption, ["norm", "input", "error, %", "minus features, points", "p", "n"], rows, names=2)
+    return Table(
+        caption, ["norm", "input", "error, %", "minus features, points", "p", "n"], rows, names=2, spare=("n", "p")
+    )
 
 
 def sentences(summary: ProbeSummary) -> list[str]:

@@ -70,11 +70,11 @@ def compact(summary: Summary) -> Table:
     rows = []
     for name, method in summary.methods.items():
         error, difference = summary.errors[name], summary.differences.get(name)
-        seconds = "-" if method.seconds_mean is None else f"{method.seconds_mean:.1f}"
+        seconds = wording.NONE if method.seconds_mean is None else f"{method.seconds_mean:.1f}"
         rows.append([name, wording.plus_minus(error), *wording.compared(difference), str(error.n), seconds])
-    headings = ["method", f"{summary.metric_name} {summary.unit}", f"minus {summary.reference}", "p", "n", "s/run"]
+    headings = ["method", f"{summary.metric_name} {summary.unit}", f"minus {summary.reference}", "p", "n", "~s/run"]
     together = "; of differences, with p, for all together" if len(summary.paired) > 1 else ""
-    return Table(f"± is the 95% CI{together}. s/run is rough.", headings, rows)
+    return Table(f"± is the 95% CI{together}.", headings, rows, spare=("~s/run", "n", "p"))
 
 
 def _results(summary: Summary) -> Section:

@@ -25,10 +25,9 @@ from torchmoments_lab.report.drawing import (
     WIDTH,
     axes_at,
     canvas,
-    wrapped,
 )
 from torchmoments_lab.report.runs import Errors
-from torchmoments_lab.report.wording import signed, with_interval
+from torchmoments_lab.report.wording import folded, signed, with_interval
 from torchmoments_lab.statistics.values import Estimate
 
 _DOT, _ROW, _HEAD, _FOOT = 5.5, 15.0, 24.0, 36.0
@@ -72,7 +71,7 @@ def seed_dots(rows: Sequence[Dots], label: str) -> Figure:
     margin = 0.04 * (float(np.ptp(values)) or 1.0)
     low, high = min(values) - margin, max(values) + margin
     letters = int((WIDTH - (max(len(with_interval(row.mean, "+")) for row in rows) + 2) * LETTER) / BOLD_LETTER)
-    names = [wrapped(row.name, letters) for row in rows]
+    names = [folded(row.name, letters) for row in rows]
     stacks = [_stacked(row.differences, (high - low) * _DOT / WIDTH) for row in rows]
     steps = [min(_DOT + 0.5, 84 / max([1, *(level for _, level in stack)])) for stack in stacks]
     piles = [max([0, *(level for _, level in stack)]) * step + _DOT for stack, step in zip(stacks, steps, strict=True)]

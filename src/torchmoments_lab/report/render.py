@@ -8,11 +8,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from torchmoments_lab.report.page import Block, Command, Page, Picture, Table, Text
+from torchmoments_lab.report.wording import pieces
 
 
 def html(page: Page) -> str:
     """One file that needs no other and no network, and runs no script."""
-    return _template().render(page=page, inline=Markup, pieces=_pieces)
+    return _template().render(page=page, inline=Markup, pieces=pieces)
 
 
 def markdown(page: Page) -> str:
@@ -32,11 +33,6 @@ def escape(words: str) -> str:
 def line(words: str) -> str:
     """The same where they start a line, and could start a list, a heading or a rule."""
     return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escape(words))
-
-
-def _pieces(spec: str) -> list[str]:
-    """A method spec in pieces that may stand on lines of their own."""
-    return re.findall(r"[^,:=/+]*[,:=/+]?", spec)
 
 
 def _block(block: Block) -> str:

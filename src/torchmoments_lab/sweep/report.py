@@ -42,11 +42,11 @@ def tables(summary: SweepSummary) -> list[Table]:
     images = f"{summary.images:,} {summary.split} images" if summary.images else f"{summary.split} images"
     caption = f"{name[0].upper()}{name[1:]} on {images}, mean ± 95% CI; differences and p for all of them together"
     headings = [*axes, f"{name}, {summary.unit}", f"minus {summary.reference}, points", "p", "n"]
-    found = [Table(caption, headings, rows, names=len(axes))]
+    found = [Table(caption, headings, rows, names=len(axes), spare=("n", "p"))]
     if len(summary.cells) > 1 and summary.effects:
         rows = [[str(effect), *compared(effect.effect), str(effect.effect.n)] for effect in summary.effects]
         caption = "Effects in points, averaged over the other axes, ± 95% CI of all of them together"
-        found.append(Table(caption, ["effect", "points", "p", "n"], rows))
+        found.append(Table(caption, ["effect", "points", "p", "n"], rows, spare=("n", "p")))
     return found
 
 

@@ -5,8 +5,9 @@ import pytest
 from scipy import stats
 
 from torchmoments_lab.report.curves import curves
-from torchmoments_lab.report.drawing import draw, wrapped
+from torchmoments_lab.report.drawing import draw
 from torchmoments_lab.report.figures import Bar, Bars, Dots, bars, heat_map, lines, seed_dots
+from torchmoments_lab.report.wording import folded
 from torchmoments_lab.statistics.crossed import pointwise
 from torchmoments_lab.statistics.values import Estimate
 
@@ -121,6 +122,6 @@ def test_bars_stand_in_the_order_of_their_rows_with_words_and_numbers_beside_the
 
 @pytest.mark.parametrize("letters", [8, 12, 20, 60])
 def test_a_long_word_is_broken_without_losing_a_letter(letters):
-    lines = wrapped(LONG, letters)
+    lines = folded(LONG, letters)
     assert "".join(lines) == LONG
     assert max(map(len, lines)) <= letters
