@@ -98,7 +98,7 @@ def test_train_says_what_came_of_it(tmp_path, call):
     assert "Features are mixed after 'stem' of small" in said
     _, said, _ = call("train", *flags[:-1], str(tmp_path / "labels"), "--method", "labels")
     assert "Features are mixed" not in said
-    assert "% after 1 epochs" in said
+    assert "% after 1 epoch, " in said
     code, said, complaint = call("train", *flags[:-1], str(tmp_path / "hot"), "--lr", "1e30", "--epochs", "30")
     assert code == 1
     assert complaint.startswith("moex seed 0 failed: the loss needs to stay finite")

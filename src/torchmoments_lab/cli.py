@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from torchmoments_lab.parser import parse
 from torchmoments_lab.process import Terminated, accept_any_terminal, ending_in_order, keep_memory, without_collector
+from torchmoments_lab.typed import counted
 
 if TYPE_CHECKING:
     from torchmoments_lab.report.page import Table
@@ -151,7 +152,7 @@ def _train(request: "Train") -> int:
     if first:
         summary = run.summary()
         _print(
-            f"{NAMES[request.judging.metric]} {summary['error']:.2f}% after {run.experiment.epochs} epochs, "
+            f"{NAMES[request.judging.metric]} {summary['error']:.2f}% after {counted(run.experiment.epochs, 'epoch')}, "
             f"{summary['seconds']:.1f} s of training.",
             f"Written to {request.out}: weights.safetensors, summary.json, metrics.csv",
         )
@@ -223,7 +224,9 @@ def _stop_with_runs(stop: BaseException, out: Path) -> NoReturn:
 
     if not any(path.is_dir() for pattern in ("runs", "*/runs") for path in out.glob(pattern)):
         raise stop
-    _stop_at_once(stop, f"Stopped. {count_complete(out)} complete runs are kept in {out}; rerun the command to resume.")
+    complete = count_complete(out)
+    kept = f"{counted(complete, 'complete run')} {'is' if complete == 1 else 'are'} kept"
+    _stop_at_once(stop, f"Stopped. {kept} in {out}; rerun the command to resume.")
 
 
 def _stop_at_once(stop: BaseException, sentence: str) -> NoReturn:

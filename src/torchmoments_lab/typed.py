@@ -92,6 +92,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return found + f"All: {', '.join(known)}." if len(known) <= 20 else found.strip() or "None is like it."
 
 
+def counted(number: float, what: str, many: str | None = None) -> str:
+    """1 seed, 1,200 seeds, 0.3 points, 2 classes.
+
+    Args:
+        many: the plural, if it is not with an s.
+    """
+    shown = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{shown} {what if number == 1 else many or f'{what}s'}"
+
+
 def at_least(least: int, name: str, value: int | None, unit: str) -> None:
     """Raise ValueError unless the value is large enough, or None: left open."""
     if value is not None and value < least:

@@ -1,6 +1,7 @@
 """The pictures on one page that opens offline."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
 from torchmoments_lab.report import render
 from torchmoments_lab.report.drawing import Drawing
@@ -37,7 +38,7 @@ def page(model: str, images: Sequence[str], drawings: Mapping[str, Drawing]) -> 
         sections.append(Section(heading, [Text(words), Picture(name, heading, drawing)]))
     return render.html(
         Page(
-            title=f"Moments of {', '.join(images)} in {model}",
+            title=f"Moments of {', '.join(PurePath(image).name for image in images)} in {model}",
             conclusion="What moments show of an image",
             sections=sections,
             end="Made by torchmoments inspect.",

@@ -36,7 +36,7 @@ def page(comparison: Comparison, summary: Summary) -> Page:
     listed = ", ".join(others) if len(others) <= 3 else f"{len(others)} methods"
     against = f"{listed} against {summary.reference}" if others else summary.reference
     return Page(
-        title=f"{summary.settings.get('data', 'comparison')}: {against}",
+        title=f"{wording.data_name(summary.settings.get('data', 'comparison'))}: {against}",
         conclusion=wording.typeset(conclusion.headline(summary)),
         outcome=next((kind for kind in ("gain", "harm") if kind in outcomes), "none"),
         facts=provenance.facts(summary, [error.n for error in summary.errors.values()]),

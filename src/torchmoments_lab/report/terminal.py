@@ -1,6 +1,6 @@
 """What the terminal shows of a report: parts, one printed below the other."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -9,7 +9,7 @@ from rich.table import Table as Shown
 from rich.text import Text
 
 from torchmoments_lab.report.page import Command, Table
-from torchmoments_lab.report.wording import folded, longest, typeset
+from torchmoments_lab.report.wording import folded, longest, shares, typeset
 
 # Between two columns of `box.SIMPLE_HEAD`.
 _GAP = 3
@@ -63,19 +63,10 @@ def _widths(table: Table, room: int) -> dict[int, int]:
             break
     names, numbers = [k for k in shown if k < table.names], [k for k in shown if k >= table.names]
     if free < 0:
-        least |= _shares({k: least[k] for k in names}, free + sum(least[k] for k in names))
+        least |= shares({k: least[k] for k in names}, free + sum(least[k] for k in names))
     widths = {k: least[k] for k in shown}
     for group in (names, numbers):
-        more = _shares({k: whole[k] - widths[k] for k in group}, free)
+        more = shares({k: whole[k] - widths[k] for k in group}, free)
         widths |= {k: widths[k] + more[k] for k in group}
         free -= sum(more.values())
     return widths
-
-
-def _shares(wanted: Mapping[int, int], free: int) -> dict[int, int]:
-    """What each gets of the free letters: as many as it wants, but no more than its part of what others leave."""
-    shares = {}
-    for left, k in zip(range(len(wanted), 0, -1), sorted(wanted, key=lambda k: wanted[k]), strict=True):
-        shares[k] = min(wanted[k], max(0, free) // left)
-        free -= shares[k]
-    return shares

@@ -1,9 +1,11 @@
 """Numbers as a report writes them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 
 from torchmoments_lab.statistics.values import Difference, Estimate, Interval
+from torchmoments_lab.typed import counted
 
 NONE = "\N{EN DASH}"
 # With more methods than this, a sentence gives their number.
@@ -37,6 +39,15 @@ def folded(words: str, letters: int) -> list[str]:
             lines.append("")
         lines[-1] += piece
     return [line.rstrip() for line in lines]
+
+
+def shares(wanted: Mapping[int, int], free: int) -> dict[int, int]:
+    """What each gets of the free letters: as many as it wants, but no more than its part of what others leave."""
+    shares = {}
+    for left, k in zip(range(len(wanted), 0, -1), sorted(wanted, key=lambda k: wanted[k]), strict=True):
+        shares[k] = min(wanted[k], max(0, free) // left)
+        free -= shares[k]
+    return shares
 
 
 def _fitting(words: str, letters: int, breaks: Sequence[str]) -> Iterator[str]:
@@ -112,10 +123,11 @@ def seeds(n: int) -> str:
     return counted(n, "seed")
 
 
-def counted(number: float, what: str) -> str:
-    """1 seed, 1,200 seeds, 0.3 points."""
-    shown = f"{number:,}" if isinstance(number, int) else f"{number:g}"
-    return f"{shown} {what}" if number == 1 else f"{shown} {what}s"
+def data_name(data: object) -> str:
+    """The data in a title: of a folder its name, wherever it is."""
+    text = str(data)
+    folder = PurePath(text.removeprefix("folder:")).name
+    return folder if folder and text.startswith("folder:") else text
 
 
 def spans(numbers: Sequence[int]) -> str:

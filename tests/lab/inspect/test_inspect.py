@@ -43,7 +43,7 @@ def test_names_of_images_are_escaped(tmp_path, call, photographs):
     Image.open(photographs[0]).save(name)
     assert call(*TINY, "--image", name, "--image-size", "16", "--out", str(tmp_path / "out"))[0] == 0
     page = (tmp_path / "out" / "inspect.html").read_text()
-    assert "&lt;b&gt;&amp;.png" in page
+    assert "<title>Moments of &lt;b&gt;&amp;.png in small</title>" in page
     assert "<b>" not in page
 
 
