@@ -13,7 +13,14 @@ from torchmoments_lab.report.wording import pieces
 
 def html(page: Page) -> str:
     """One file that needs no other and no network, and runs no script."""
-    return _template().render(page=page, inline=Markup, pieces=pieces)
+    return _template().render(page=page, inline=Markup, breakable=_breakable)
+
+
+def _breakable(words: str) -> Markup:
+    """Words of which long ones, as a method spec is, may go on in the next line between options."""
+    short, long = re.split(r"\S{12,}", words), re.findall(r"\S{12,}", words)
+    broken = [Markup("<wbr>").join(pieces(word)) for word in long]
+    return Markup("").join(part for pair in zip(short, [*broken, ""], strict=True) for part in pair)
 
 
 def markdown(page: Page) -> str:

@@ -11,6 +11,8 @@ NONE = "\N{EN DASH}"
 # With more methods than this, a sentence gives their number.
 FEW = 3
 MINUS = "\N{MINUS SIGN}"
+# Letters that every line has room for.
+_LONG = 16
 # Where a line may end: at a space, between methods or options; if a word is too long, inside an option or a name, but
 # not inside a number.
 _BETWEEN, _INSIDE = r"(?<=[ ,:+])(?=.)", r"(?<=[=/._-])(?=[^\d])"
@@ -23,7 +25,7 @@ def typeset(words: str) -> str:
 
 def pieces(words: str) -> list[str]:
     """Words in pieces that may stand on lines of their own, if they have to."""
-    return re.split(f"{_BETWEEN}|{_INSIDE}", words)
+    return [piece for whole in re.split(_BETWEEN, words) for piece in _fitting(whole, _LONG, (_INSIDE,))]
 
 
 def longest(words: str) -> int:

@@ -23,7 +23,8 @@ from torchmoments_lab.cli import main
 from torchmoments_lab.command import command
 from torchmoments_lab.comparison import compare
 from torchmoments_lab.metrics import METRICS, NAMES, score
-from torchmoments_lab.report import contents, report
+from torchmoments_lab.report import contents, render, report
+from torchmoments_lab.report.page import Page, Section, Table
 from torchmoments_lab.report.reading import read_comparison
 from torchmoments_lab.report.records import read_summary, write_summary
 from torchmoments_lab.report.summarize import summarize
@@ -696,3 +697,27 @@ def test_the_title_names_a_folder_of_images_without_the_way_to_it(folder):
         "folder:.",
         "a",
     ]
+
+
+def test_each_number_carries_its_heading_for_screens_without_room_for_columns(trained):
+    html = html_of(trained)
+    for table in html.tables:
+        headings, *rows = table
+        for row in rows:
+            assert len(row) == len(headings)
+    of_results = html.attributes("data-heading")[:5]
+    assert of_results == ["Test error, %", "Minus none, points", "p, adjusted", "Difference shown", "Seeds"]
+    metric = html.attributes("data-heading").index("Metric")
+    assert html.attributes("data-heading")[metric : metric + 4] == ["Metric", "Method", "Value", "Minus none"]
+
+
+def test_a_long_spec_may_go_on_in_the_next_line_between_its_options():
+    spec = "moex:norm=in,lam=0.5,at=layer1"
+    words = f"No difference for {spec} <b> is shown."
+    page = Page(
+        title="t", conclusion=words, sections=[Section("s", [Table("c", ["Method", "x"], [[spec, "1"]])])], end=""
+    )
+    shown = render.html(page)
+    broken = "moex:<wbr>norm=in,<wbr>lam=0.5,<wbr>at=layer1"
+    assert f"No difference for {broken} &lt;b&gt; is shown." in shown
+    assert f'<th scope="row">{broken}</th>' in shown

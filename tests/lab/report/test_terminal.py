@@ -98,4 +98,5 @@ def test_words_are_folded_inside_an_option_only_if_it_is_too_long():
     assert folded("moex:same_partner=True", 12) == ["moex:same_", "partner=True"]
     assert folded("alpha=0.25", 8) == ["alpha=0.", "25"]
     assert folded("nothing (chance)", 10) == ["nothing", "(chance)"]
-    assert pieces("moex:lam=0.5,at=a.b") == ["moex:", "lam=0.5,", "at=", "a.", "b"]
+    assert pieces("moex:lam=0.5,at=a.b") == ["moex:", "lam=0.5,", "at=a.b"]
+    assert pieces("moex:at=stages.3.blocks.0") == ["moex:", "at=", "stages.3.", "blocks.0"]
