@@ -26,6 +26,7 @@ from torchmoments_lab.report import contents, render
 from torchmoments_lab.report.page import Table
 from torchmoments_lab.report.records import read_summary
 from torchmoments_lab.report.summary import AnySummary, ProbeSummary, SweepSummary
+from torchmoments_lab.report.wording import typeset
 from torchmoments_lab.sweep import report as of_sweep
 
 FILE = Path(__file__).resolve().with_name("studies.toml")
@@ -146,7 +147,7 @@ def _section(study: Study) -> str:
         f"![{study.question}](../results/{study.name}/{picture})",
         *([findings.read_text().strip()] if findings.exists() else []),
         *map(render.table, tables(summary)),
-        *(f"- {render.line(sentence)}" for sentence in summary.conclusion),
+        *(f"- {render.line(typeset(sentence))}" for sentence in summary.conclusion),
         f"    torchmoments {study.command}",
         _made_with(study, summary),
     ]

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from torchmoments_lab.parser import parse
 from torchmoments_lab.process import Terminated, accept_any_terminal, ending_in_order, keep_memory, without_collector
+from torchmoments_lab.typed import counted
 
 if TYPE_CHECKING:
     from torchmoments_lab.report.page import Table
@@ -34,10 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     try:
-        command, request = _parse(arguments)
-        # The checks that need no PyTorch, before its seconds of import.
-        request.check()
-        return command(request)
+        return _obey(arguments)
     except ModuleNotFoundError as error:
         if (error.name or "torchmoments").startswith("torchmoments"):
             raise
@@ -60,14 +59,11 @@ def _run(arguments: Sequence[str]) -> int:
         return _exit_code(stop)
 
 
-def _parse(arguments: Sequence[str]) -> tuple[Callable[[Any], int], Any]:
-    """The command, and what it is asked for."""
-    import tyro
-
+def _obey(arguments: Sequence[str]) -> int:
     from torchmoments_lab import requests
     from torchmoments_lab.recipes import with_recipe
 
-    commands: dict[type, Callable[[Any], int]] = {
+    commands: dict[type[Any], Callable[[Any], int]] = {
         requests.Compare: _compare,
         requests.Sweep: _sweep,
         requests.Probe: _probe,
@@ -76,14 +72,14 @@ def _parse(arguments: Sequence[str]) -> tuple[Callable[[Any], int], Any]:
         requests.Places: _places,
         requests.Report: _report,
     }
-    request: Any = tyro.extras.subcommand_cli_from_dict(
-        {kind.__name__.lower(): kind for kind in commands},
-        prog="torchmoments",
-        description="Moment Exchange and its relatives, tried on real data.",
-        args=with_recipe(arguments),
-        config=(tyro.conf.PositionalRequiredArgs, tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-    )
-    return commands[type(request)], request
+    names = {kind.__name__.lower(): kind for kind in commands}
+    request = parse(with_recipe(arguments), names, "Moment Exchange and its relatives, tried on real data.")
+    if isinstance(request, str):
+        print(request)
+        return 0
+    # The checks that need no PyTorch, before its seconds of import.
+    request.check()
+    return commands[type(request)](request)
 
 
 def _compare(request: "Compare") -> int:
@@ -101,8 +97,7 @@ def _sweep(request: "Sweep") -> int:
         from torchmoments_lab.sweep.sweep import sweep
 
     summary = _resumable(request.out, lambda progress: sweep(request, progress, _print))
-    # With a command to copy.
-    return _show(tables(summary), summary, request.out, whole=True)
+    return _show(tables(summary), summary, request.out)
 
 
 def _probe(request: "Probe") -> int:
@@ -157,7 +152,7 @@ def _train(request: "Train") -> int:
     if first:
         summary = run.summary()
         _print(
-            f"{NAMES[request.judging.metric]} {summary['error']:.2f}% after {run.experiment.epochs} epochs, "
+            f"{NAMES[request.judging.metric]} {summary['error']:.2f}% after {counted(run.experiment.epochs, 'epoch')}, "
             f"{summary['seconds']:.1f} s of training.",
             f"Written to {request.out}: weights.safetensors, summary.json, metrics.csv",
         )
@@ -180,12 +175,11 @@ def _report(request: "Report") -> int:
     return _show([compact(summary)], summary, request.out)
 
 
-def _show(tables: "list[Table]", summary: "About", out: Path, whole: bool = False) -> int:
+def _show(tables: "list[Table]", summary: "About", out: Path) -> int:
     """Print a summary; returns the exit code."""
-    from torchmoments_lab.report.terminal import parts
+    from torchmoments_lab.report.terminal import parts, sentences
 
-    _print(*parts(tables))
-    _print(*summary.conclusion, "", out / "report.html", whole=whole)
+    _print(*parts(tables), *sentences(summary.conclusion), "", out / "report.html")
     return 1 if summary.failed else 0
 
 
@@ -199,14 +193,16 @@ def _resumable(out: Path, work: Callable[[Progress], Summary]) -> Summary:
         _stop_with_runs(stop, out)
 
 
-def _print(*parts: Any, whole: bool = False) -> None:
-    """Print tables and sentences, one below the other; paths and `whole` sentences are not wrapped, to be copied."""
+def _print(*parts: Any) -> None:
+    """Print tables and sentences, one below the other; paths and commands are not wrapped, to be copied."""
     from rich.console import Console
+
+    from torchmoments_lab.report.page import Command
 
     output = Console()
     for part in parts:
-        shown = str(part) if isinstance(part, Path) else part
-        output.print(shown, markup=False, highlight=False, soft_wrap=whole or isinstance(part, Path))
+        whole = str(part) if isinstance(part, Path) else part.lines if isinstance(part, Command) else None
+        output.print(part if whole is None else whole, markup=False, highlight=False, soft_wrap=whole is not None)
 
 
 @contextmanager
@@ -228,7 +224,9 @@ def _stop_with_runs(stop: BaseException, out: Path) -> NoReturn:
 
     if not any(path.is_dir() for pattern in ("runs", "*/runs") for path in out.glob(pattern)):
         raise stop
-    _stop_at_once(stop, f"Stopped. {count_complete(out)} complete runs are kept in {out}; rerun the command to resume.")
+    complete = count_complete(out)
+    kept = f"{counted(complete, 'complete run')} {'is' if complete == 1 else 'are'} kept"
+    _stop_at_once(stop, f"Stopped. {kept} in {out}; rerun the command to resume.")
 
 
 def _stop_at_once(stop: BaseException, sentence: str) -> NoReturn:

@@ -3,21 +3,25 @@
 from collections.abc import Iterator
 
 import torch
-from rich.table import Table
 from rich.text import Text
 
 import torchmoments as tm
 from torchmoments_lab.data.describe import sentences
 from torchmoments_lab.models.place import default_place
 from torchmoments_lab.models.trial import output_of
-from torchmoments_lab.report.terminal import empty
+from torchmoments_lab.report.page import Table
+from torchmoments_lab.report.terminal import Fitted
+from torchmoments_lab.report.wording import NONE
 from torchmoments_lab.requests import Places
 from torchmoments_lab.resolve import Notice, load_data, network_for, silent
 from torchmoments_lab.settings import Judging, Preprocessing
 from torchmoments_lab.training.feed import Feed
 
+# A shape stands on one line.
+_TIMES = "\N{NO-BREAK SPACE}x\N{NO-BREAK SPACE}"
 
-def list_places(request: Places, notice: Notice = silent) -> Iterator[Table | Text]:
+
+def list_places(request: Places, notice: Notice = silent) -> Iterator[Fitted | Text]:
     """A table of the model's modules in the order in which they finish, and a sentence on the default place.
 
     Args:
@@ -46,14 +50,12 @@ def list_places(request: Places, notice: Notice = silent) -> Iterator[Table | Te
         )
     for sentence in remarks:
         notice(sentence)
-    table = empty()
-    for heading in ("", "name", "shape", "kind", "calls"):
-        table.add_column(heading, justify="right" if heading == "calls" else "left", overflow="fold")
+    rows = []
     for place in found:
         if place.name.count(".") >= request.depth and place.name != default:
             continue
-        shape = "-" if place.shape is None else " x ".join(["B", *map(str, place.shape[1:])])
+        shape = NONE if place.shape is None else _TIMES.join(["B", *map(str, place.shape[1:])])
         mark = "*" if place.name == default else ""
-        table.add_row(mark, Text(place.name), shape, place.kind, str(place.calls))
-    yield table
+        rows.append([mark, place.name, shape, place.kind, str(place.calls)])
+    yield Fitted(Table("", ["", "name", "shape", "kind", "calls"], rows, names=4, spare=("kind", "calls")))
     yield Text(f"\n{about} The images are {' x '.join(map(str, x.shape[1:]))}.")

@@ -92,12 +92,66 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return found + f"All: {', '.join(known)}." if len(known) <= 20 else found.strip() or "None is like it."
 
 
+def counted(number: float, what: str, many: str | None = None) -> str:
+    """1 seed, 1,200 seeds, 0.3 points, 2 classes.
+
+    Args:
+        many: the plural, if it is not with an s.
+    """
+    shown = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{shown} {what if number == 1 else many or f'{what}s'}"
+
+
 def at_least(least: int, name: str, value: int | None, unit: str) -> None:
     """Raise ValueError unless the value is large enough, or None: left open."""
     if value is not None and value < least:
         flag = name.replace("_", "-")
         needed = f"{least} {unit}".rstrip()
         raise ValueError(f"{name} needs at least {needed}; got {value}. Write --{flag} {least} or more.")
+
+
+def from_text(name: str, text: str, kind: Any) -> Any:
+    """What is typed for a setting that is no list.
+
+    Args:
+        kind: the type of the setting.
+
+    Raises:
+        ValueError: `text` cannot be such a value. What to write instead is for the caller to say.
+    """
+    kinds = [value for one in kinds_of(kind) for value in (get_args(one) if get_origin(one) is Literal else [one])]
+    if type(None) in get_args(kind) and text == "None":
+        return None
+    if bool in kinds and text in ("True", "False"):
+        return text == "True"
+    for number in (int, float, Path):
+        if number in kinds:
+            try:
+                return number(text)
+            except ValueError:
+                continue
+    if str in kinds or text in kinds:
+        return text
+    wanted = next((_WANTED[one] for one in kinds if one in _WANTED), f"one of {', '.join(map(str, kinds))}")
+    raise ValueError(f"{name} needs {wanted}; got {text!r}.")
+
+
+def kinds_of(kind: Any) -> list[Any]:
+    """The alternatives of a type, without None."""
+    alternatives = [kind] if get_origin(kind) in (tuple, Literal) else get_args(kind) or [kind]
+    return [one for one in alternatives if one is not type(None)]
+
+
+def example(field: Field[Any]) -> str:
+    """What may be typed for a setting."""
+    kind = kinds_of(field.type)[0]
+    if get_origin(kind) is Literal:
+        return str(get_args(kind)[-1])
+    given = field.default
+    if get_origin(kind) is tuple:
+        kind = get_args(kind)[0]
+        given = " ".join(map(str, given)) if isinstance(given, tuple) else None
+    return str(given if given not in (None, MISSING, "") else _EXAMPLES[kind])
 
 
 def _as_declared(field: Field[Any], given: Any) -> Any:

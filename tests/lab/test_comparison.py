@@ -259,7 +259,7 @@ def test_a_run_that_is_lost_at_its_last_step_failed(tiny, metric):
 def test_a_damaged_record_is_refused_and_made_anew_when_it_is_removed(trained):
     record, runs = trained.out / "comparison.json", times(trained.out)
     whole = json.loads(record.read_text())
-    sentence = r"comparison.json' is damaged: .*\. Remove it and .* 4 runs in the folder are complete\.$"
+    sentence = r"comparison.json' is damaged: .*\. Remove it and .* Complete runs in the folder: 4\.$"
     for content in (b"", b'{"settings": {"da', b"[]", b'{"settings": {}, "methods": []}', b"\xff"):
         record.write_bytes(content)
         before = files_of(trained.out)

@@ -78,5 +78,5 @@ def test_the_report_says_what_the_data_are_and_that_test_images_are_trained_on(t
     assert settings["pixels"].startswith("16-bit grey, ")
     report = (out / "report.md").read_text()
     assert "classes: cat 30, dog 15" in report
-    assert f"{settings['copies']} test images are also training images, pixel for pixel: errors on new" in report
-    assert "test images are also training images" in (out / "report.html").read_text()
+    assert f"Test images that are also training images, pixel for pixel: {settings['copies']}. Errors on new" in report
+    assert "Test images that are also training images" in (out / "report.html").read_text()

@@ -133,7 +133,7 @@ def test_a_signal_stops_at_once_keeps_complete_runs_and_leaves_nothing_else(tmp_
             "sweep",
             ["--grid", "p=0.5/1", "--seeds", "500", "--workers", "1"],
             "*/runs/*/seed*/summary.json",
-            "complete runs are kept in",
+            "complete run",
         ),
         ("inspect", ["--train", "--epochs", "100000"], "runs/*/.seed0.lock", "0 complete runs are kept in"),
         ("train", ["--epochs", "100000"], "checkpoint.pt", "rerun the command to resume"),

@@ -21,6 +21,7 @@ from torchmoments_lab.settings import (
     RunSettings,
     TrainingSettings,
 )
+from torchmoments_lab.typed import counted
 
 GROUPS = [DataSettings, ModelSettings, Preprocessing, TrainingSettings, Judging, RunSettings, PlannedRuns]
 COMMANDS = [requests.Compare, requests.Sweep, requests.Probe, requests.Inspect, requests.Train, requests.Places]
@@ -165,3 +166,18 @@ def test_a_margin_that_is_no_size_is_refused(points):
         ValueError, match=rf"stop_at needs points above 0, up to 100; got {points}\. Write --stop-at 0.3"
     ):
         PlannedRuns(stop_at=points).check()
+
+
+@pytest.mark.parametrize(
+    ("number", "what", "said"),
+    [
+        (1, ("epoch",), "1 epoch"),
+        (0, ("epoch",), "0 epochs"),
+        (1200, ("test image",), "1,200 test images"),
+        (0.3, ("point",), "0.3 points"),
+        (2, ("class", "classes"), "2 classes"),
+        (1, ("class", "classes"), "1 class"),
+    ],
+)
+def test_one_of_a_thing_is_not_written_as_several(number, what, said):
+    assert counted(number, *what) == said

@@ -102,7 +102,7 @@ def test_the_page_shows_what_was_run_and_lists_what_was_not(studies, tmp_path, m
     page = (tmp_path / "docs" / "results.md").read_text()
     assert "## Which moments" in page
     assert "../results/norm-digits/sweep.svg" in page
-    assert "| pono | 4.80 ± 0.30 | -0.40 ± 0.30 | 0.0200 | 20 |" in page
+    assert "| pono | 4.80 ± 0.30 | \N{MINUS SIGN}0.40 ± 0.30 | 0.0200 | 20 |" in page
     assert "- Lowest error: 4.80 %." in page
     assert "a CPU, 1 thread a run. [summary.json](../results/norm-digits/summary.json), [predictions.npz](" in page
     assert "digits, 200 training images. torch 2.14, Python 3.11, a CPU" in page

@@ -7,6 +7,7 @@ import numpy as np
 
 from torchmoments_lab.data.picture import Levels
 from torchmoments_lab.data.split import Data
+from torchmoments_lab.typed import counted
 
 # More classes than these are shown by their range.
 _FEW_CLASSES = 5
@@ -47,18 +48,18 @@ def sentences(data: Data, judged: str) -> list[str]:
     """
     train, test = data.train.records, data.test.records
     found = [
-        f"{len(data.classes):,} classes: {_classes(data)}; {_pixels(data)}; {len(train):,} training and {len(test):,} "
-        f"{judged} images.",
+        f"{counted(len(data.classes), 'class', 'classes')}: {_classes(data)}; {_pixels(data)}; {len(train):,} training "
+        f"and {counted(len(test), f'{judged} image')}.",
         *data.remarks,
     ]
     cut = int(train["cut"].sum() + test["cut"].sum())
     if cut:
-        found.append(f"{cut:,} images have 16 bits a colour, of which the upper 8 are read.")
+        found.append(f"{counted(cut, 'image has', 'images have')} 16 bits a colour, of which the upper 8 are read.")
     both = copies(data)
     if both:
         found.append(
-            f"{both:,} of {len(test):,} {judged} images are also training images, pixel for pixel: errors on new "
-            "images are higher."
+            f"{judged.capitalize()} images that are also training images, pixel for pixel: {both:,} of {len(test):,}. "
+            "Errors on new images are higher."
         )
     return found
 

@@ -18,7 +18,7 @@ from torchmoments_lab.files import write_bytes, write_record, write_text
 from torchmoments_lab.inspect import figures
 from torchmoments_lab.inspect.figures import Tile
 from torchmoments_lab.inspect.maps import as_colors, channel_first, images_of, layers, layers_to_draw
-from torchmoments_lab.inspect.page import page
+from torchmoments_lab.inspect.page import GREY, page
 from torchmoments_lab.inspect.pictures import Frame, load_frame
 from torchmoments_lab.lock import working_in
 from torchmoments_lab.models.place import default_place
@@ -52,6 +52,7 @@ def inspect(request: Inspect, notice: Notice = silent) -> list[Path]:
     names = layers_to_draw(untrained.module, frame.inputs, request.at)
     # A layer without maps is refused before anything is written.
     layers(untrained.module, frame.inputs, names)
+    remarks += [GREY] if frame.is_grey else []
     for sentence in remarks:
         notice(sentence)
     with working_in(request.out, _RECORD, "inspect"):
@@ -71,7 +72,7 @@ def inspect(request: Inspect, notice: Notice = silent) -> list[Path]:
             (request.out / f"{name}.png").unlink(missing_ok=True)
         for name, drawing in pictures.items():
             write_bytes(request.out / f"{name}.png", drawing.png)
-        write_text(request.out / _PAGE, page(request.model.model, request.image, pictures))
+        write_text(request.out / _PAGE, page(request.model.model, request.image, pictures, is_grey=frame.is_grey))
     return [*(request.out / f"{name}.png" for name in pictures), request.out / _PAGE]
 
 
@@ -89,39 +90,42 @@ def _pictures(frame: Frame, model: nn.Module, names: list[str], state: str, *, i
     found = layers(model, frame.inputs, names)
     drawn = {f"moments-{state}": draw(f"moments-{state}", lambda: figures.moment_maps(frame.pixels, found))}
     if len(frame.pixels) > 1:
-        rows = _exchange(model, frame, _place(model, frame, names), invert)
+        rows = _exchange(model, frame, _places(model, frame, names), invert)
         drawn[f"exchange-{state}"] = draw(f"exchange-{state}", lambda: figures.tiles(rows))
     return drawn
 
 
-def _place(model: nn.Module, frame: Frame, names: list[str]) -> str:
-    """The place after the stem if it is drawn, otherwise the first layer that is."""
+def _places(model: nn.Module, frame: Frame, names: list[str]) -> list[str]:
+    """The place after the stem if it is drawn, otherwise the first layer that is; of grey images the next layer too."""
     try:
         place = default_place(model, frame.inputs)
     except ValueError:
-        return names[0]
-    return place if place in names else names[0]
+        place = names[0]
+    first = names.index(place) if place in names else 0
+    return names[first : first + 1 + frame.is_grey]
 
 
-def _exchange(model: nn.Module, frame: Frame, place: str, invert: bool) -> list[tuple[str, list[Tile]]]:
+def _exchange(model: nn.Module, frame: Frame, places: list[str], invert: bool) -> list[tuple[str, list[Tile]]]:
     """What A becomes with moments of B: of its pixels, of its features, and images that have such features."""
     titles = ("A", "B", "A normalized (pono)", "A with B's pono", "A with B's in")
-    rows = []
     pixels = frame.pixels[:2]
-    # One channel has no moments over channels.
-    if pixels.shape[1] > 1:
+    shown: list[Tensor | None]
+    if frame.is_grey:
+        shown = [*pixels, None, None, tm.exchange(pixels, torch.tensor([1, 0]), "in")[0]]
+    else:
         own, other, normalized, *exchanged = _exchanged(pixels)
         shown = [own, other, figures.stretched(normalized), *exchanged]
-        rows.append(("pixels", [Tile(picture, title) for picture, title in zip(shown, titles, strict=True)]))
-    features = channel_first(model, frame.inputs[:2], place)
-    own, other, normalized, *exchanged = _exchanged(features)
-    first, second, *others = as_colors(torch.stack([own, other, *exchanged]), features)
-    colors = [first, second, as_colors(normalized[None], normalized[None])[0], *others]
-    heads = titles if not rows else [""] * len(titles)
-    rows.append((f"features\nat {place}", [Tile(c, head) for c, head in zip(colors, heads, strict=True)]))
+    rows = [("pixels", [Tile(picture, title) for picture, title in zip(shown, titles, strict=True)])]
+    for place in places:
+        features = channel_first(model, frame.inputs[:2], place)
+        own, other, normalized, *exchanged = _exchanged(features)
+        first, second, *others = as_colors(torch.stack([own, other, *exchanged]), features)
+        colors = [first, second, as_colors(normalized[None], normalized[None])[0], *others]
+        heads = titles if frame.is_grey and place == places[0] else [""] * len(titles)
+        rows.append((f"features\nat {place}", [Tile(c, head) for c, head in zip(colors, heads, strict=True)]))
     if invert:
-        source = Source(model, place)
-        wanted = torch.stack([own, other, normalized, *exchanged])
+        source = Source(model, places[0])
+        wanted = torch.stack(_exchanged(channel_first(model, frame.inputs[:2], places[0])))
         found = images_of(lambda p: source.with_gradient(frame.to_inputs(p)), wanted, pixels.shape[1:])
         rows.append(("images with\nsuch features", [Tile(picture) for picture in found]))
     return rows

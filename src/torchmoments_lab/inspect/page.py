@@ -1,6 +1,7 @@
 """The pictures on one page that opens offline."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 
 from torchmoments_lab.report import render
 from torchmoments_lab.report.drawing import Drawing
@@ -22,7 +23,13 @@ _WORDS = {
 }
 
 
-def page(model: str, images: Sequence[str], drawings: Mapping[str, Drawing]) -> str:
+GREY = (
+    "The network gets grey images. In pixels whose channels are equal, moments over the channels (pono) mean nothing; "
+    "the exchange is shown in the features of the first layers."
+)
+
+
+def page(model: str, images: Sequence[str], drawings: Mapping[str, Drawing], *, is_grey: bool = False) -> str:
     """HTML without scripts and without anything from elsewhere.
 
     Args:
@@ -37,8 +44,9 @@ def page(model: str, images: Sequence[str], drawings: Mapping[str, Drawing]) -> 
         sections.append(Section(heading, [Text(words), Picture(name, heading, drawing)]))
     return render.html(
         Page(
-            title=f"Moments of {', '.join(images)} in {model}",
+            title=f"Moments of {', '.join(PurePath(image).name for image in images)} in {model}",
             conclusion="What moments show of an image",
+            notes=[Text(GREY, note=True)] if is_grey else [],
             sections=sections,
             end="Made by torchmoments inspect.",
         )

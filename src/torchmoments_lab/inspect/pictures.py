@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from torchmoments_lab.data.picture import decoded, scaled
+from torchmoments_lab.data.picture import Levels, decoded, scaled
 from torchmoments_lab.data.split import Data
 from torchmoments_lab.models.built import Input
 from torchmoments_lab.typed import nearest
@@ -33,6 +33,11 @@ class Frame:
         """[B, C, H, W] as the network gets them."""
         return self.to_inputs(self.pixels)
 
+    @property
+    def is_grey(self) -> bool:
+        """Whether an image has one channel, or equal ones: their mean is the image then, and their deviation is 0."""
+        return bool((self.pixels == self.pixels[:, :1]).flatten(1).all(1).any())
+
     def to_inputs(self, pixels: Tensor) -> Tensor:
         return (pixels - self.mean) / self.std
 
@@ -46,7 +51,8 @@ def load_frame(names: tuple[str, ...], data: Data, wanted: Input) -> Frame:
     known = data.train.images
     channels = wanted.channels or (known.shape[1] if isinstance(known, Tensor) and known.ndim == 4 else 3)
     of_data = [_data_image(name, data) for name in names if name.startswith("data:")]
-    native = of_data[0].shape[-1] if len(of_data) == len(names) else _SIDE
+    in_memory = isinstance(data.test.images, Tensor)
+    native = of_data[0].shape[-1] if in_memory and len(of_data) == len(names) else _SIDE
     side = wanted.size or native
     pixels = torch.stack([_square(_image(name, data), side, channels) for name in names])
     mean, std = (
@@ -73,8 +79,13 @@ def _image(name: str, data: Data) -> Tensor:
         ) from None
     except (OSError, ValueError, SyntaxError) as error:
         raise ValueError(f"image needs a file that can be read as an image; got {name!r} ({error}).") from error
+    return _pixels(picture, None)
+
+
+def _pixels(picture: Image.Image | np.ndarray, levels: Levels | None) -> Tensor:
+    """[C, H, W] from 0 to 1; one of more than 8 bits from black to white, by its own values if these are unknown."""
     if isinstance(picture, np.ndarray):
-        return scaled(picture, (float(picture.min()), float(picture.max()))) / 255
+        return scaled(picture, levels or (float(picture.min()), float(picture.max()))) / 255
     return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1) / 255
 
 
@@ -83,9 +94,11 @@ def _data_image(name: str, data: Data) -> Tensor:
     images = data.test.images
     if not (number.isdecimal() and int(number) < len(images)):
         raise ValueError(f"image needs data:0 to data:{len(images) - 1}; got {name!r}.")
-    if not isinstance(images, Tensor):
-        raise ValueError(f"image {name!r} needs a data set that is held in memory. Write the file of the image.")
-    return images[int(number)].float() / data.peak
+    if isinstance(images, Tensor):
+        return images[int(number)].float() / data.peak
+    if not data.are_pictures:
+        raise ValueError(f"image {name!r} needs pixels; the data are tensors of a Dataset. Write the file of an image.")
+    return _pixels(decoded(images[int(number)]), data.levels)
 
 
 def _square(image: Tensor, side: int, channels: int) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from torchmoments_lab.report import figures
+from torchmoments_lab.report.bars import Bar, Bars, bars
 from torchmoments_lab.report.drawing import ACCENT, MUTED, draw
 from torchmoments_lab.report.page import Picture, Table
 from torchmoments_lab.report.reading import read_runs
@@ -21,6 +21,7 @@ from torchmoments_lab.statistics.crossed import estimate
 from torchmoments_lab.statistics.looks import ANYTIME, ONCE, Looks
 from torchmoments_lab.statistics.several import differences
 from torchmoments_lab.statistics.values import Difference, Estimate
+from torchmoments_lab.typed import counted
 
 _CHANCE = "nothing (chance)"
 
@@ -106,9 +107,11 @@ def table(summary: ProbeSummary) -> Table:
         [norm, name, plus_minus(view.error), *compared(view.difference), str(view.error.n)]
         for norm, name, view in _rows(summary)
     ]
-    images, place = f"{summary.images or 0:,} images", summary.settings["at"]
+    images, place = counted(summary.images or 0, "image"), summary.settings["at"]
     caption = f"Error on {images}, mean ± 95% CI, at {place}; differences and p for all of them together"
-    return Table(caption, ["norm", "input", "error, %", "minus features, points", "p", "n"], rows, names=2)
+    return Table(
+        caption, ["norm", "input", "error, %", "minus features, points", "p", "n"], rows, names=2, spare=("n", "p")
+    )
 
 
 def sentences(summary: ProbeSummary) -> list[str]:
@@ -143,11 +146,11 @@ def sentences(summary: ProbeSummary) -> list[str]:
 def figure(summary: ProbeSummary) -> Figure:
     """One row for each norm and input, on a logarithmic axis."""
     rows = [
-        figures.Bar([norm, name], view.error, MUTED) if name == _CHANCE else figures.Bar(["", name], view.error, ACCENT)
+        Bar([norm, name], view.error, MUTED) if name == _CHANCE else Bar(["", name], view.error, ACCENT)
         for norm, name, view in _rows(summary)
     ]
     label = "error, %, on a logarithmic axis; mean with 95% CI"
-    return figures.bars([figures.Bars(rows, label, log=True)])
+    return bars([Bars(rows, label, log=True)])
 
 
 def _parts(norms: Sequence[str]) -> list[str]:

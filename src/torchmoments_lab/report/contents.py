@@ -39,7 +39,7 @@ def page(comparison: Comparison, summary: Summary) -> Page:
     listed = ", ".join(others) if len(others) <= 3 else f"{len(others)} methods"
     against = f"{listed} against {summary.reference}" if others else summary.reference
     return Page(
-        title=f"{summary.settings.get('data', 'comparison')}: {against}",
+        title=f"{wording.data_name(summary.settings.get('data', 'comparison'))}: {against}",
         conclusion=wording.typeset(conclusion.headline(summary)),
         outcome=next((kind for kind in ("gain", "harm") if kind in outcomes), "none"),
         facts=provenance.facts(summary, [error.n for error in summary.errors.values()]),
@@ -73,11 +73,11 @@ def compact(summary: Summary) -> Table:
     rows = []
     for name, method in summary.methods.items():
         error, difference = summary.errors[name], summary.differences.get(name)
-        seconds = "-" if method.seconds_mean is None else f"{method.seconds_mean:.1f}"
+        seconds = wording.NONE if method.seconds_mean is None else f"{method.seconds_mean:.1f}"
         rows.append([name, wording.plus_minus(error), *wording.compared(difference), str(error.n), seconds])
-    headings = ["method", f"{summary.metric_name} {summary.unit}", f"minus {summary.reference}", "p", "n", "s/run"]
+    headings = ["method", f"{summary.metric_name} {summary.unit}", f"minus {summary.reference}", "p", "n", "~s/run"]
     together = "; of differences, with p, for all together" if len(summary.paired) > 1 else ""
-    return Table(f"± is the 95% CI{together}. s/run is rough.", headings, rows)
+    return Table(f"± is the 95% CI{together}.", headings, rows, spare=("~s/run", "n", "p"))
 
 
 def _results(summary: Summary) -> Section:

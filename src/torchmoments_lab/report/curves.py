@@ -18,8 +18,8 @@ from torchmoments_lab.report.drawing import (
     WIDTH,
     axes_at,
     canvas,
-    wrapped,
 )
+from torchmoments_lab.report.wording import folded
 from torchmoments_lab.statistics.crossed import pointwise
 
 # {column of metrics.csv: [seeds, epochs]}
@@ -37,7 +37,7 @@ def curves(methods: Mapping[str, Columns], reference: str, titles: Mapping[str, 
     beside = 2 if len(shown) > 3 else 1
     pair_width, panel_height = WIDTH / beside, 96.0 if beside == 1 else 62.0
     width = pair_width / len(titles)
-    names = [wrapped(name, int(pair_width / BOLD_LETTER) - 1) for name in shown]
+    names = [folded(name, int(pair_width / BOLD_LETTER) - 1) for name in shown]
     heading = TEXT_LINE * (1 + max(map(len, names))) + 10
     row_height = heading + panel_height + 16
     height = row_height * -(-len(shown) // beside) + 16

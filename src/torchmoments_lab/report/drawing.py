@@ -4,7 +4,6 @@ Drawn without pyplot: no window, no global state. Lengths are in points (1/72 in
 """
 
 import re
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -46,13 +45,6 @@ def draw(name: str, figure: Callable[[], Figure]) -> Drawing:
         with rc_context({"svg.fonttype": "none"}):
             text = _saved(drawn, format="svg", transparent=True, metadata={"Date": None}).decode()
     return Drawing(png, svg, _inline(name, text))
-
-
-def wrapped(spec: str, letters: int) -> list[str]:
-    """A method spec in lines of at most so many letters, broken after an option if possible."""
-    spaced = spec.replace(",", ", ").replace("+", "+ ")
-    lines = textwrap.wrap(spaced, max(8, letters), break_on_hyphens=False)
-    return [line.replace(", ", ",").replace("+ ", "+") for line in lines] or [""]
 
 
 def canvas(width: float, height: float) -> Figure:

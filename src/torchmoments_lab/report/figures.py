@@ -1,4 +1,4 @@
-"""One drawing for each kind of numbers: seed dots, lines, a heat map, bars. Learning curves are in `curves`.
+"""One drawing for each kind of numbers: seed dots, lines, a heat map. Others are in `bars` and in `curves`.
 
 Lengths are in points, on a figure of `drawing.WIDTH`.
 """
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -25,13 +24,12 @@ from torchmoments_lab.report.drawing import (
     WIDTH,
     axes_at,
     canvas,
-    wrapped,
 )
 from torchmoments_lab.report.runs import Errors
-from torchmoments_lab.report.wording import signed, with_interval
+from torchmoments_lab.report.wording import folded, signed, with_interval
 from torchmoments_lab.statistics.values import Estimate
 
-_DOT, _ROW, _HEAD, _FOOT = 5.5, 15.0, 24.0, 36.0
+_DOT = 5.5
 # Okabe and Ito's, for lines.
 _COLORS = (ACCENT, HARM, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", MUTED)
 # Of the page's colours none exactly: cells keep theirs on a dark page, as black and white numbers stand on them.
@@ -47,32 +45,13 @@ class Dots:
     mean: Estimate
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A row: words in columns on its left, a mean with its interval, the number on its right."""
-
-    words: Sequence[str]
-    estimate: Estimate
-    color: str = ACCENT
-
-
-@dataclass(frozen=True)
-class Bars:
-    """Rows that share an axis, with headings over their words. Differences have signs, and a line at 0."""
-
-    rows: Sequence[Bar]
-    label: str
-    headings: Sequence[str] = ()
-    log: bool = False
-
-
 def seed_dots(rows: Sequence[Dots], label: str) -> Figure:
     """One row a method: a dot for each seed, below it the mean and its 95% interval."""
     values = [0.0, *(v for row in rows for v in [*row.differences.values(), *(row.mean.ci95 or ())])]
     margin = 0.04 * (float(np.ptp(values)) or 1.0)
     low, high = min(values) - margin, max(values) + margin
     letters = int((WIDTH - (max(len(with_interval(row.mean, "+")) for row in rows) + 2) * LETTER) / BOLD_LETTER)
-    names = [wrapped(row.name, letters) for row in rows]
+    names = [folded(row.name, letters) for row in rows]
     stacks = [_stacked(row.differences, (high - low) * _DOT / WIDTH) for row in rows]
     steps = [min(_DOT + 0.5, 84 / max([1, *(level for _, level in stack)])) for stack in stacks]
     piles = [max([0, *(level for _, level in stack)]) * step + _DOT for stack, step in zip(stacks, steps, strict=True)]
@@ -155,8 +134,13 @@ def heat_map(
     """Means as colours and as numbers, the intervals below them; cell number `best` is bold."""
     values = np.array([[np.nan if e.mean is None else e.mean for e in row] for row in rows.values()])
     reach = max(float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0, 1e-6)
-    figure = canvas(WIDTH, 34.0 * len(rows) + 66)
-    axes = axes_at(figure, 62, 38, WIDTH - 70, 34.0 * len(rows))
+    names = [folded(name, 24) for name in rows]
+    left = 24 + max(38.0, LETTER * max(len(line) for name in names for line in name))
+    places = [folded(name, int((WIDTH - left - 8) / len(columns) / LETTER)) for name in columns]
+    high = max(34.0, 8 + TEXT_LINE * max(map(len, names))) * len(rows)
+    foot = 26 + TEXT_LINE * max(map(len, places))
+    figure = canvas(WIDTH, high + foot + 28)
+    axes = axes_at(figure, left, foot, WIDTH - left - 8, high)
     # Rectangles, not an image: sharp at every size.
     axes.pcolormesh(np.ma.masked_invalid(values), cmap=_MAP, norm=TwoSlopeNorm(0, -reach, reach))
     for number, estimate in enumerate(estimate for row in rows.values() for estimate in row):
@@ -169,58 +153,13 @@ def heat_map(
         if estimate.ci95 is not None:
             half = (estimate.ci95[1] - estimate.ci95[0]) / 2
             axes.text(x + 0.5, y + 0.74, f"± {half:.2f}", fontsize=6.5, **style)
-    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
-    axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
+    axes.set_xticks(np.arange(len(columns)) + 0.5, ["\n".join(place) for place in places])
+    axes.set_yticks(np.arange(len(rows)) + 0.5, ["\n".join(name) for name in names])
     axes.invert_yaxis()
     axes.set_xlabel(across, color=MUTED)
     axes.set_ylabel(down, color=MUTED)
     axes.set_title(title, color=MUTED, fontsize=8, loc="left")
     return figure
-
-
-def bars(parts: Sequence[Bars]) -> Figure:
-    """Parts one below the other, each with an axis of its own."""
-    every = [words for part in parts for words in (part.headings, *(row.words for row in part.rows)) if words]
-    room = min(0.56 * WIDTH, max(len(words) * (max(map(len, words)) + 2) * LETTER for words in every))
-    top = sum(_HEAD + _ROW * len(part.rows) + _FOOT for part in parts)
-    figure = canvas(WIDTH, top)
-    for part in parts:
-        height = _ROW * len(part.rows)
-        axes = axes_at(figure, room + 4, top - _HEAD - height, WIDTH - room - 50, height)
-        top -= _HEAD + height + _FOOT
-        axes.set(ylim=(0.5 - len(part.rows), 0.5), yticks=[], xscale="log" if part.log else "linear")
-        axes.grid(axis="x", color=LINE, linewidth=0.7)
-        axes.set_xlabel(part.label, color=MUTED)
-        if not part.log:
-            axes.axvline(0, color=MUTED, linewidth=1)
-        _words(axes, 1, part.headings, room, MUTED)
-        for number, row in enumerate(part.rows):
-            _words(axes, -number, row.words, room, INK)
-            if row.estimate.mean is None:
-                continue
-            if row.estimate.ci95 is not None:
-                axes.plot(row.estimate.ci95, [-number] * 2, color=row.color, linewidth=2, solid_capstyle="butt")
-            axes.plot([row.estimate.mean], [-number], "o", color=row.color, markersize=5)
-            number_words = signed(row.estimate.mean, "" if part.log else "+")
-            edge: dict[str, Any] = {
-                "xycoords": axes.get_yaxis_transform(),
-                "textcoords": "offset points",
-                "va": "center",
-            }
-            axes.annotate(number_words, (1, -number), (6, 0), color=row.color, **edge)
-        if part.log:
-            low, high = axes.get_xlim()
-            ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if low <= tick <= high]
-            axes.set_xticks(ticks, [str(tick) for tick in ticks])
-            axes.minorticks_off()
-    return figure
-
-
-def _words(axes: Axes, y: float, words: Sequence[str], room: float, color: str) -> None:
-    """Words to the left of a row, in as many columns."""
-    for number, word in enumerate(words):
-        place = (number * room / len(words) - room, y)
-        axes.annotate(word, place, xycoords=("axes points", "data"), va="center", annotation_clip=False, color=color)
 
 
 @dataclass(frozen=True)
@@ -238,7 +177,7 @@ def confusions(panels: Sequence[Confusion], classes: Sequence[str]) -> Figure:
     side, beside = cell * len(classes), max(1, int((WIDTH + 16) // (names + cell * len(classes) + 16)))
     beside = min(beside, len(panels))
     foot = 12.0 if all(len(name) * 5 < cell for name in classes) else min(names, 80.0)
-    headings = [wrapped(panel.name, int((names + side) / BOLD_LETTER)) for panel in panels]
+    headings = [folded(panel.name, int((names + side) / BOLD_LETTER)) for panel in panels]
     head = TEXT_LINE * max(map(len, headings)) + 8
     rows = -(-len(panels) // beside)
     figure = canvas(WIDTH, rows * (head + side + foot + 10))

@@ -3,6 +3,7 @@
 from torchmoments_lab.report import remarks, wording
 from torchmoments_lab.report.page import Block, Section, Table, Text
 from torchmoments_lab.report.summary import SETTLED, Needed, Summary
+from torchmoments_lab.typed import counted
 
 
 def section(summary: Summary) -> Section:
@@ -15,7 +16,7 @@ def section(summary: Summary) -> Section:
         columns = {"On these images alone": _these_images, **columns, "Images in all": _images}
     rows = [[name, *(cell(summary, name) for cell in columns.values())] for name in summary.paired]
     given = "" if summary.margin else f", a tenth of the {summary.metric_name} of {summary.reference}"
-    points = wording.counted(needed.points, "point")
+    points = counted(needed.points, "point")
     caption = f"The interval without pairing, and what would show a difference of {points}{given}, with 80% power"
     said = "Roughly, and one number at a time: the other stays as it is."
     if summary.covers_images:

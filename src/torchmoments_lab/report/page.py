@@ -4,9 +4,10 @@ All text is as the user and the statistics have it; what renders a page escapes 
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from torchmoments_lab.report.drawing import Drawing
+if TYPE_CHECKING:
+    from torchmoments_lab.report.drawing import Drawing
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,17 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text. The first `names` columns name the row; the others are numbers, unless it says otherwise."""
+    """Cells of text. The first `names` columns name the row; the others are numbers, unless it says otherwise.
+
+    `spare` are the headings of columns that are left out where there is no room, the first of them first.
+    """
 
     caption: str
     headings: list[str]
     rows: list[list[str]]
     numbers: bool = True
     names: int = 1
+    spare: tuple[str, ...] = ()
     kind: ClassVar[str] = "table"
 
 
@@ -36,7 +41,7 @@ class Picture:
 
     name: str
     description: str
-    drawing: Drawing
+    drawing: "Drawing"
     kind: ClassVar[str] = "picture"
 
 

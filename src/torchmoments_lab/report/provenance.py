@@ -9,20 +9,22 @@ from torchmoments_lab.report.page import Block, Command, Section, Table, Text
 from torchmoments_lab.report.runs import Comparison, Runs
 from torchmoments_lab.report.summary import About, Environment
 from torchmoments_lab.settings import Setting
+from torchmoments_lab.typed import counted
 
 
 def facts(about: About, seeds: Sequence[int]) -> list[str]:
     """Data, model and sizes, for the head of a report; `seeds` are the numbers of complete runs of its methods."""
     few, many = min(seeds, default=0), max(seeds, default=0)
-    counted = [
-        (about.settings.get("classes"), "classes: {}"),
-        (about.settings.get("model"), "{}"),
-        (about.settings.get("train_size"), "{:,} training images"),
-        (about.settings.get("epochs"), "{:,} epochs"),
-        (wording.seeds(many) if few == many else f"{few} to {wording.seeds(many)}", "{}"),
-        (about.images, f"{{:,}} {about.split} images"),
+    settings = about.settings
+    found = [f"classes: {settings['classes']}"] if settings.get("classes") is not None else []
+    found += [str(settings["model"])] if settings.get("model") is not None else []
+    found += [
+        counted(number, what)
+        for number, what in ((settings.get("train_size"), "training image"), (settings.get("epochs"), "epoch"))
+        if isinstance(number, int)
     ]
-    return [words.format(value) for value, words in counted if value is not None]
+    found.append(wording.seeds(many) if few == many else f"{few} to {wording.seeds(many)}")
+    return found if about.images is None else [*found, counted(about.images, f"{about.split} image")]
 
 
 def of_comparison(comparison: Comparison) -> Section:
@@ -42,7 +44,7 @@ def of_runs(settings: Mapping[str, Setting], runs: Runs) -> list[Table]:
     environments = [run.env for of_method in runs.values() for run in of_method.values()]
     names = dict.fromkeys(name for environment in environments for name in environment)
     if names:
-        used = [[name.replace("_", " "), _counted(environments, name)] for name in names]
+        used = [[name.replace("_", " "), _in_runs(environments, name)] for name in names]
         tables.append(Table("Versions and hardware", ["What", "Used"], used, numbers=False))
     return tables
 
@@ -64,9 +66,9 @@ def _plain(value: object) -> str:
     return wording.NONE if value is None else str(value)
 
 
-def _counted(environments: Sequence[Environment], name: str) -> str:
+def _in_runs(environments: Sequence[Environment], name: str) -> str:
     """The value of `name` in all runs, or each of its values with the number of runs that have it."""
     counts = Counter(_plain(environment.get(name)) for environment in environments)
     if len(counts) == 1:
         return next(iter(counts))
-    return "; ".join(f"{value} ({count} {'run' if count == 1 else 'runs'})" for value, count in counts.items())
+    return "; ".join(f"{value} ({counted(count, 'run')})" for value, count in counts.items())

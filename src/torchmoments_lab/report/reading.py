@@ -15,6 +15,7 @@ from torchmoments_lab.report.images import read_images
 from torchmoments_lab.report.runs import Comparison, Event, Plan, RunRecord, Runs
 from torchmoments_lab.report.summary import Failure, metric_of
 from torchmoments_lab.settings import MOST_SEEDS, Metric, Setting
+from torchmoments_lab.typed import counted
 
 # The columns of metrics.csv that a report shows, if they are there.
 CURVES = ("loss", "accuracy", "mixed")
@@ -84,7 +85,7 @@ def read_comparison_record(out: Path) -> dict[str, Any] | None:
         if record is not None:
             _history(path, record)
     except ValueError as error:
-        raise ValueError(f"{error} {count_complete(out)} runs in the folder are complete.") from error
+        raise ValueError(f"{error} Complete runs in the folder: {count_complete(out)}.") from error
     return record
 
 
@@ -160,7 +161,7 @@ def _run(
             lines = list(csv.DictReader(file))
         # A head that is fitted at once has one line, whatever the epochs.
         number = len(lines) if config.get("quick") else config.get("epochs", len(lines))
-        _need(len(lines) == number and number > 0, f"it has {len(lines)} epochs of {number}")
+        _need(len(lines) == number and number > 0, f"it has {len(lines)} of {counted(number, 'epoch')}")
         epochs = {name: np.array([float(line[name]) for line in lines]) for name in CURVES if name in lines[0]}
         return RunRecord(method, seed, seconds, config, env, rows, scores, epochs)
     except (OSError, ValueError, LookupError, TypeError, EOFError, csv.Error) as error:

@@ -2,7 +2,8 @@
 off, and what would show a difference that is not shown."""
 
 from torchmoments_lab.report.summary import Summary
-from torchmoments_lab.report.wording import FEW, counted, ends, listed, spans
+from torchmoments_lab.report.wording import FEW, ends, listed, spans
+from torchmoments_lab.typed import counted
 
 
 def of_all(summary: Summary) -> list[str]:
@@ -17,14 +18,15 @@ def notes(summary: Summary) -> list[str]:
     found += looked(summary) + collapsed(summary)
     if "copies" in summary.settings:
         found.append(
-            f"{summary.settings['copies']} {summary.split} images are also training images, pixel for pixel: errors on "
-            "new images are higher."
+            f"{summary.split.capitalize()} images that are also training images, pixel for pixel: "
+            f"{summary.settings['copies']}. Errors on new images are higher."
         )
     failed, missing = len(summary.failed), sum(map(len, summary.missing.values()))
     if failed or missing:
         counts = [f"{failed} failed"] * bool(failed) + [f"{missing} not trained yet"] * bool(missing)
         complete = sum(error.n for error in summary.errors.values())
-        found.append(f"{complete} of {complete + failed + missing} runs are complete: {' and '.join(counts)}.")
+        verb = "is" if complete == 1 else "are"
+        found.append(f"{complete} of {complete + failed + missing} runs {verb} complete: {' and '.join(counts)}.")
     if len(summary.environments) > 1:
         found.append(f"The runs come from {len(summary.environments)} environments, see below.")
     return found
@@ -39,7 +41,7 @@ def coverage(summary: Summary) -> list[str]:
     varied = "orders of the batches" if takes_all else "training subsets"
     new = settings.get("new_weights")
     initial = " and initializations" if new is None else "" if new == "none" else f" and initializations of {new}"
-    images = f"{summary.images:,} {summary.split} images"
+    images = counted(summary.images, f"{summary.split} image")
     images = f", and other images than these {images}" if summary.covers_images else f", on these {images} alone"
     found = [f"The intervals cover other {varied}{initial}{images}."]
     if new == "none":

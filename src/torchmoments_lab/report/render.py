@@ -8,11 +8,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from torchmoments_lab.report.page import Block, Command, Page, Picture, Table, Text
+from torchmoments_lab.report.wording import pieces
 
 
 def html(page: Page) -> str:
     """One file that needs no other and no network, and runs no script."""
-    return _template().render(page=page, inline=Markup, pieces=_pieces)
+    return _template().render(page=page, inline=Markup, breakable=_breakable)
+
+
+def _breakable(words: str) -> Markup:
+    """Words of which long ones, as a method spec is, may go on in the next line between options."""
+    short, long = re.split(r"\S{12,}", words), re.findall(r"\S{12,}", words)
+    broken = [Markup("<wbr>").join(pieces(word)) for word in long]
+    return Markup("").join(part for pair in zip(short, [*broken, ""], strict=True) for part in pair)
 
 
 def markdown(page: Page) -> str:
@@ -32,11 +40,6 @@ def escape(words: str) -> str:
 def line(words: str) -> str:
     """The same where they start a line, and could start a list, a heading or a rule."""
     return re.sub(r"^(\d*)([-+=.)])", r"\1\\\2", escape(words))
-
-
-def _pieces(spec: str) -> list[str]:
-    """A method spec in pieces that may stand on lines of their own."""
-    return re.findall(r"[^,:=/+]*[,:=/+]?", spec)
 
 
 def _block(block: Block) -> str:

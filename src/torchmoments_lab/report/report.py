@@ -60,7 +60,7 @@ def write_grid(
     """Write the report of a sweep or a probe, whose results are `blocks`."""
     first, *others = summary.conclusion
     page = Page(
-        title=f"{summary.settings.get('data', out.name)}: {title}",
+        title=f"{wording.data_name(summary.settings.get('data', out.name))}: {title}",
         conclusion=wording.typeset(first),
         facts=provenance.facts(summary, [len(of_method) for of_method in runs.values() if of_method]),
         sections=[

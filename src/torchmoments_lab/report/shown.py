@@ -12,6 +12,7 @@ from torchmoments_lab.report.page import Block, Picture, Section, Table, Text
 from torchmoments_lab.report.runs import Comparison, RunRecord
 from torchmoments_lab.report.summary import Summary
 from torchmoments_lab.settings import Setting
+from torchmoments_lab.typed import counted
 
 _IN_A_ROW = 8
 # Methods whose pictures are shown; a page of more is not read.
@@ -97,8 +98,8 @@ def _changed(
     half = len(seeds) / 2
     sentence = (
         f"{method}: right with at least half of the seeds more than {summary.reference} on "
-        f"{wording.counted(int((change <= -half).sum()), 'image')}, and on "
-        f"{wording.counted(int((change >= half).sum()), 'image')} with at least half of them less, of {len(change):,}."
+        f"{counted(int((change <= -half).sum()), 'image')}, and on "
+        f"{counted(int((change >= half).sum()), 'image')} with at least half of them less, of {len(change):,}."
     )
     blocks: list[Block] = [Text(sentence)]
     rows = [(f"{method} gains most", better), (f"{method} loses most", worse)]

@@ -1,19 +1,65 @@
 """Numbers as a report writes them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 
 from torchmoments_lab.statistics.values import Difference, Estimate, Interval
+from torchmoments_lab.typed import counted
 
 NONE = "\N{EN DASH}"
 # With more methods than this, a sentence gives their number.
 FEW = 3
 MINUS = "\N{MINUS SIGN}"
+# Letters that every line has room for.
+_LONG = 16
+# Where a line may end: at a space, between methods or options; if a word is too long, inside an option or a name, but
+# not inside a number.
+_BETWEEN, _INSIDE = r"(?<=[ ,:+])(?=.)", r"(?<=[=/._-])(?=[^\d])"
 
 
 def typeset(words: str) -> str:
     """A sentence with a minus sign for the hyphen of a number, and no line break inside `p = 0.01`."""
     return re.sub(r"\bp ([=<]) (?=\d)", "p\u00a0\\1\u00a0", re.sub(r"(?<=[ (])-(?=\d)", MINUS, words))
+
+
+def pieces(words: str) -> list[str]:
+    """Words in pieces that may stand on lines of their own, if they have to."""
+    return [piece for whole in re.split(_BETWEEN, words) for piece in _fitting(whole, _LONG, (_INSIDE,))]
+
+
+def longest(words: str) -> int:
+    """The letters of the longest piece that is better not broken."""
+    return max(len(piece.rstrip()) for piece in re.split(_BETWEEN, words))
+
+
+def folded(words: str, letters: int) -> list[str]:
+    """Words in lines of at most so many letters, broken where a method spec may be."""
+    lines = [""]
+    for piece in _fitting(words, max(1, letters), (_BETWEEN, _INSIDE)):
+        if lines[-1] and len(lines[-1] + piece.rstrip()) > letters:
+            lines.append("")
+        lines[-1] += piece
+    return [line.rstrip() for line in lines]
+
+
+def shares(wanted: Mapping[int, int], free: int) -> dict[int, int]:
+    """What each gets of the free letters: as many as it wants, but no more than its part of what others leave."""
+    shares = {}
+    for left, k in zip(range(len(wanted), 0, -1), sorted(wanted, key=lambda k: wanted[k]), strict=True):
+        shares[k] = min(wanted[k], max(0, free) // left)
+        free -= shares[k]
+    return shares
+
+
+def _fitting(words: str, letters: int, breaks: Sequence[str]) -> Iterator[str]:
+    if len(words.rstrip()) <= letters:
+        yield words
+    elif breaks:
+        for piece in re.split(breaks[0], words):
+            yield from _fitting(piece, letters, breaks[1:])
+    else:
+        yield from (words[start : start + letters] for start in range(0, len(words), letters))
 
 
 def p_value(p: float | None) -> str:
@@ -32,9 +78,9 @@ def with_interval(estimate: Estimate, sign: str = "") -> str:
 def plus_minus(estimate: Estimate, sign: str = "") -> str:
     """4.80 ± 0.36, if there is little room."""
     if estimate.mean is None:
-        return "-"
+        return NONE
     half = "" if estimate.ci95 is None else f" ± {(estimate.ci95[1] - estimate.ci95[0]) / 2:.2f}"
-    return f"{estimate.mean:{sign}.2f}{half}"
+    return f"{signed(estimate.mean, sign)}{half}"
 
 
 def compared(difference: Difference | None) -> list[str]:
@@ -79,10 +125,11 @@ def seeds(n: int) -> str:
     return counted(n, "seed")
 
 
-def counted(number: float, what: str) -> str:
-    """1 seed, 1,200 seeds, 0.3 points."""
-    shown = f"{number:,}" if isinstance(number, int) else f"{number:g}"
-    return f"{shown} {what}" if number == 1 else f"{shown} {what}s"
+def data_name(data: object) -> str:
+    """The data in a title: of a folder its name, wherever it is."""
+    text = str(data)
+    folder = PurePath(text.removeprefix("folder:")).name
+    return folder if folder and text.startswith("folder:") else text
 
 
 def spans(numbers: Sequence[int]) -> str:

@@ -1,6 +1,6 @@
 """How many runs there are, or may become."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torchmoments_lab.typed import Settings, at_least
 
@@ -27,7 +27,7 @@ class RunSettings(Settings):
 class PlannedRuns(Settings):
     """How many runs there are, or may become."""
 
-    seeds: int | str = 20
+    seeds: int | str = field(default=20, metadata={"metavar": "INT|INT..INT"})
     """Runs of each method. A seed draws the training images, the initial weights and the order of the batches; runs of
     one seed are paired. 10..40: looks at the results after 10, 20 and 40 seeds, and stops as soon as every comparison
     is decided, or hopeless; intervals and p count these looks."""

@@ -7,12 +7,14 @@ part of the settings, and the cells that share their settings are one comparison
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import product
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
+from torchmoments_lab.flags import all_fields
 from torchmoments_lab.methods import Method, parse_method
 from torchmoments_lab.requests import Sweep
 from torchmoments_lab.settings import ELSEWHERE, DataSettings, ModelSettings, Preprocessing, TrainingSettings
 from torchmoments_lab.spec import parse
+from torchmoments_lab.typed import from_text
 
 # The types of the settings that may be an axis; where files and devices are is nothing to compare.
 _AXES: dict[str, Any] = {
@@ -21,6 +23,8 @@ _AXES: dict[str, Any] = {
     for field in fields(group)
     if field.name not in ELSEWHERE
 }
+# The other settings of a sweep.
+_SAME = {field.name for field in all_fields(Sweep)} - {*_AXES, "method"}
 
 Values = dict[str, str]
 
@@ -47,7 +51,7 @@ def parse_grid(texts: Sequence[str]) -> list[Axis]:
     """The axes that the texts mean.
 
     Raises:
-        ValueError: no NAME=VALUE/VALUE, a value or a name twice.
+        ValueError: no NAME=VALUE/VALUE, a value or a name twice, or a setting that all trainings share.
     """
     axes: list[Axis] = []
     for text in texts:
@@ -60,6 +64,11 @@ def parse_grid(texts: Sequence[str]) -> list[Axis]:
             raise ValueError(f"grid needs each value of an axis once; got {text!r}. Leave the second one out.")
         if name in [axis.name for axis in axes]:
             raise ValueError(f"grid needs each axis once; got {name!r} twice. Write all its values after one {name}=.")
+        if name in _SAME:
+            raise ValueError(
+                f"grid needs options of the method or the training; got {text!r}, which all trainings share. "
+                f"Write --{name.replace('_', '-')} {values[0]} beside --grid."
+            )
         axes.append(Axis(name, values, _kind(name)))
     return axes
 
@@ -122,21 +131,4 @@ def _with_options(spec: str, options: Values) -> str:
 def _read(name: str, text: str, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         return tuple(_read(name, part, get_args(kind)[0]) for part in text.split("+"))
-    alternatives = get_args(kind) or (kind,)
-    kinds = [value for one in alternatives for value in (get_args(one) if get_origin(one) is Literal else [one])]
-    if type(None) in kinds and text == "None":
-        return None
-    if bool in kinds and text in ("True", "False"):
-        return text == "True"
-    for number in (int, float):
-        if number in kinds:
-            try:
-                return number(text)
-            except ValueError:
-                continue
-    if str in kinds or text in kinds:
-        return text
-    what = "True or False" if bool in kinds else "a number"
-    if not {bool, int, float} & set(kinds):
-        what = f"one of {', '.join(word for word in kinds if isinstance(word, str))}"
-    raise ValueError(f"grid: {name} needs {what}; got {text!r}.")
+    return from_text(f"grid: {name}", text, kind)

@@ -6,14 +6,15 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from torchmoments_lab.report import figures
+from torchmoments_lab.report.bars import Bar, Bars, bars
 from torchmoments_lab.report.drawing import ACCENT, INK, MUTED, draw
-from torchmoments_lab.report.figures import Bar, Bars
 from torchmoments_lab.report.page import Picture, Table
 from torchmoments_lab.report.report import write_grid
 from torchmoments_lab.report.summary import Best, Cell, SweepSummary
 from torchmoments_lab.report.wording import FEW, adjusted, compared, listed, plus_minus, with_interval
 from torchmoments_lab.statistics.values import Difference, Estimate
 from torchmoments_lab.sweep.summary import MORE_DATA, Sweep, summarize
+from torchmoments_lab.typed import counted
 
 _NOTHING = Difference(None, None, 0, None)
 
@@ -39,14 +40,14 @@ def tables(summary: SweepSummary) -> list[Table]:
         for cell in cells
         for labels in [list(cell.values.values()) if in_grid else _labels(cell, axes)]
     ]
-    images = f"{summary.images:,} {summary.split} images" if summary.images else f"{summary.split} images"
+    images = counted(summary.images, f"{summary.split} image") if summary.images else f"{summary.split} images"
     caption = f"{name[0].upper()}{name[1:]} on {images}, mean ± 95% CI; differences and p for all of them together"
     headings = [*axes, f"{name}, {summary.unit}", f"minus {summary.reference}, points", "p", "n"]
-    found = [Table(caption, headings, rows, names=len(axes))]
+    found = [Table(caption, headings, rows, names=len(axes), spare=("n", "p"))]
     if len(summary.cells) > 1 and summary.effects:
         rows = [[str(effect), *compared(effect.effect), str(effect.effect.n)] for effect in summary.effects]
         caption = "Effects in points, averaged over the other axes, ± 95% CI of all of them together"
-        found.append(Table(caption, ["effect", "points", "p", "n"], rows))
+        found.append(Table(caption, ["effect", "points", "p", "n"], rows, spare=("n", "p")))
     return found
 
 
@@ -110,7 +111,7 @@ def figure(summary: SweepSummary) -> Figure:
     if len(summary.cells) > 2 and summary.effects:
         effects = [Bar([str(effect)], adjusted(effect.effect), INK) for effect in summary.effects]
         parts.append(Bars(effects, "effects and interactions, points, averaged over the other axes"))
-    return figures.bars(parts)
+    return bars(parts)
 
 
 def _plain(axis: str) -> str:

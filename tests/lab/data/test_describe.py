@@ -124,7 +124,7 @@ def test_copies_on_both_sides_of_the_split_are_counted_whatever_their_file(tmp_p
     given = load(DataSettings(data=f"folder:{tmp_path}"))
     assert dict(facts(given))["copies"] == "2 of 6"
     assert sentences(given, "test")[-1] == (
-        "2 of 6 test images are also training images, pixel for pixel: errors on new images are higher."
+        "Test images that are also training images, pixel for pixel: 2 of 6. Errors on new images are higher."
     )
 
 

@@ -43,8 +43,35 @@ def test_names_of_images_are_escaped(tmp_path, call, photographs):
     Image.open(photographs[0]).save(name)
     assert call(*TINY, "--image", name, "--image-size", "16", "--out", str(tmp_path / "out"))[0] == 0
     page = (tmp_path / "out" / "inspect.html").read_text()
-    assert "&lt;b&gt;&amp;.png" in page
+    assert "<title>Moments of &lt;b&gt;&amp;.png in small</title>" in page
     assert "<b>" not in page
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_of_grey_images_the_exchange_is_shown_in_features(tmp_path, call, mode):
+    random = np.random.default_rng(0)
+    for number in range(10):
+        grey = Image.fromarray(random.integers(0, 256, (24, 24), dtype=np.uint8))
+        path = tmp_path / "grey" / f"class{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        grey.convert(mode).save(path)
+    flags = ["--data", f"folder:{tmp_path}/grey", "--train-size", "8", "--image-size", "16", "--out"]
+    code, said, complaint = call(*TINY[:3], *flags, str(tmp_path / "out"), "--image", "data:0", "data:1")
+    assert (code, complaint) == (0, "")
+    assert "moments over the channels (pono) mean nothing" in " ".join(said.split())
+    page = (tmp_path / "out" / "inspect.html").read_text()
+    assert '<p class="note">The network gets grey images' in page
+    # With text of their own: the pixels and the features of two layers.
+    assert re.findall(r">(pixels|at \w+)<", page) == ["pixels", "at stem", "at layer1"]
+
+
+def test_images_of_colour_are_exchanged_in_their_pixels_too(tmp_path, call, photographs):
+    flags = ["--model", "torchvision/resnet18", "--image-size", "32", "--out", str(tmp_path / "out")]
+    code, said, _ = call(*TINY, "--image", photographs[0], photographs[0], *flags)
+    assert code == 0
+    assert "grey" not in said
+    page = (tmp_path / "out" / "inspect.html").read_text()
+    assert re.findall(r">(pixels|at \w+)<", page) == ["pixels", "at maxpool"]
 
 
 @pytest.mark.slow

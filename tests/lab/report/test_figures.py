@@ -1,12 +1,18 @@
 """The figures show the numbers they are given, and nothing lies on anything."""
 
+import itertools
+
 import numpy as np
 import pytest
+from matplotlib import rc_context
+from matplotlib.text import Text
 from scipy import stats
 
+from torchmoments_lab.report.bars import Bar, Bars, bars
 from torchmoments_lab.report.curves import curves
-from torchmoments_lab.report.drawing import draw, wrapped
-from torchmoments_lab.report.figures import Bar, Bars, Dots, bars, heat_map, lines, seed_dots
+from torchmoments_lab.report.drawing import SIZE, draw
+from torchmoments_lab.report.figures import Dots, heat_map, lines, seed_dots
+from torchmoments_lab.report.wording import folded
 from torchmoments_lab.statistics.crossed import pointwise
 from torchmoments_lab.statistics.values import Estimate
 
@@ -113,14 +119,48 @@ def test_a_heat_map_has_each_number_in_its_cell_and_the_best_in_bold():
 def test_bars_stand_in_the_order_of_their_rows_with_words_and_numbers_beside_them():
     rows = [Bar(["a", "1"], one) for one in some(-1.0, None, 2.0)]
     (axes,) = bars([Bars(rows, "points", ["name", "value"])]).axes
-    assert [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "o"] == [[0], [-2]]
+    assert [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "o"] == [[7.5], [37.5]]
     assert [text.get_text() for text in axes.texts] == [
-        "name", "value", "a", "1", "\u22121.00", "a", "1", "a", "1", "+2.00",
+        "name", "value", "\u22121.00", "a", "1", "a", "1", "+2.00", "a", "1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("low", "high"), [(13, 90), (28, 61), (47, 52), (0.2, 0.9), (2.5, 3.5), (1, 100)])
+def test_a_logarithmic_axis_has_numbers_whatever_its_range(low, high):
+    rows = [Bar(["a"], Estimate(mean, (0.95 * mean, 1.05 * mean), 3)) for mean in (low, high)]
+    (axes,) = bars([Bars(rows, "error, %", log=True)]).axes
+    ticks = [float(label.get_text()) for label in axes.get_xticklabels()]
+    assert len(ticks) >= 3
+    assert ticks == pytest.approx(list(axes.get_xticks()))
+    assert 0.9 * low < ticks[0] < ticks[-1] < 1.15 * high
+
+
+def test_long_words_beside_bars_and_rows_stay_off_what_is_drawn():
+    words = [["0.25", "pono", LONG], ["0.5", "gpono-d16", "moex"], [f"cutmix+{LONG}"]]
+    rows = [Bar(word, one) for word, one in zip(words, some(-1.0, 1.0, 2.0), strict=True)]
+    label = "effects and interactions, points, averaged over the other axes"
+    with rc_context({"font.size": SIZE}):
+        effects = Bars([Bar([f"method: moex → {LONG}"], *some(1.0))], label)
+        check(bars([Bars(rows, label, ["lam", "norm", "method"]), effects]))
+        check(heat_map({LONG: some(-1.0, 0.5), "moex": some(1.0, 2.0)}, ["x", LONG], "down", "across", "title", 0))
+
+
+def check(figure):
+    """All words are inside the figure, and those on the left off the axes and off each other."""
+    figure.draw_without_rendering()
+    boxes = {text: text.get_window_extent() for text in figure.findobj(Text) if text.get_text()}
+    assert min(box.x0 for box in boxes.values()) >= -1
+    assert max(box.x1 for box in boxes.values()) <= figure.bbox.x1 + 1
+    for axes in figure.axes:
+        beside = [boxes[text] for text in axes.texts if boxes[text].x0 < axes.bbox.x0]
+        beside += [boxes[text] for text in axes.get_yticklabels()]
+        assert beside
+        assert max(box.x1 for box in beside) <= axes.bbox.x0
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(beside, 2))
 
 
 @pytest.mark.parametrize("letters", [8, 12, 20, 60])
 def test_a_long_word_is_broken_without_losing_a_letter(letters):
-    lines = wrapped(LONG, letters)
+    lines = folded(LONG, letters)
     assert "".join(lines) == LONG
     assert max(map(len, lines)) <= letters

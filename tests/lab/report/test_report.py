@@ -23,11 +23,12 @@ from torchmoments_lab.cli import main
 from torchmoments_lab.command import command
 from torchmoments_lab.comparison import compare
 from torchmoments_lab.metrics import METRICS, NAMES, score
-from torchmoments_lab.report import contents, report
+from torchmoments_lab.report import contents, render, report
+from torchmoments_lab.report.page import Page, Section, Table
 from torchmoments_lab.report.reading import read_comparison
 from torchmoments_lab.report.records import read_summary, write_summary
 from torchmoments_lab.report.summarize import summarize
-from torchmoments_lab.report.wording import NONE
+from torchmoments_lab.report.wording import NONE, data_name
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.statistics.values import Difference
 
@@ -303,7 +304,7 @@ def test_words_of_a_user_are_shown_as_they_are(folder):
     # A slash is all that a method spec may not have.
     spec = f"moex:at={NASTY.replace('/', '')}"
     rename(folder, "moex", spec)
-    set_everywhere(folder, data=f"folder:{NASTY}")
+    set_everywhere(folder, data=f"mine:{NASTY}")
     edit(
         folder / "comparison.json",
         lambda record: record["history"][0].update(command=["torchmoments", "compare", spec]),
@@ -319,7 +320,7 @@ def test_words_of_a_user_are_shown_as_they_are(folder):
     assert html.tables == markdown.tables
     assert html.tables[0][3][0] == shown_spec
     assert f"ValueError: {shown}" in [row[-1] for table in html.tables for row in table]
-    assert html.blocks[0] == f"folder:{shown}: labels, {shown_spec} against none"
+    assert html.blocks[0] == f"mine:{shown}: labels, {shown_spec} against none"
     assert f"{shown_spec} is better in" in html.attributes("aria-label")[1]
     assert sum(tag == "svg" for tag, _ in html.tags) == 2
     code = next(words for words in html.blocks if words.startswith("torchmoments compare"))
@@ -571,7 +572,7 @@ def test_a_damaged_record_is_named_with_what_is_there_and_nothing_is_written(fol
     told = capsys.readouterr()
     assert f"'{folder / name}' is damaged" in told.err
     assert "Remove it and run the command that made the folder again" in told.err
-    assert told.err.endswith(" 9 runs in the folder are complete.\n")
+    assert told.err.endswith(" Complete runs in the folder: 9.\n")
     assert told.err.count("\n") == 1
     assert told.out == ""
     assert files_of(folder) == before
@@ -683,3 +684,40 @@ def test_the_share_of_the_labels_is_that_of_the_seeds_that_all_three_have(folder
     assert found.labels == "labels"
     assert (found.share.mean, found.share.n) == (pytest.approx((labels - none) / (moex - none)), 2)
     assert (found.difference.mean, found.difference.n) == (pytest.approx(moex - labels), 2)
+
+
+def test_the_title_names_a_folder_of_images_without_the_way_to_it(folder):
+    set_everywhere(folder, data=f"folder:{folder}/cats and dogs")
+    report.write(folder)
+    (title,) = re.findall(r"<title>(.*)</title>", (folder / "report.html").read_text())
+    assert title == "cats and dogs: labels, moex against none"
+    assert [data_name(data) for data in ("digits", "mine:make_data", "folder:.", "folder:a/")] == [
+        "digits",
+        "mine:make_data",
+        "folder:.",
+        "a",
+    ]
+
+
+def test_each_number_carries_its_heading_for_screens_without_room_for_columns(trained):
+    html = html_of(trained)
+    for table in html.tables:
+        headings, *rows = table
+        for row in rows:
+            assert len(row) == len(headings)
+    of_results = html.attributes("data-heading")[:5]
+    assert of_results == ["Test error, %", "Minus none, points", "p, adjusted", "Difference shown", "Seeds"]
+    metric = html.attributes("data-heading").index("Metric")
+    assert html.attributes("data-heading")[metric : metric + 4] == ["Metric", "Method", "Value", "Minus none"]
+
+
+def test_a_long_spec_may_go_on_in_the_next_line_between_its_options():
+    spec = "moex:norm=in,lam=0.5,at=layer1"
+    words = f"No difference for {spec} <b> is shown."
+    page = Page(
+        title="t", conclusion=words, sections=[Section("s", [Table("c", ["Method", "x"], [[spec, "1"]])])], end=""
+    )
+    shown = render.html(page)
+    broken = "moex:<wbr>norm=in,<wbr>lam=0.5,<wbr>at=layer1"
+    assert f"No difference for {broken} &lt;b&gt; is shown." in shown
+    assert f'<th scope="row">{broken}</th>' in shown

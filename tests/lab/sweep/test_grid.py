@@ -86,9 +86,12 @@ def test_an_option_that_the_word_sets_already_is_refused():
         cells(parse_grid(["lam=0.5/0.9"]), "moex:lam=0.7")
 
 
-def test_what_is_judged_is_no_axis():
-    with pytest.raises(ValueError, match="unknown option, 'evaluate'"):
-        cells(parse_grid(["evaluate=test/validation"]), "moex")
+@pytest.mark.parametrize("text", ["seeds=1/2", "metric=error/auroc", "evaluate=test", "out=a/b", "data-dir=a/b"])
+def test_a_setting_that_all_trainings_share_is_no_axis(text):
+    flag, _, value = text.partition("=")
+    with pytest.raises(ValueError, match="which all trainings share") as refused:
+        parse_grid([text])
+    assert str(refused.value).endswith(f"Write --{flag} {value.partition('/')[0]} beside --grid.")
 
 
 @pytest.mark.parametrize(("name", "value"), [("width", "wide"), ("width", "4.5"), ("lr", "-1"), ("train_size", "0")])

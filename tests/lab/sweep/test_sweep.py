@@ -249,7 +249,7 @@ def test_when_every_run_fails_the_summary_still_stands(tiny):
         (["--grid", "lamb=0.5"], "Nearest: 'lam'"),
         (["--grid", "at=stem/layer5"], "layer5"),
         (["--grid", "train_size=50/5000"], "to 400 images; got 5000"),
-        (["--grid", "width=4/wide"], "width needs a number; got 'wide'"),
+        (["--grid", "width=4/wide"], "width needs a whole number; got 'wide'"),
         (["--grid", "metric=error"], "unknown option, 'metric'"),
         (["--method", "meox"], "Nearest: 'moex'"),
         (["--reference", "nothing"], "known methods"),
