@@ -39,15 +39,6 @@ DATA: dict[str, dict[str, dict[str, Any]]] = {
 # {start: the settings of each row}, the first is what the others change. Where a data set has no such setting, the row
 # is left out there.
 ROWS: dict[str, list[dict[str, Any]]] = {
-    "scratch": [
-        {"optimizer": "sgd", "lr": 0.1},
-        {"optimizer": "sgd", "lr": 0.03},
-        {"optimizer": "sgd", "lr": 0.3},
-        {"optimizer": "adamw", "lr": 0.001},
-        {"optimizer": "adamw", "lr": 0.003},
-        {"optimizer": "adamw", "lr": 0.01},
-        {"optimizer": "sgd", "lr": 0.1, "warmup_epochs": 5},
-    ],
     "fine-tuning": [
         {"optimizer": "sgd", "lr": 0.01},
         {"optimizer": "sgd", "lr": 0.003},
@@ -57,14 +48,21 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"optimizer": "adamw", "lr": 0.003},
         {"optimizer": "sgd", "lr": 0.01, "head_lr": 0.01},
         {"optimizer": "sgd", "lr": 0.01, "min_steps": 100},
-        {"optimizer": "sgd", "lr": 0.01, "min_steps": 1000},
-        {"optimizer": "sgd", "lr": 0.01, "warmup_epochs": 0},
-        {"optimizer": "sgd", "lr": 0.01, "label_smoothing": 0.1},
-        {"optimizer": "sgd", "lr": 0.01, "ema": 0.99},
-        {"optimizer": "sgd", "freeze_body": True},
+        {"optimizer": "sgd", "lr": 0.01, "min_steps": 600},
         {"optimizer": "sgd", "lr": 0.01, "crop_scale": 0.08},
+        {"optimizer": "sgd", "freeze_body": True},
+        {"optimizer": "sgd", "lr": 0.01, "ema": 0.99},
         {"optimizer": "sgd", "lr": 0.01, "crop_scale": 0.7},
         {"optimizer": "sgd", "lr": 0.01, "test_crop": 0.875},
+    ],
+    "scratch": [
+        {"optimizer": "sgd", "lr": 0.1},
+        {"optimizer": "sgd", "lr": 0.03},
+        {"optimizer": "sgd", "lr": 0.3},
+        {"optimizer": "adamw", "lr": 0.001},
+        {"optimizer": "adamw", "lr": 0.003},
+        {"optimizer": "adamw", "lr": 0.01},
+        {"optimizer": "sgd", "lr": 0.1, "warmup_epochs": 5},
     ],
 }
 SEEDS = 3

@@ -34,7 +34,7 @@ LAB_FLOORS = [
     {"data", "models"},
     {"experiment"},
     {"training", "report", "metadata"},
-    {"runs", "worker", "pool", "resolve", "places"},
+    {"gallery", "runs", "worker", "pool", "resolve", "places"},
     {"comparison", "single", "inference"},
     {"sweep", "probe"},
     {"inspect"},

@@ -2,6 +2,7 @@
 
 OUT/comparison.json     the settings that all runs share; methods and seeds, when they were added, and planned looks
 OUT/runs/SPEC/seed3     see `runs`
+OUT/images.json, test.jpg, training.jpg     see `gallery`
 OUT/report.html, report.md, summary.json, differences.png, .svg, curves.png, .svg     made of these, see `report`
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 from torchmoments_lab.command import command
 from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.files import read_record, write_record
+from torchmoments_lab.gallery import keep_images
 from torchmoments_lab.lock import RUNS, refuse_other_settings, working_in
 from torchmoments_lab.methods import parse_methods
 from torchmoments_lab.pool import Progress, train_missing
@@ -72,6 +74,7 @@ def _up_to(seeds: int, request: Compare, experiment: Experiment, progress: Progr
     record, runs = joined(request, experiment, seeds), runs_of(request, experiment, seeds)
     missing = [run for run in runs if not run.is_complete()]
     write_record(request.out / RECORD, record)
+    keep_images(request.out, experiment)
     train_missing(missing, len(runs), experiment.training, request.runs.workers, progress)
     return report.write(request.out)
 

@@ -13,6 +13,9 @@ from urllib.parse import quote
 # A command recognizes its folder by these; made again from the runs in it if lost.
 RECORDS = ("comparison.json", "sweep.json", "probe.json", "inspect.json")
 
+# What a comparison keeps of its images, see `gallery`.
+_OF_IMAGES = ("images.json", "test.jpg", "training.jpg")
+
 
 def runs_folder(out: Path, spec: str) -> Path:
     """The folder of the runs of one method, in a folder of many; the spec is percent-encoded."""
@@ -46,7 +49,7 @@ def damaged(path: Path, why: str) -> ValueError:
     """The error for a file of a folder of results, with the way out of it."""
     repair = (
         "Remove it and run the command that made the folder again: complete runs are kept."
-        if path.name in RECORDS
+        if path.name in (*RECORDS, *_OF_IMAGES)
         else f"Delete the folder '{path.parent}' and run the command that made it again: that trains this run anew."
     )
     return ValueError(f"results need whole files; '{path}' is damaged: {' '.join(why.split())}. {repair}")

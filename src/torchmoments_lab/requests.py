@@ -43,10 +43,10 @@ class Compare(Setup):
     mixup, cutmix: of the images. smooth: label smoothing. With options: moex:norm=in,lam=0.9,p=0.5,at=layer1+layer2.
     Images before features: cutmix+moex:p=0.25, and with the same partner for both: cutmix+moex:same_partner=True"""
     runs: PlannedRuns = PlannedRuns()
-    out: Path = Path("runs/compare")
-    """Folder for the runs and the report."""
     keep_weights: bool = False
     """Keep the trained weights of each run, weights.safetensors in its folder, for `predict` and `export`."""
+    out: Path = Path("runs/compare")
+    """Folder for the runs and the report."""
 
     def check(self) -> None:
         super().check()

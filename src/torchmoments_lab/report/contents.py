@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from torchmoments_lab.metrics import EXPLAINED
-from torchmoments_lab.report import conclusion, intervals, provenance, secondary, wording
+from torchmoments_lab.report import classes, conclusion, intervals, provenance, secondary, shown, wording
 from torchmoments_lab.report.curves import curves
 from torchmoments_lab.report.drawing import draw
 from torchmoments_lab.report.figures import Dots, seed_dots
@@ -25,8 +25,11 @@ def page(comparison: Comparison, summary: Summary) -> Page:
         _results(summary),
         _seed_by_seed(comparison, summary),
         secondary.section(summary),
+        classes.section(comparison),
+        shown.changes(comparison, summary),
         _labels(summary),
         intervals.section(summary),
+        shown.inputs(comparison, summary),
         _curves(comparison),
         _cost(summary),
         _not_complete(summary),
@@ -200,8 +203,9 @@ def _cost(summary: Summary) -> Section:
     for name, method in summary.methods.items():
         entry = summary.paired.get(name)
         ratio = "reference" if entry is None else wording.with_interval(entry.slowdown)
-        rows.append([name, wording.seconds(method.seconds_mean), ratio])
-    headings = ["Method", "Seconds a run", f"Times those of {summary.reference}"]
+        mixed = wording.NONE if method.mixed is None else f"{method.mixed:.0f}%"
+        rows.append([name, wording.seconds(method.seconds_mean), ratio, mixed])
+    headings = ["Method", "Seconds a run", f"Times those of {summary.reference}", "Batches mixed"]
     caption = "Training time; ratios paired by seed, their geometric mean and 95% interval"
     rough = Text("Rough: runs that train side by side share the machine and slow each other down.")
     return Section("What it costs", [Table(caption, headings, rows), rough])

@@ -11,12 +11,13 @@ import numpy as np
 
 from torchmoments_lab.files import damaged, read_record, runs_folder
 from torchmoments_lab.metrics import METRICS, of_images
+from torchmoments_lab.report.images import read_images
 from torchmoments_lab.report.runs import Comparison, Event, Plan, RunRecord, Runs
 from torchmoments_lab.report.summary import Failure, metric_of
 from torchmoments_lab.settings import MOST_SEEDS, Metric, Setting
 
-# The columns of metrics.csv that a report draws, if they are there.
-CURVES = ("loss", "accuracy")
+# The columns of metrics.csv that a report shows, if they are there.
+CURVES = ("loss", "accuracy", "mixed")
 # Errors are kept with all digits; an older version found the area under ROC in another way.
 _SAME = 1e-4
 
@@ -37,7 +38,8 @@ def read_comparison(out: Path, metrics: Collection[Metric] = METRICS) -> Compari
         raise ValueError(f"report needs the folder of a comparison; got '{out}', {why}. {repair}")
     runs, failed = read_runs(out, record["methods"], record["settings"], metrics)
     history = _history(out / "comparison.json", record)
-    return Comparison(out.resolve().name, record["settings"], history, runs, failed, Plan.read(record))
+    plan, images = Plan.read(record), read_images(out)
+    return Comparison(out.resolve().name, record["settings"], history, runs, failed, plan, images)
 
 
 def read_runs(

@@ -6,7 +6,7 @@ difference_ci95, and so on.
 
 import json
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -75,5 +75,8 @@ def _value(kind: Any, value: Any) -> Any:
     if origin is Mapping:
         return {name: _value(of[1], item) for name, item in value.items()}
     if is_dataclass(kind):
-        return kind(**{field: _value(declared, value[name]) for field, (name, declared) in _named(kind).items()})  # type: ignore[operator]
+        named, optional = _named(kind), {field.name for field in fields(kind) if field.default is not MISSING}
+        # What an earlier version did not know of has its default.
+        given = {field: at for field, at in named.items() if at[0] in value or field not in optional}
+        return kind(**{field: _value(declared, value[name]) for field, (name, declared) in given.items()})  # type: ignore[operator]
     return value

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from torchmoments_lab.report.images import Images
 from torchmoments_lab.report.summary import Environment, Failure
 from torchmoments_lab.settings import Metric, Setting
 from torchmoments_lab.statistics.looks import ANYTIME, ONCE, Looks, Planned
@@ -83,7 +84,8 @@ class Plan:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison: the settings that all runs share, its methods (the first is the reference) and its runs."""
+    """A comparison: the settings that all runs share, its methods (the first is the reference) and its runs; and what
+    is kept of its images, None of one that an earlier version made."""
 
     name: str
     settings: Mapping[str, Setting]
@@ -91,6 +93,7 @@ class Comparison:
     runs: Runs
     failed: tuple[Failure, ...]
     plan: Plan
+    images: Images | None = None
 
     @property
     def reference(self) -> str:

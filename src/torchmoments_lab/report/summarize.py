@@ -112,9 +112,9 @@ def _metrics(runs: Runs) -> list[Metric]:
 
 def _method(runs: Mapping[int, RunRecord], metric: Metric, metrics: Sequence[Metric]) -> Method:
     seconds = float(np.mean([run.seconds for run in runs.values()])) if runs else None
-    return Method(
-        {of: possible(estimate(scores_of(runs, of)), of) for of in metrics}, seconds, collapsed(values_of(runs, metric))
-    )
+    known: dict[str, Estimate] = {of: possible(estimate(scores_of(runs, of)), of) for of in metrics}
+    mixed = [run.epochs["mixed"].mean() for run in runs.values() if "mixed" in run.epochs]
+    return Method(known, seconds, collapsed(values_of(runs, metric)), float(np.mean(mixed)) if mixed else None)
 
 
 def _paired(

@@ -87,11 +87,13 @@ class Method:
     Args:
         metrics: the error first.
         collapsed: seeds whose error is far from that of the others.
+        mixed: percentage of the batches in which something was mixed; None if the runs do not tell.
     """
 
     metrics: Mapping[str, Estimate]
     seconds_mean: float | None
     collapsed: tuple[int, ...]
+    mixed: float | None = None
 
 
 @dataclass(frozen=True)

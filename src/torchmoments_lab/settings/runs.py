@@ -64,9 +64,9 @@ class PlannedRuns(Settings):
                     f"looks needs a range of seeds; got --seeds {text}. Write --seeds 10..40, or leave it out."
                 )
             return (ends[0],)
-        if len(ends) < 2 or not 2 <= ends[0] < ends[1]:
+        if len(ends) < 2 or not 3 <= ends[0] < ends[1]:
             raise ValueError(
-                f"seeds needs a number, or a range from 2 or more upwards; got {text!r}. Write --seeds 20, or 10..40."
+                f"seeds needs a number, or a range from 3 or more upwards; got {text!r}. Write --seeds 20, or 10..40."
             )
         if not self.looks:
             return doubling(*ends)

@@ -30,6 +30,8 @@ from scipy.special import stdtrit
 
 from torchmoments_lab.statistics.values import LEVEL, Estimate, Interval
 
+# With two, chance decides whether they are far apart, and with that the width: intervals covered 86%.
+LEAST_SEEDS = 3
 # Scores are in percent: anything below this is rounding.
 _NO_SPREAD = 1e-18
 
@@ -68,9 +70,9 @@ class Spread:
 
 
 def spread(scores: np.ndarray) -> Spread | None:
-    """Of scores [S, I]; None with one seed, or if there is no spread at all."""
+    """Of scores [S, I]; None with fewer than three seeds, or if there is no spread at all."""
     seeds, images = scores.shape
-    if seeds < 2:
+    if seeds < LEAST_SEEDS:
         return None
     mean, of_seeds, of_images = scores.mean(), scores.mean(axis=1), scores.mean(axis=0)
     vs = float(np.var(of_seeds, ddof=1) / seeds)
@@ -97,10 +99,10 @@ def over_seeds(values: np.ndarray) -> Estimate:
 
 
 def pointwise(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Mean over seeds of [seeds, epochs], and half of its 95% t interval at each epoch; None with one seed."""
+    """Mean over seeds of [seeds, epochs], and half of its 95% t interval at each epoch; None if there are too few."""
     seeds = len(values)
     mean = values.mean(axis=0)
-    if seeds < 2:
+    if seeds < LEAST_SEEDS:
         return mean, None
     return mean, stdtrit(seeds - 1, 1 - LEVEL / 2) * values.std(axis=0, ddof=1) / seeds**0.5
 

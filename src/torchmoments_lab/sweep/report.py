@@ -61,6 +61,7 @@ def sentences(summary: SweepSummary) -> list[str]:
             f"Lowest {summary.metric_name} in the grid: {plus_minus(best.error)} {summary.unit} with {best.method}"
             f"{where}."
         )
+        found[0] += _against_reference(summary, best)
         if best.rivals:
             found[0] += f" {_beaten(best)}"
         if best.rivals and summary.split == "validation":
@@ -136,6 +137,19 @@ def _is_number(text: str) -> bool:
 
 def _difference(cell: Cell) -> Estimate:
     return adjusted(cell.difference or _NOTHING)
+
+
+def _against_reference(summary: SweepSummary, best: Best) -> str:
+    """Whether the best is better than the reference at all; nothing if there is no interval."""
+    difference = next(cell.difference for cell in summary.cells if cell.values == best.values)
+    match difference and difference.outcome:
+        case "gain":
+            return f" It is shown to be better than {summary.reference}."
+        case "harm":
+            return f" It is shown to be worse than {summary.reference}."
+        case "not shown" | "no difference that matters":
+            return f" It ties with {summary.reference}: no difference from it is shown."
+    return ""
 
 
 def _beaten(best: Best) -> str:

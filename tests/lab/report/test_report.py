@@ -221,7 +221,7 @@ def test_a_summary_is_read_as_it_was_written(trained, tmp_path):
     assert read_summary(trained / "summary.json") == summary
     written = json.loads((trained / "summary.json").read_text())
     assert written["version"] == 2
-    assert set(written["methods"]["none"]) == {"metrics", "seconds_mean", "collapsed"}
+    assert set(written["methods"]["none"]) == {"metrics", "seconds_mean", "collapsed", "mixed"}
     assert set(written["methods"]["none"]["metrics"]["error"]) == {"mean", "ci95", "n"}
     of_difference = {
         *(f"difference_{name}" for name in ("mean", "ci95", "ci95_adjusted", "ci95_these_images")),

@@ -125,6 +125,27 @@ def test_the_conclusion_says_how_many_are_worse(tiny):
         assert sentence in sentences(replace(summary, best=best))[0]
 
 
+@pytest.mark.parametrize(
+    ("shift", "sentence"),
+    [
+        (0.0, "It ties with none: no difference from it is shown."),
+        (-5.0, "It is shown to be better than none."),
+        (5.0, "It is shown to be worse than none."),
+    ],
+)
+def test_a_winner_is_compared_with_the_reference_too(shift, sentence):
+    around = [-1.0, 0.5, 0.5, 1.0, -1.0]
+    errors = {seed: 10 + shift + value for seed, value in enumerate(around)}
+    found = swept(dict.fromkeys(range(5), 10.0), {"0.5": errors, "1": {s: e + 20 for s, e in errors.items()}})
+    assert sentence in sentences(found)[0]
+
+
+def test_a_winner_is_not_compared_with_the_reference_without_intervals(tiny):
+    (first, *_) = sentences(sweep(tiny.with_values(seeds=1)))
+    assert "ties" not in first
+    assert "It is shown" not in first
+
+
 def test_it_is_judged_on_training_images_and_the_test_images_are_not_there(tiny):
     sweep(tiny.with_values(seeds=1))
     held_out = door.load_data(tiny.data, tiny.judging)
