@@ -12,9 +12,9 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def blocks() -> list[tuple[str, str]]:
-    # The recipes run in test_recipes.py, the guide to comparisons in lab/test_guide.py, Lightning and the
-    # Trainer in tests of their own.
-    elsewhere = ("recipes.md", "compare.md", "lightning.md", "transformers.md")
+    # The recipes run in test_recipes.py, the guides to comparisons and to trained models in lab/test_guide.py and
+    # lab/inference/test_use.py, Lightning and the Trainer in tests of their own.
+    elsewhere = ("recipes.md", "compare.md", "use.md", "lightning.md", "transformers.md")
     documents = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in elsewhere]
     # The README is read from its start; a page of the docs is opened anywhere.
     return [("README", "\n".join(BLOCK.findall((ROOT / "README.md").read_text())))] + [

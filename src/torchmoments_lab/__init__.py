@@ -1,16 +1,17 @@
 """Train with and without a method, paired by seed, and say with confidence intervals whether it helps.
 
-Needs the extra `torchmoments[lab]`. `compare` below is the command `torchmoments compare` for objects of Python.
-Nothing is imported until it is called.
+Needs the extra `torchmoments[lab]`. `compare` below is the command `torchmoments compare` for objects of Python, and
+`predict` the command `torchmoments predict`. Nothing is imported until they are called.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["compare"]
+__all__ = ["compare", "predict"]
 
 if TYPE_CHECKING:
+    from torchmoments_lab.inference.predict import Predictions
     from torchmoments_lab.report.summary import Summary
 
 
@@ -52,3 +53,35 @@ def compare(
     from torchmoments_lab.comparison import compare_objects
 
     return compare_objects(make_model, train, test, methods=methods, out=out, seeds=seeds, **settings)
+
+
+def predict(
+    weights: str | Path | Sequence[str | Path],
+    images: Any,
+    *,
+    device: str = "auto",
+    batch_size: int = 100,
+    make_model: Callable[..., Any] | None = None,
+) -> "Predictions":
+    """Name the classes of images, with the probability of each, by the trained weights of a run.
+
+    Images are prepared by the code that prepared the test images, as the file of weights says.
+
+    Args:
+        weights: weights.safetensors of a run that keeps it, `keep_weights=True`; of several, such as those of several
+            seeds, the probabilities are averaged.
+        images: a folder of pictures, a picture, or a list of such files; a list of PIL images; or arrays [N, ...]. If
+            the network was trained on tensors, tensors like those.
+        device: auto, cpu, cuda, cuda:1, mps.
+        batch_size: images at a time.
+        make_model: what `compare` was given, if the weights are from it.
+
+    Returns:
+        .probabilities [N, K] float32, .predicted, the most likely class of each image, .files, .classes, .as_csv().
+
+    Raises:
+        ValueError: the file does not say what its network is, weights or images do not fit, or an image cannot be read.
+    """
+    from torchmoments_lab.inference.predict import predict as predict_images
+
+    return predict_images(weights, images, device=device, batch_size=batch_size, make_model=make_model)

@@ -20,7 +20,7 @@ from torchmoments_lab.typed import counted
 if TYPE_CHECKING:
     from torchmoments_lab.report.page import Table
     from torchmoments_lab.report.summary import About
-    from torchmoments_lab.requests import Compare, Inspect, Places, Probe, Report, Sweep, Train
+    from torchmoments_lab.requests import Compare, Export, Inspect, Places, Predict, Probe, Report, Sweep, Train
 
 Summary = TypeVar("Summary")
 Progress = Callable[[int, int], None]
@@ -70,6 +70,8 @@ def _obey(arguments: Sequence[str]) -> int:
         requests.Inspect: _inspect,
         requests.Train: _train,
         requests.Places: _places,
+        requests.Predict: _predict,
+        requests.Export: _export,
         requests.Report: _report,
     }
     names = {kind.__name__.lower(): kind for kind in commands}
@@ -164,6 +166,30 @@ def _places(request: "Places") -> int:
         from torchmoments_lab.places import list_places
 
     _print(*list_places(request, _print))
+    return 0
+
+
+def _predict(request: "Predict") -> int:
+    with without_collector():
+        from torchmoments_lab.files import write_text
+        from torchmoments_lab.inference.predict import predict
+
+    found = predict(
+        request.weights, request.images, device=request.device, batch_size=request.batch_size, notice=_print
+    )
+    request.out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(request.out, found.as_csv())
+    counts = ", ".join(f"{name} {number:,}" for name, number in found.counts().items() if number)
+    _print(f"{len(found.files):,} pictures: {counts}.", request.out)
+    return 0
+
+
+def _export(request: "Export") -> int:
+    with without_collector():
+        from torchmoments_lab.inference.export import export
+
+    assert request.weights is not None
+    _print(*export(request.weights, request.out))
     return 0
 
 

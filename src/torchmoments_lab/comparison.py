@@ -59,6 +59,7 @@ def compare(
         before = read_comparison_record(request.out) or {"history": []}
         reached = _asked_of_all(before["history"], request.methods)
         first, *later = [look for look in looks if look >= reached] or [last]
+        _notice_runs_without_weights(runs_of(request, experiment, last), request.out, notice)
         summary = _up_to(first, request, experiment, progress)
         for seeds in later:
             if not any(summary.is_open(method) for method in summary.paired if method in request.methods):
@@ -99,8 +100,19 @@ def compare_objects(make_model: Callable[..., Any], train: Any, test: Any, **set
 def runs_of(request: Compare, experiment: Experiment, seeds: int) -> list[Run]:
     """The runs of so many seeds, seed by seed."""
     return [
-        Run.of_many(request.out, experiment, method, seed) for seed in range(seeds) for method in experiment.methods
+        Run.of_many(request.out, experiment, method, seed, keeps_weights=request.keep_weights)
+        for seed in range(seeds)
+        for method in experiment.methods
     ]
+
+
+def _notice_runs_without_weights(runs: Sequence[Run], out: Path, notice: Notice) -> None:
+    number = sum(run.lacks_weights() for run in runs)
+    if number:
+        notice(
+            f"Complete runs without weights: {number:,}. They are not trained again; for their weights delete their "
+            f"folders in '{out / 'runs'}', or write another --out."
+        )
 
 
 def joined(request: Compare, experiment: Experiment, seeds: int) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torchmoments_lab.settings import (
     Preprocessing,
     RunSettings,
     TrainingSettings,
+    check_weights,
 )
 from torchmoments_lab.typed import Settings, at_least
 
@@ -42,6 +43,8 @@ class Compare(Setup):
     mixup, cutmix: of the images. smooth: label smoothing. With options: moex:norm=in,lam=0.9,p=0.5,at=layer1+layer2.
     Images before features: cutmix+moex:p=0.25, and with the same partner for both: cutmix+moex:same_partner=True"""
     runs: PlannedRuns = PlannedRuns()
+    keep_weights: bool = False
+    """Keep the trained weights of each run, weights.safetensors in its folder, for `predict` and `export`."""
     out: Path = Path("runs/compare")
     """Folder for the runs and the report."""
 
@@ -197,6 +200,62 @@ class Places(Settings):
     def check(self) -> None:
         super().check()
         at_least(1, "depth", self.depth, "level")
+
+
+@dataclass(frozen=True)
+class Predict(Settings):
+    """Name the classes of pictures, with the probability of each, by the trained weights of a run.
+
+    Pictures are prepared as those of the test were. Several files of weights, of several seeds for example, are an
+    ensemble: the probabilities are averaged.
+    """
+
+    weights: tuple[Path, ...] = ()
+    """Files weights.safetensors, of a train or of a compare --keep-weights."""
+    images: Path | None = None
+    """Folder of pictures, those in folders below it too; or one picture."""
+    out: Path = Path("predictions.csv")
+    """File for a line for each picture: file, class, and the probability of each class."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
+    batch_size: int = 100
+    """Pictures at a time."""
+
+    def check(self) -> None:
+        super().check()
+        if not self.weights:
+            raise ValueError("weights needs one file or more; got none. Write --weights FILE.")
+        for path in self.weights:
+            check_weights(path)
+        if self.images is None:
+            raise ValueError("images needs a folder of pictures, or a picture; got none. Write --images FOLDER.")
+        at_least(1, "batch_size", self.batch_size, "picture")
+        if self.out.is_dir():
+            raise ValueError(
+                f"out needs a file; got the folder '{self.out}'. Write --out '{self.out}/predictions.csv'."
+            )
+
+
+@dataclass(frozen=True)
+class Export(Settings):
+    """Write a trained network as a file that runs without torchmoments: a program of torch.export, or ONNX.
+
+    It takes images as they are prepared for the network, in batches of any size, and gives the probability of each
+    class. How to prepare them is in the file, and in a JSON file beside it.
+    """
+
+    weights: Path | None = None
+    """File weights.safetensors, of a train or of a compare --keep-weights."""
+    out: Path = Path("model.pt2")
+    """File to write: .pt2 for torch.export, .onnx for ONNX."""
+
+    def check(self) -> None:
+        super().check()
+        if self.weights is None:
+            raise ValueError("weights needs a file; got none. Write --weights FILE.")
+        check_weights(self.weights)
+        if self.out.suffix not in (".pt2", ".onnx") or self.out.is_dir():
+            raise ValueError(f"out needs a file ending in .pt2 or .onnx; got '{self.out}'. Write --out model.pt2.")
 
 
 @dataclass(frozen=True)

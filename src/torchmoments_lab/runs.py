@@ -1,4 +1,5 @@
-"""A run is a folder: config.json env.json metrics.csv predictions.npy summary.json.
+"""A run is a folder: config.json env.json metrics.csv predictions.npy summary.json, and weights.safetensors if it keeps
+its weights.
 
 It is written under a temporary name and moved; into a folder that exists already file by file, summary.json last, so
 that a run with a summary is always whole. While a run trains, its lock is held.
@@ -25,10 +26,11 @@ from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.files import as_csv, damaged, read_record, runs_folder, write_record, write_text
 from torchmoments_lab.lock import refuse_other_settings
 from torchmoments_lab.machine import cpu_name, version_of
+from torchmoments_lab.metadata import Metadata
 from torchmoments_lab.methods import Method
 from torchmoments_lab.metrics import score
-from torchmoments_lab.models.weights import read_safetensors
-from torchmoments_lab.settings import Setting
+from torchmoments_lab.models.weights import read_safetensors, write_safetensors
+from torchmoments_lab.settings import WEIGHTS, Setting
 from torchmoments_lab.training.checkpoint import Checkpoint
 from torchmoments_lab.training.device import check_device
 from torchmoments_lab.training.train import Result, train
@@ -36,7 +38,6 @@ from torchmoments_lab.training.train import Result, train
 # Longer than a worker outlives its parent.
 _LOCK_SECONDS = 10
 _SECONDS_BETWEEN_CHECKPOINTS = 60
-_WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,17 @@ class Run:
             write_text(folder / "metrics.csv", as_csv([asdict(epoch) for epoch in result.epochs]))
             np.save(folder / "predictions.npy", rows)
             if self.keeps_weights:
-                from safetensors.torch import save_file
-
-                # Copies: tensors that share memory are refused.
-                save_file({name: t.clone().contiguous() for name, t in result.weights.items()}, folder / _WEIGHTS)
+                assert result.preparation is not None
+                metadata = Metadata.of(self.experiment, self.method, self.seed, result.preparation, summary["error"])
+                write_safetensors(folder / WEIGHTS, result.weights, metadata.entries())
 
     def weights(self) -> dict[str, Tensor]:
         """The trained weights, of a run that keeps them."""
-        return read_safetensors(self.folder / _WEIGHTS)
+        return read_safetensors(self.folder / WEIGHTS)
+
+    def lacks_weights(self) -> bool:
+        """Whether the run is to keep weights, and was complete before that was asked for."""
+        return self.keeps_weights and not (self.folder / WEIGHTS).exists() and self.is_complete()
 
     @contextmanager
     def _new_folder(self, summary: Mapping[str, Any], threads: int = 1) -> Iterator[Path]:

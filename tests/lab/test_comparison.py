@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from urllib.parse import quote
 
 import filelock
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from torchmoments_lab import runs as run_folders
 from torchmoments_lab.comparison import compare
 from torchmoments_lab.files import write_record
+from torchmoments_lab.metadata import Metadata
 from torchmoments_lab.metrics import METRICS
 from torchmoments_lab.report import report
 from torchmoments_lab.report.reading import count_complete
@@ -615,3 +617,42 @@ def test_a_run_whose_summary_is_not_that_of_its_predictions_is_damaged(tiny, mad
     # The last digits may be those of another way to sum.
     path.write_text(json.dumps(written | {"error": written["error"] + 1e-9}))
     assert report.write(tiny.out).failed == ()
+
+
+def test_every_run_keeps_its_weights_if_that_is_asked_for(tiny, original):
+    compare(tiny.with_values(keep_weights=True))
+    for folder in tiny.out.glob("runs/*/seed*"):
+        assert {path.name for path in folder.iterdir()} == {*RUN_FILES, "weights.safetensors"}
+        # Nothing else is other.
+        for name in ("predictions.npy", "config.json"):
+            assert (folder / name).read_bytes() == (original[0] / folder.relative_to(tiny.out) / name).read_bytes()
+        metadata = Metadata.read(folder / "weights.safetensors")
+        assert (quote(metadata.method), f"seed{metadata.seed}") == folder.relative_to(tiny.out / "runs").parts
+        assert metadata.place == (None if metadata.method == "none" else "stem")
+        assert metadata.error == json.loads((folder / "summary.json").read_text())["error"]
+
+
+def test_runs_that_are_complete_without_weights_are_counted_and_left_alone(trained):
+    said, before = [], times(trained.out)
+    shutil.rmtree(trained.out / "runs/moex/seed1")
+    asked = trained.with_values(keep_weights=True)
+    compare(asked, notice=said.append)
+    sentence = (
+        "Complete runs without weights: 3. They are not trained again; for their weights delete their folders in "
+        f"'{trained.out / 'runs'}', or write another --out."
+    )
+    assert sentence in said
+    assert [path.parent for path in trained.out.rglob("weights.safetensors")] == [trained.out / "runs/moex/seed1"]
+    after = times(trained.out)
+    assert all(after[path] == time for path, time in before.items() if path.parent.name == "seed0")
+    # Without --keep-weights it is no matter; nor is a run that has them.
+    for request, is_said in ((trained, False), (asked, True)):
+        said.clear()
+        compare(request, notice=said.append)
+        assert (sentence in said) == is_said
+
+
+def test_the_command_in_the_record_keeps_weights_too(tiny):
+    compare(tiny.with_values(keep_weights=True))
+    (event,) = json.loads((tiny.out / "comparison.json").read_text())["history"]
+    assert "--keep-weights" in event["command"]

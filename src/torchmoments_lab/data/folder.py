@@ -69,7 +69,7 @@ def load_folder(name: str) -> Data:
         parts = np.arange(len(train)), np.arange(len(train), len(paths))
     else:
         parts = hold_out(np.array(labels), classes, "a folder without a test part", "Add images of it.")
-    pictures = Split(ImageFiles(paths), torch.tensor(labels), _records(paths))
+    pictures = Split(ImageFiles(paths), torch.tensor(labels), records_of(paths))
     remarks = tuple(filter(None, (layout.remark, left_out_sentence(left_out))))
     train_split, test_split = map(pictures.take, parts)
     return Data(train_split, test_split, classes, peak=255.0, mean=MEAN, std=STD, remarks=remarks)
@@ -91,7 +91,7 @@ def _pictures(folders: dict[str, Path], names: Sequence[str], left_out: Counter[
     return found
 
 
-def _records(paths: Sequence[Path]) -> np.ndarray:
+def records_of(paths: Sequence[Path]) -> np.ndarray:
     """A record of each picture. If some cannot be read, the error names the first and counts the rest."""
     one_at_a_time = threading.Lock()
 

@@ -1,5 +1,6 @@
-"""Weights from a file, loaded without unpickling anything but tensors."""
+"""Weights in files, loaded without unpickling anything but tensors."""
 
+import json
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchmoments_lab.files import write_bytes
 from torchmoments_lab.models.head import head_of
 
 # Where training scripts put the weights inside a checkpoint.
@@ -15,6 +17,8 @@ _INSIDE = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_e
 # What wrappers put before the names.
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _SHOWN = 3
+# Bytes; of safetensors itself.
+_LONGEST_HEADER = 100_000_000
 
 
 def load_file(module: nn.Module, path: Path, classes: int) -> tuple[str, ...]:
@@ -58,6 +62,29 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load
 
     return load(path.read_bytes())
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write what `read_safetensors` and `read_metadata` read; safetensors itself writes files for their owner alone."""
+    from safetensors.torch import save
+
+    # Copies: tensors that share memory are refused.
+    write_bytes(path, save({name: t.clone().contiguous() for name, t in tensors.items()}, dict(metadata)))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file, without its tensors; {} if it has none, or is another file.
+
+    It begins with the length of a header as 8 bytes, the lowest first, then the header as JSON.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if length <= _LONGEST_HEADER else b""
+    try:
+        metadata = json.loads(header).get("__metadata__")
+    except (ValueError, AttributeError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:

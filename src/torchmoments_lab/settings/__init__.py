@@ -4,7 +4,7 @@ Nothing here imports torch, so that `torchmoments --help` answers at once.
 """
 
 from torchmoments_lab.settings.data import DATA_SETS, DataSettings, Evaluate, Judging, Metric
-from torchmoments_lab.settings.model import ModelSettings
+from torchmoments_lab.settings.model import WEIGHTS, ModelSettings, check_weights
 from torchmoments_lab.settings.preprocessing import Preprocessing
 from torchmoments_lab.settings.runs import MOST_SEEDS, PlannedRuns, RunSettings
 from torchmoments_lab.settings.training import TrainingSettings
@@ -19,6 +19,7 @@ __all__ = [
     "DATA_SETS",
     "ELSEWHERE",
     "MOST_SEEDS",
+    "WEIGHTS",
     "DataSettings",
     "Evaluate",
     "Judging",
@@ -29,4 +30,5 @@ __all__ = [
     "RunSettings",
     "Setting",
     "TrainingSettings",
+    "check_weights",
 ]

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from torchmoments_lab.typed import Settings, at_least
 
+# Of a run's weights, in its folder.
+WEIGHTS = "weights.safetensors"
+
 
 @dataclass(frozen=True)
 class ModelSettings(Settings):
@@ -38,10 +41,28 @@ class ModelSettings(Settings):
             )
         if self.fine_tune and self.model == "small" and self.weights is None:
             raise ValueError("fine_tune needs trained weights; model 'small' has none. Write --weights with a file.")
-        if self.weights is not None and not self.weights.is_file():
-            raise ValueError(f"weights needs a file; got '{self.weights}', which does not exist.")
+        if self.weights is not None:
+            check_weights(self.weights)
 
     @property
     def fine_tunes(self) -> bool:
         """Whether the request says so."""
         return self.fine_tune or self.pretrained or self.weights is not None
+
+
+def check_weights(path: Path) -> None:
+    """Raise ValueError unless it is a file; for the folder of a run or of a comparison the sentence names one in it."""
+    if path.is_file():
+        return
+    if not path.is_dir():
+        raise ValueError(f"weights needs a file; got '{path}', which does not exist.")
+    found = next(
+        (file for pattern in (WEIGHTS, f"runs/*/seed*/{WEIGHTS}") for file in sorted(path.glob(pattern))), None
+    )
+    repair = (
+        f"which has no {WEIGHTS}. `torchmoments train` keeps one, and `torchmoments compare --keep-weights` one of "
+        "each run."
+        if found is None
+        else f"which is a folder. Write --weights '{found}'."
+    )
+    raise ValueError(f"weights needs a file; got '{path}', {repair}")

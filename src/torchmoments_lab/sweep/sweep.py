@@ -111,7 +111,7 @@ def _comparisons(request: Request, grid: list[Cell], notice: Notice) -> list[_Pa
         here = with_settings(request, settings)
         methods = tuple(dict.fromkeys(first[spec] for spec in specs))
         runs = PlannedRuns(here.runs.seeds, workers=here.runs.workers)
-        part = Compare(here.data, here.model, here.preprocessing, here.training, here.judging, methods, runs, out)
+        part = Compare(here.data, here.model, here.preprocessing, here.training, here.judging, methods, runs, out=out)
         experiment = resolve(part, part.judging, methods, notice=notice, loaded=loaded.get(part.data.data)).experiment
         loaded[part.data.data] = experiment.data
         if request.steps is not None:

@@ -28,6 +28,7 @@ from torchmoments_lab.training.criterion import Criterion, balancing_weights
 from torchmoments_lab.training.device import make_fabric, own_random_numbers
 from torchmoments_lab.training.feed import Feed
 from torchmoments_lab.training.optimizer import freeze_statistics, make_optimizer
+from torchmoments_lab.training.preparation import Preparation
 from torchmoments_lab.training.schedule import batches, make_schedule, steps_an_epoch
 from torchmoments_lab.training.tally import NotFiniteError, Tally
 
@@ -59,12 +60,14 @@ class Result:
         scores: probabilities of the classes for the test images [N, K] float32. None on other ranks than the first.
         seconds: of training; the first epoch, in which things are set up, counts as much as the others do on average.
         weights: the trained state_dict, on the CPU.
+        preparation: how images become the input of the network; None if no network was trained.
     """
 
     epochs: list[Epoch]
     scores: np.ndarray | None
     seconds: float
     weights: dict[str, Tensor]
+    preparation: Preparation | None = None
 
 
 def train(
@@ -217,7 +220,7 @@ class Training:
                 f"the scores of the test images need to be finite; after the last step some are not. {self._repair()}"
             )
         weights = {name: tensor.detach().cpu() for name, tensor in self._final().state_dict().items()}
-        return Result(self.epochs, scores, fair_seconds(self.seconds), weights)
+        return Result(self.epochs, scores, fair_seconds(self.seconds), weights, self.feed.preparation)
 
     def _repair(self) -> str:
         return f"Try a smaller learning rate than {self.settings.lr or self.settings.head_lr:g}."
