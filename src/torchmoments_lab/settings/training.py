@@ -65,7 +65,7 @@ class TrainingSettings(Settings):
         at_least(0, "warmup_epochs", self.warmup_epochs, "epochs")
         if self.epochs is not None and (self.warmup_epochs or 0) >= self.epochs:
             raise ValueError(
-                f"warmup_epochs needs fewer than {counted(self.epochs, 'epoch')}; got {self.warmup_epochs}. "
+                f"warmup_epochs needs fewer than the {counted(self.epochs, 'epoch')}; got {self.warmup_epochs}. "
                 f"Write --warmup-epochs {self.epochs - 1} or less."
             )
         for name, rate in (("lr", self.lr), ("head_lr", self.head_lr)):

@@ -250,7 +250,7 @@ def test_when_every_run_fails_the_summary_still_stands(tiny):
         (["--grid", "at=stem/layer5"], "layer5"),
         (["--grid", "train_size=50/5000"], "to 400 images; got 5000"),
         (["--grid", "width=4/wide"], "width needs a whole number; got 'wide'"),
-        (["--grid", "metric=error"], "unknown option, 'metric'"),
+        (["--grid", "metric=error"], "which all trainings share. Write --metric error beside --grid."),
         (["--method", "meox"], "Nearest: 'moex'"),
         (["--reference", "nothing"], "known methods"),
         (["--controls", "label"], "Nearest: 'labels'"),
