@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from torchmoments_lab.statistics.values import LEAST_SEEDS
 from torchmoments_lab.typed import Settings, at_least
 
 # A run of each for a year, and a record with more is damaged.
@@ -64,9 +65,10 @@ class PlannedRuns(Settings):
                     f"looks needs a range of seeds; got --seeds {text}. Write --seeds 10..40, or leave it out."
                 )
             return (ends[0],)
-        if len(ends) < 2 or not 3 <= ends[0] < ends[1]:
+        if len(ends) < 2 or not LEAST_SEEDS <= ends[0] < ends[1]:
             raise ValueError(
-                f"seeds needs a number, or a range from 3 or more upwards; got {text!r}. Write --seeds 20, or 10..40."
+                f"seeds needs a number, or a range from {LEAST_SEEDS} or more upwards; got {text!r}. Write --seeds 20, "
+                "or 10..40."
             )
         if not self.looks:
             return doubling(*ends)

@@ -333,8 +333,10 @@ def test_words_of_a_user_are_shown_as_they_are(folder):
 def test_the_commands_of_a_report_ask_for_the_same_again(tmp_path, monkeypatch):
     asked = []
     methods, out = ("none", "moex:p=1,at=stem+layer1"), tmp_path / "my runs"
+    # A report has a value for each of those that depend on the model and the data.
+    filled = {"optimizer": "sgd", "weight_decay": 5e-4, "warmup_epochs": 0, "schedule_every": "epoch"}
     first = Compare().with_values(
-        train_size=50, epochs=1, width=4, lr=1e-3, methods=methods, seeds=1, workers=1, out=out
+        train_size=50, epochs=1, width=4, lr=1e-3, methods=methods, seeds=1, workers=1, out=out, **filled
     )
     compare(first)
     compare(first.with_values(methods=("none",), seeds=2))
