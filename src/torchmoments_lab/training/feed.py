@@ -107,11 +107,9 @@ class Feed:
         (x,) = self._stream(images, [[(i, 0) for i in index]], augment=False, workers=0)
         return self._ready(x.to(self.device), None)
 
-    def as_shown(self, x: Tensor) -> Tensor:
-        """A batch for the eye, from 0 to 1: not normalized, or from its lowest to its highest value."""
-        if self.data.is_normalized:
-            return (x - x.min()) / (x.max() - x.min()).clamp(min=1e-6)
-        return (x * self._std + self._mean).clamp(0, self.data.peak) / self.data.peak
+    def before_normalization(self, x: Tensor) -> Tensor:
+        """A batch with black at 0 and white at 1; images that came normalized stay as they are."""
+        return x if self.data.is_normalized else (x * self._std + self._mean) / self.data.peak
 
     def _stream(
         self, images: Sequence[Any], items: list[list[tuple[int, int]]], augment: bool, workers: int | None = None
