@@ -80,7 +80,7 @@ def picture_rows(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> Figure:
     """Rows of at most 8 small pictures, uint8 [H, W, 3], each with its words above."""
     gap = 4.0
     side = (WIDTH + gap) / SHOWN - gap
-    headings = [wrapped(words, int(WIDTH / LETTER)) for words, _ in rows]
+    headings = [wrapped(words, int(WIDTH / BOLD_LETTER)) for words, _ in rows]
     heights = [TEXT_LINE * len(heading) + side + 12 for heading in headings]
     figure, top = canvas(WIDTH, sum(heights)), sum(heights)
     for heading, (_, pictures), height in zip(headings, rows, heights, strict=True):

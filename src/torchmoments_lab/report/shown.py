@@ -29,7 +29,8 @@ def inputs(comparison: Comparison, summary: Summary) -> Section:
         spread = np.linspace(0, images.number - 1, min(SHOWN, images.number)).astype(int)
         rows.append((f"{summary.split} images", [*images.test[spread]]))
     drawing = draw("inputs", lambda: picture_rows(rows))
-    picture = Picture("inputs", f"Some {' and '.join(name for name, _ in rows)}.", drawing)
+    described = " and ".join(f"{len(pictures)} {name}" for name, pictures in rows)
+    picture = Picture("inputs", f"{described}, as the network gets them.", drawing)
     return Section(title, [picture, Text(_prepared(summary.settings))])
 
 
@@ -96,13 +97,11 @@ def _changed(method: str, name: str, comparison: Comparison, summary: Summary, i
     )
     blocks: list[Block] = [Text(sentence)]
     if images.test is not None:
-        rows = [
-            (f"{words} with {method}", [*images.test[numbers]])
-            for words, numbers in (("Right more often", better), ("Wrong more often", worse))
-            if numbers
-        ]
+        named = ((f"Right more often with {method}", better), (f"Wrong more often with {method}", worse))
+        rows = [(words, [*images.test[numbers]]) for words, numbers in named if numbers]
+        described = "; ".join(f"{words}: {wording.counted(len(pictures), 'image')}" for words, pictures in rows)
         drawing = draw(name, lambda: picture_rows(rows))
-        blocks.append(Picture(name, f"The images of the table below, for {method}.", drawing))
+        blocks.append(Picture(name, f"{described}, in the order of the table below.", drawing))
     targets = next(iter(runs.values())).predictions["target"]
     cells = [[images.name(i), images.classes[targets[i]], f"{before[i]}", f"{wrong[i]}"] for i in (*better, *worse)]
     order = ", in the order of the pictures" if images.test is not None else ""
