@@ -111,7 +111,7 @@ def test_normalized_images_of_any_shape_and_scale_are_shown_from_black_to_white(
 
 
 def test_long_images_keep_their_sides(tmp_path):
-    data = normalized(shape=(3, 4, 400))
+    data = normalized(shape=(3, 4, 800))
     assert kept(tmp_path, data, TINY.with_values(train_size=30)).test.shape == (30, 1, 64, 3)
 
 

@@ -45,7 +45,7 @@ def page(comparison: Comparison, summary: Summary) -> Page:
         facts=provenance.facts(summary, [error.n for error in summary.errors.values()]),
         notes=[Text(wording.typeset(note), note=True) for note in conclusion.notes(summary)],
         sections=[section for section in sections if section.blocks],
-        end="Made from the run folders alone. Again: torchmoments report, with their folder.",
+        end="Made from its folder alone. Again: torchmoments report, with that folder.",
     )
 
 

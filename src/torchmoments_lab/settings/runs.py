@@ -15,7 +15,7 @@ class RunSettings(Settings):
 
     seeds: int = 20
     """Runs of each method. A seed draws the training images, the initial weights and the order of the batches; runs of
-    one seed are paired."""
+    one seed are paired. Intervals need three."""
     workers: int | None = None
     """Runs at a time, one thread each. None: one for each core; on GPUs one for each."""
 
@@ -30,7 +30,7 @@ class PlannedRuns(Settings):
 
     seeds: int | str = 20
     """Runs of each method. A seed draws the training images, the initial weights and the order of the batches; runs of
-    one seed are paired. 10..40: looks at the results after 10, 20 and 40 seeds, and stops as soon as every comparison
+    one seed are paired. Intervals need three. 10..40: looks at the results after 10, 20 and 40 seeds, and stops as soon as every comparison
     is decided, or hopeless; intervals and p count these looks."""
     looks: tuple[int, ...] = ()
     """Other numbers of seeds to look at, with --seeds 10..40: 10 25 40."""

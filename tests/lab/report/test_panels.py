@@ -13,6 +13,7 @@ PLANTS = [f"a long name of a plant {c}" for c in "abcdefghijkl"]
 def matrices(classes, methods, number=0):
     rng = np.random.default_rng(number)
     found = rng.random((methods, classes, classes)) + 5 * np.eye(classes)
+    found[:, 0, 1:] = 0
     return {f"{LONG},{k}" if k % 2 else f"m{k}": 100 * m / m.sum(1, keepdims=True) for k, m in enumerate(found)}
 
 
