@@ -33,9 +33,9 @@ TINY = ["compare", "--train-size", "50", "--epochs", "1", "--width", "4", "--see
         (["--train-size", "501"], "to 500 images; got 501"),
         (["--epochs", "0"], "epochs needs at least 1"),
         (["--seeds", "0"], "seeds needs at least 1"),
-        (["--seeds", "40..10"], "a range from 2 or more upwards; got '40..10'"),
-        (["--seeds", "1..4"], "a range from 2 or more upwards; got '1..4'"),
-        (["--seeds", "many"], "a range from 2 or more upwards; got 'many'"),
+        (["--seeds", "40..10"], "a range from 3 or more upwards; got '40..10'"),
+        (["--seeds", "2..4"], "a range from 3 or more upwards; got '2..4'"),
+        (["--seeds", "many"], "a range from 3 or more upwards; got 'many'"),
         (["--seeds", "10..40", "--looks", "5", "40"], "rising numbers from 10 to 40; got 5 40. Write --looks 10 20 40"),
         (["--seeds", "10..40", "--looks", "10", "80"], "rising numbers from 10 to 40; got 10 80"),
         (["--looks", "10"], "looks needs a range of seeds; got --seeds 1."),
@@ -164,7 +164,7 @@ def test_a_comparison_prints_its_table_and_conclusion_without_control_codes(tmp_
     assert "\x1b" not in said + complaint
     assert complaint == ""
     assert "minus none" in said
-    assert "one seed, which gives no interval" in " ".join(said.split())
+    assert "with 1 seed; an interval and p need three seeds or more." in " ".join(said.split())
     assert list(json.loads((out / "summary.json").read_text())["methods"]) == ["none", "moex:p=1,at=stem+layer1"]
 
 
@@ -286,7 +286,7 @@ def test_folders_need_no_utf8_names(tmp_path, words):
     ],
 )
 def test_any_terminal_and_environment_will_do(tmp_path, environment):
-    code, said, complaint = command(tmp_path, *TINY, "--methods", "none", "moex", "--seeds", "2", **environment)
+    code, said, complaint = command(tmp_path, *TINY, "--methods", "none", "moex", "--seeds", "3", **environment)
     assert (code, complaint) == (0, b"")
     assert b"minus none" in said
     assert said.count(b" +- " if "PYTHONIOENCODING" in environment else " ± ".encode()) >= 2

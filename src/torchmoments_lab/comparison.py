@@ -21,6 +21,7 @@ from torchmoments_lab.methods import parse_methods
 from torchmoments_lab.pool import Progress, train_missing
 from torchmoments_lab.process import ending_in_order
 from torchmoments_lab.report import report
+from torchmoments_lab.report.images import read_images
 from torchmoments_lab.report.reading import read_comparison_record
 from torchmoments_lab.report.runs import Plan
 from torchmoments_lab.report.summary import Summary
@@ -73,6 +74,8 @@ def _up_to(seeds: int, request: Compare, experiment: Experiment, progress: Progr
     """Train what is missing of so many seeds, and report everything in the folder."""
     record, runs = joined(request, experiment, seeds), runs_of(request, experiment, seeds)
     missing = [run for run in runs if not run.is_complete()]
+    # Damaged images are refused before anything is trained, too.
+    read_images(request.out)
     write_record(request.out / RECORD, record)
     keep_images(request.out, experiment)
     train_missing(missing, len(runs), experiment.training, request.runs.workers, progress)

@@ -12,8 +12,7 @@ from urllib.parse import quote
 
 # A command recognizes its folder by these; made again from the runs in it if lost.
 RECORDS = ("comparison.json", "sweep.json", "probe.json", "inspect.json")
-
-# What a comparison keeps of its images, see `gallery`.
+# Made again from the data, see `gallery`.
 _OF_IMAGES = ("images.json", "test.jpg", "training.jpg")
 
 

@@ -260,7 +260,7 @@ class Export(Settings):
 
 @dataclass(frozen=True)
 class Report(Settings):
-    """Make the report of a comparison again, from its run folders alone. Nothing is trained."""
+    """Make the report of a comparison again, from its folder alone. Nothing is trained."""
 
     out: Path
     """Folder of a comparison, the --out of a compare."""

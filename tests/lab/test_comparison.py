@@ -219,18 +219,24 @@ def test_when_every_run_fails_the_summary_still_stands(tiny):
     assert summary.differences["moex"].mean is None
 
 
-def test_one_seed_has_no_interval_and_the_conclusion_says_so(tiny):
-    summary = compare(tiny.with_values(seeds=1))
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_fewer_than_three_seeds_have_no_interval_and_the_conclusion_says_so(tiny, made_up, seeds):
+    made_up(none=0.1, moex=BETTER)
+    summary = compare(tiny.with_values(seeds=seeds))
     assert summary.errors["none"].ci95 is None
     assert summary.differences["moex"].p_adjusted is None
     of_moex = json.loads((tiny.out / "summary.json").read_text())["paired"]["moex"]["metrics"]["error"]
     undefined = ("difference_ci95", "difference_ci95_adjusted", "difference_ci95_these_images", "p_value", "p_adjusted")
     assert [of_moex[name] for name in (*undefined, "df")] == [None] * 6
-    assert "one seed, which gives no interval" in summary.conclusion[0]
+    assert summary.conclusion[0].endswith("; an interval and p need three seeds or more.")
+    assert not any("interval" in words for words in summary.conclusion[1:])
+    page = (tiny.out / "report.md").read_text()
+    assert "its 95% interval, epoch by epoch" not in page
+    assert "The diamond below is the mean." in page
 
 
 def test_a_method_that_does_nothing_is_said_to_be_the_same(tiny):
-    summary = compare(tiny.with_values(methods=("none", "moex:p=0")))
+    summary = compare(tiny.with_values(methods=("none", "moex:p=0"), seeds=3))
     assert summary.differences["moex:p=0"].mean == 0
     assert summary.differences["moex:p=0"].ci95 is None
     assert summary.conclusion[0] == "moex:p=0: the same error as none with every seed: no spread, no interval."
@@ -380,8 +386,8 @@ def test_in_the_middle_of_a_look_the_one_before_is_judged(tiny, made_up):
 
 def test_a_method_that_is_the_same_is_no_reason_to_end_a_plan_nor_to_start_again(tiny, made_up):
     ran = made_up(none=0.3, moex=0.3)
-    summary = compare(tiny.with_values(seeds="2..4"))
-    assert len(ran) == 8
+    summary = compare(tiny.with_values(seeds="3..6"))
+    assert len(ran) == 12
     assert not summary.is_open("moex")
     assert not any("rerun" in sentence for sentence in summary.conclusion)
 
@@ -440,9 +446,9 @@ def test_a_plan_goes_on_while_a_comparison_is_not_decided_and_is_one_request(tin
 
 def test_a_plan_has_the_looks_one_names(tiny, made_up):
     made_up(none=0.1, moex=BETTER)
-    summary = compare(tiny.with_values(seeds="2..6", looks=(2, 5)))
-    assert summary.looks == (2, 5, 6)
-    assert json.loads((tiny.out / "comparison.json").read_text())["looks"] == [2, 5, 6]
+    summary = compare(tiny.with_values(seeds="3..6", looks=(3, 5)))
+    assert summary.looks == (3, 5, 6)
+    assert json.loads((tiny.out / "comparison.json").read_text())["looks"] == [3, 5, 6]
 
 
 def test_a_difference_within_the_margin_decides(tiny, made_up):
@@ -497,12 +503,12 @@ def test_without_its_record_a_plan_goes_on_from_the_last_look_that_was_complete(
     assert history(tiny.out)[-1] == (["none", "moex"], 8)
 
 
-def test_a_plan_is_not_given_up_after_two_seeds_that_both_gain(tiny, made_up):
-    """About -2 and -8 points: 8 such seeds show it."""
+def test_a_plan_is_not_given_up_after_three_seeds_that_all_gain(tiny, made_up):
+    """About -2 and -8 points in turn: 8 such seeds show it."""
     made_up(none=0.1, moex=[0.08, 0.02] * 4)
     at_once = compare(tiny.with_values(seeds=8, out=tiny.out.with_name("at-once")))
     assert at_once.differences["moex"].p_adjusted < 0.01
-    summary = compare(tiny.with_values(seeds="2..8", looks=(2, 8)))
+    summary = compare(tiny.with_values(seeds="3..8", looks=(3, 8)))
     assert (summary.differences["moex"].n, summary.differences["moex"].outcome) == (8, "gain")
 
 
@@ -510,21 +516,21 @@ def test_a_plan_is_not_given_up_after_two_seeds_that_both_gain(tiny, made_up):
     ("first", "then", "sentence"),
     [
         (
-            {"seeds": "2..4"},
-            {"seeds": "2..8"},
-            "was begun with another plan: looks at 2, 4 seeds; got looks at 2, 4, 8 seeds. Keep to the first, or",
+            {"seeds": "3..4"},
+            {"seeds": "3..8"},
+            "was begun with another plan: looks at 3, 4 seeds; got looks at 3, 6, 8 seeds. Keep to the first, or",
         ),
-        ({"seeds": "2..4"}, {"seeds": 8}, "looks at 2, 4 seeds; got one look."),
-        ({"seeds": 2}, {"seeds": "2..4"}, "one look; got looks at 2, 4 seeds."),
+        ({"seeds": "3..4"}, {"seeds": 8}, "looks at 3, 4 seeds; got one look."),
+        ({"seeds": 2}, {"seeds": "3..4"}, "one look; got looks at 3, 4 seeds."),
         (
             {"seeds": 2},
             {"seeds": 4, "stop_at": 0.3},
             "one look; got one look, --stop-at 0.3.",
         ),
         (
-            {"seeds": "2..4", "stop_at": 0.3},
-            {"seeds": "2..4", "stop_at": 0.5},
-            "looks at 2, 4 seeds, --stop-at 0.3; got looks at 2, 4 seeds, --stop-at 0.5.",
+            {"seeds": "3..4", "stop_at": 0.3},
+            {"seeds": "3..4", "stop_at": 0.5},
+            "looks at 3, 4 seeds, --stop-at 0.3; got looks at 3, 4 seeds, --stop-at 0.5.",
         ),
     ],
 )
@@ -541,11 +547,11 @@ def test_another_plan_is_refused_and_both_are_named(tiny, made_up, first, then, 
 @pytest.mark.parametrize(
     "runs",
     [
-        {"seeds": "8..2"},
-        {"seeds": "1..4"},
-        {"seeds": "2.."},
-        {"seeds": "2..8", "looks": ("2", "9")},
-        {"seeds": "2..8", "looks": ("4", "2")},
+        {"seeds": "8..3"},
+        {"seeds": "2..4"},
+        {"seeds": "3.."},
+        {"seeds": "3..8", "looks": ("3", "9")},
+        {"seeds": "3..8", "looks": ("4", "3")},
         {"looks": ("2",)},
         {"stop_at": 0.0},
         {"stop_at": -1.0},
@@ -577,14 +583,15 @@ def test_seeds_that_are_added_without_a_plan_widen_the_interval(tiny, made_up):
     assert not any("without a plan" in sentence for sentence in at_once.conclusion)
 
 
-def test_a_first_try_with_one_seed_is_no_look(tiny, made_up):
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_first_try_with_too_few_seeds_for_an_interval_is_no_look(tiny, made_up, seeds):
     made_up(none=0.1, moex=BETTER)
-    compare(tiny.with_values(seeds=1))
+    compare(tiny.with_values(seeds=seeds))
     found = compare(tiny.with_values(seeds=6))
     assert found.paired["moex"].grown == ()
     assert found.differences["moex"].ci95_adjusted == found.differences["moex"].ci95
     assert not any("without a plan" in sentence for sentence in found.conclusion)
-    assert [seeds for _, seeds in history(tiny.out)] == [1, 6]
+    assert [asked for _, asked in history(tiny.out)] == [seeds, 6]
 
 
 def test_a_method_that_is_added_with_all_its_seeds_was_looked_at_once(tiny, made_up):

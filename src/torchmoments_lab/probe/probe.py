@@ -25,6 +25,7 @@ from torchmoments_lab.requests import Probe
 from torchmoments_lab.resolve import Notice, Resolved, resolve, silent
 from torchmoments_lab.runs import Run
 from torchmoments_lab.settings import Judging
+from torchmoments_lab.statistics.values import LEAST_SEEDS
 
 RECORD = "probe.json"
 
@@ -64,8 +65,8 @@ def probe(request: Probe, progress: Progress = lambda done, total: None, notice:
         ready = [run for run in missing_views if run.plain is None or run.plain.is_complete()]
         train_missing(ready, len(views), training, workers, lambda done, _: progress(len(plain) + done, total))
         seeds = request.runs.seeds
-        # With one seed there was no result to look at.
-        grown = any(1 < earlier < seeds for earlier in asked)
+        # With fewer there was no interval to look at.
+        grown = any(LEAST_SEEDS <= earlier < seeds for earlier in asked)
         return report.write(request.out, settings, request.norms, seeds, grown, _most_frequent(experiment, seeds))
 
 

@@ -126,7 +126,7 @@ def sentences(summary: ProbeSummary) -> list[str]:
         outcome = summary.minus_chance[norm].outcome
         verdict = "moments predict the class" if outcome == "gain" else "not shown that moments predict the class"
         if outcome == "unknown":
-            verdict = "without an interval (one seed, or no spread) it is not shown that moments predict the class"
+            verdict = "without an interval (1 or 2 seeds, or no spread) it is not shown that moments predict the class"
         below = f" ({with_interval(adjusted(summary.minus_chance[norm]), '+')} points)" if outcome != "unknown" else ""
         found.append(
             f"{norm}: with the moments alone the error is {error:.1f}%, chance is {chance:.1f}%{below}: {verdict}."

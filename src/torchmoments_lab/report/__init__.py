@@ -1,1 +1,1 @@
-"""What a comparison shows, made from its run folders alone; `report` writes it. Other reports draw with its parts."""
+"""What a comparison shows, made from its folder alone; `report` writes it. Other reports draw with its parts."""

@@ -1,5 +1,5 @@
-"""The section of a report on the classes: how many images each has, how many of them are found, and for what others are
-taken."""
+"""The section of a report on the classes: how many images each has, how many of them are recognized, and for what
+others are taken."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,94 +7,88 @@ import numpy as np
 
 from torchmoments_lab.report import wording
 from torchmoments_lab.report.drawing import draw
-from torchmoments_lab.report.figures import Confusion, confusions
+from torchmoments_lab.report.images import Images
 from torchmoments_lab.report.page import Block, Picture, Section, Table, Text
+from torchmoments_lab.report.panels import confusions
 from torchmoments_lab.report.runs import Comparison, RunRecord
 from torchmoments_lab.statistics.crossed import estimate
-from torchmoments_lab.statistics.values import clipped
+from torchmoments_lab.statistics.values import Estimate, clipped
 
-# More classes than these are too many to draw, or to list.
+# More classes than these are too many to draw, or to list; and pairs of them that are listed instead.
 _DRAWN, _LISTED, _PAIRS = 12, 20, 10
 
 
 def section(comparison: Comparison) -> Section:
-    complete = {method: runs for method, runs in comparison.runs.items() if runs}
-    images = comparison.images
+    complete = {method: list(runs.values()) for method, runs in comparison.runs.items() if runs}
+    title, images = "Class by class", comparison.images
     if images is None or not complete:
-        return Section("Class by class", [])
+        return Section(title, [])
     matrices = {method: confusion(runs, len(images.classes)) for method, runs in complete.items()}
-    blocks: list[Block] = [*_recalls(images.classes, images.training, complete)]
-    if len(images.classes) <= _DRAWN:
-        blocks += _drawn(images.classes, matrices)
-    else:
-        blocks.append(_most_confused(images.classes, matrices))
-    return Section("Class by class", blocks)
+    blocks = _recalls(images, complete, np.diag(next(iter(matrices.values()))))
+    blocks += (_drawn if len(images.classes) <= _DRAWN else _most_confused)(images.classes, matrices)
+    return Section(title, blocks)
 
 
-def confusion(runs: Mapping[int, RunRecord], classes: int) -> np.ndarray:
+def confusion(runs: Sequence[RunRecord], classes: int) -> np.ndarray:
     """[classes, classes]: of the test images of a class (row), the percentage that is taken for each (column), the mean
     over the runs; NaN for a class without images."""
-    counts = np.zeros((classes, classes))
-    for run in runs.values():
-        np.add.at(counts, (run.predictions["target"], run.predictions["predicted"]), 1)
+    pairs = np.concatenate([run.predictions["target"] * classes + run.predictions["predicted"] for run in runs])
+    counts = np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
     with np.errstate(invalid="ignore"):
-        shares: np.ndarray = 100 * counts / counts.sum(1, keepdims=True)
+        shares: np.ndarray = 100 * counts / counts.sum(axis=1, keepdims=True)
     return shares
 
 
-def _recalls(
-    classes: Sequence[str], training: Sequence[int], complete: Mapping[str, Mapping[int, RunRecord]]
-) -> list[Block]:
-    first = next(iter(next(iter(complete.values())).values()))
-    targets = first.predictions["target"]
-    counts = np.bincount(targets, minlength=len(classes))
-    found = {method: _right(runs) for method, runs in complete.items()}
-    reference = next(iter(found.values())).mean(0)
-    recall = [reference[targets == c].mean() if counts[c] else np.inf for c in range(len(classes))]
-    shown = sorted(np.argsort(recall, kind="stable")[:_LISTED].tolist())
+def _recalls(images: Images, complete: Mapping[str, Sequence[RunRecord]], of_reference: np.ndarray) -> list[Block]:
+    targets = next(iter(complete.values()))[0].predictions["target"]
+    counts = np.bincount(targets, minlength=len(images.classes))
+    right = {
+        method: np.array([100.0 * (targets == run.predictions["predicted"]) for run in runs])
+        for method, runs in complete.items()
+    }
+    # A class without test images has NaN, which is last.
+    listed = sorted(np.argsort(of_reference, kind="stable")[:_LISTED].tolist())
     rows = []
-    for c in shown:
-        cells = [_recall(right[:, targets == c]) if counts[c] else wording.NONE for right in found.values()]
-        rows.append([classes[c], f"{training[c]:,}", f"{counts[c]:,}", *cells])
+    for c in listed:
+        cells = [wording.with_interval(_recall(of_method[:, targets == c])) for of_method in right.values()]
+        rows.append([images.classes[c], f"{images.training[c]:,}", f"{counts[c]:,}", *cells])
     caption = "Images of each class, and the percentage of its test images that is recognized (recall)"
-    if len(shown) < len(classes):
-        caption = (
-            f"The {_LISTED} of {len(classes):,} classes that are recognized least: {caption[0].lower()}{caption[1:]}"
-        )
-    table = Table(caption, ["Class", "Training", "Test", *found], rows)
+    if len(listed) < len(images.classes):
+        few = f"The {_LISTED} of {len(images.classes):,} classes that are recognized least by {next(iter(complete))}"
+        caption = f"{few}: images of each, and the percentage of its test images that is recognized (recall)"
+    table = Table(caption, ["Class", "Training", "Test", *right], rows)
     return [table, Text("Each 95% interval is for itself, and for no verdict: of twenty, one misses.")]
 
 
-def _right(runs: Mapping[int, RunRecord]) -> np.ndarray:
-    """[seeds, images]: 100 where the prediction is right."""
-    return np.array([100.0 * (run.predictions["target"] == run.predictions["predicted"]) for run in runs.values()])
-
-
-def _recall(right: np.ndarray) -> str:
-    return wording.with_interval(clipped(estimate(right), 0.0, 100.0))
+def _recall(right: np.ndarray) -> Estimate:
+    """Of [seeds, images of a class], 100 where the prediction is right."""
+    found = clipped(estimate(right), 0.0, 100.0)
+    # A single image says nothing of others.
+    return found if right.shape[1] > 1 else Estimate(found.mean, None, found.n)
 
 
 def _drawn(classes: Sequence[str], matrices: Mapping[str, np.ndarray]) -> list[Block]:
-    panels = [Confusion(method, matrix) for method, matrix in matrices.items()]
     described = [
-        f"{method}: " + ", ".join(f"{classes[c]} {matrix[c, c]:.0f}%" for c in range(len(classes)))
-        for method, matrix in matrices.items()
+        f"{method}: " + ", ".join(f"{classes[c]} {m[c, c]:.0f}%" for c in range(len(classes)) if np.isfinite(m[c, c]))
+        for method, m in matrices.items()
     ]
-    drawing = draw("confusion", lambda: confusions(panels, classes))
-    description = f"Confusion matrices; recognized are, by {'; by '.join(described)}."
-    explained = Text(
+    drawing = draw("confusion", lambda: confusions(matrices, classes))
+    picture = Picture("confusion", f"Confusion matrices; recognized are, by {'; by '.join(described)}.", drawing)
+    said = (
         "A row is a class, a column what its test images are taken for, in percent of the row, the mean over the seeds."
     )
-    return [Picture("confusion", description, drawing), explained]
+    return [picture, Text(said)]
 
 
-def _most_confused(classes: Sequence[str], matrices: Mapping[str, np.ndarray]) -> Table:
-    reference = np.nan_to_num(next(iter(matrices.values())))
-    others = reference * (1 - np.eye(len(classes)))
-    order = np.argsort(-others, axis=None, kind="stable")[:_PAIRS]
-    rows = []
-    for target, taken in (divmod(int(place), len(classes)) for place in order):
-        if others[target, taken] > 0:
-            rows.append([classes[target], classes[taken], *(f"{m[target, taken]:.1f}" for m in matrices.values())])
-    caption = f"What {next(iter(matrices))} confuses most, in percent of the images of the class"
-    return Table(caption, ["Class", "Taken for", *matrices], rows, names=2)
+def _most_confused(classes: Sequence[str], matrices: Mapping[str, np.ndarray]) -> list[Block]:
+    reference, of_reference = next(iter(matrices.items()))
+    wrong = np.nan_to_num(of_reference)
+    np.fill_diagonal(wrong, 0)
+    pairs = [divmod(int(place), len(classes)) for place in np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS]]
+    rows = [
+        [classes[c], classes[taken], *(f"{m[c, taken]:.2f}" for m in matrices.values())]
+        for c, taken in pairs
+        if wrong[c, taken] > 0
+    ]
+    caption = f"What {reference} confuses most, in percent of the test images of the class"
+    return [Table(caption, ["Class", "Taken for", *matrices], rows, names=2)] if rows else []

@@ -2,8 +2,10 @@
 
 from torchmoments_lab.report import remarks
 from torchmoments_lab.report.summary import SETTLED, BeyondLabels, Summary
-from torchmoments_lab.report.wording import FEW, ends, listed, p_value
-from torchmoments_lab.statistics.values import Difference, Estimate, Interval
+from torchmoments_lab.report.wording import FEW, ends, listed, p_value, seeds
+from torchmoments_lab.statistics.values import LEAST_SEEDS, Difference, Estimate, Interval
+
+_TOO_FEW = "No difference can be shown: intervals and p need three seeds or more."
 
 
 def sentences(summary: Summary) -> list[str]:
@@ -15,6 +17,8 @@ def sentences(summary: Summary) -> list[str]:
 def of_each(summary: Summary) -> list[str]:
     """A sentence on each method, as far as the headline does not say it. With more, the table says it better."""
     first = headline(summary)
+    if first == _TOO_FEW:
+        return []
     each = [_of_method(method, summary) for method in summary.paired] if 1 < len(summary.paired) <= FEW else []
     return [sentence for sentence in each if not first.startswith(sentence.removesuffix("."))]
 
@@ -55,8 +59,8 @@ def headline(summary: Summary) -> str:
     numbers = [difference.n for difference in differences.values()]
     if not numbers:
         return f"Only {reference} was trained, so there is nothing to compare it with."
-    if 1 in numbers:
-        return "No difference can be shown: one seed gives no interval and no p. Use --seeds 2 or more."
+    if any(0 < n < LEAST_SEEDS for n in numbers):
+        return _TOO_FEW
     if any(numbers):
         return f"No difference from {reference} can be shown: there is no spread, which gives no interval."
     return f"Nothing to compare: no seed has complete runs of both {reference} and another method."
@@ -101,8 +105,8 @@ def _of_method(method: str, summary: Summary) -> str:
     mean, adjusted = difference.mean, difference.ci95_adjusted
     if mean is None:
         return f"{method}: no seed has a complete run of both {method} and {reference}."
-    if difference.n == 1:
-        return f"{method}: {mean:+.2f} points with one seed, which gives no interval and no p. Use --seeds 2 or more."
+    if difference.n < LEAST_SEEDS:
+        return f"{method}: {mean:+.2f} points with {seeds(difference.n)}; an interval and p need three seeds or more."
     if difference.p_value is None:
         if mean == 0:
             return f"{method}: the same error as {reference} with every seed: no spread, no interval."
@@ -145,7 +149,7 @@ def _of_labels(method: str, beyond: BeyondLabels, summary: Summary) -> str:
     what = "gain" if (summary.differences[method].mean or 0) < 0 else "difference"
     found = f"The labels alone ({beyond.labels}) give {share_of_labels(beyond.share)} of the {what} of {method}"
     if beyond.share.ci95 is None:
-        why = "one seed gives no interval" if beyond.share.n == 1 else "it may be 0"
+        why = "an interval needs three seeds" if beyond.share.n < LEAST_SEEDS else "it may be 0"
         found = f"Which share of the {what} of {method} its labels alone ({beyond.labels}) give cannot be told: {why}"
     adjusted = beyond.difference.ci95_adjusted
     if adjusted is None:

@@ -13,7 +13,7 @@ from torchmoments_lab.report.page import Block, Page, Picture, Section, Table, T
 from torchmoments_lab.report.reading import CURVES
 from torchmoments_lab.report.runs import Comparison, RunRecord, seed_differences
 from torchmoments_lab.report.summary import Summary
-from torchmoments_lab.statistics.values import Difference
+from torchmoments_lab.statistics.values import LEAST_SEEDS, Difference
 
 _CURVES = {"loss": "training loss", "accuracy": "training accuracy, %"}
 
@@ -45,7 +45,7 @@ def page(comparison: Comparison, summary: Summary) -> Page:
         facts=provenance.facts(summary, [error.n for error in summary.errors.values()]),
         notes=[Text(wording.typeset(note), note=True) for note in conclusion.notes(summary)],
         sections=[section for section in sections if section.blocks],
-        end="Made from the run folders alone. Again: torchmoments report, with their folder.",
+        end="Made from its folder alone. Again: torchmoments report, with that folder.",
     )
 
 
@@ -129,11 +129,13 @@ def _seed_by_seed(comparison: Comparison, summary: Summary) -> Section:
         for row in rows
     ]
     description = f"Difference from {summary.reference}, points: {'; '.join(described)}."
-    bar = "its 95% interval" + (", for all of them together" if len(rows) > 1 else "")
-    wide = " It is for other images too, so it may be wider than the dots suggest." if summary.covers_images else ""
-    explained = Text(f"Each dot is one seed, on the same images. The diamond below is the mean, the bar {bar}.{wide}")
+    explained = "Each dot is one seed, on the same images. The diamond below is the mean"
+    if any(row.mean.ci95 is not None for row in rows):
+        explained += ", the bar its 95% interval" + (", for all of them together" if len(rows) > 1 else "")
+        if summary.covers_images:
+            explained += ". It is for other images too, so it may be wider than the dots suggest"
     drawing = draw("differences", lambda: seed_dots(rows, label))
-    return Section("Seed by seed", [Picture("differences", description, drawing), explained])
+    return Section("Seed by seed", [Picture("differences", description, drawing), Text(f"{explained}.")])
 
 
 def _labels(summary: Summary) -> Section:
@@ -173,9 +175,11 @@ def _curves(comparison: Comparison) -> Section:
         for name, columns in methods.items()
         if titles.keys() <= columns.keys()
     ]
-    several = any(len(values) > 1 for columns in methods.values() for values in columns.values())
+    seeds = max(len(values) for columns in methods.values() for values in columns.values())
     colors = f"Grey: {comparison.reference}. Blue: the method named above. " if len(methods) > 1 else ""
-    band = "Mean over seeds; the band is its 95% interval, epoch by epoch." if several else "One seed."
+    band = "One seed." if seeds == 1 else "Mean over seeds."
+    if seeds >= LEAST_SEEDS:
+        band = "Mean over seeds; the band is its 95% interval, epoch by epoch."
     drawing = draw("curves", lambda: curves(methods, comparison.reference, titles))
     return Section(
         "Learning curves",

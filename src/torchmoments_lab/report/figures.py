@@ -33,7 +33,7 @@ _DOT = 5.5
 # Okabe and Ito's, for lines.
 _COLORS = (ACCENT, HARM, "#009e73", "#cc79a7", "#e69f00", "#56b4e9", MUTED)
 # Of the page's colours none exactly: cells keep theirs on a dark page, as black and white numbers stand on them.
-_MAP = LinearSegmentedColormap.from_list("better_worse", ["#0071b1", "#9cc9e3", "#f7f7f7", "#f2b48c", "#d45d00"])
+MAP = LinearSegmentedColormap.from_list("better_worse", ["#0071b1", "#9cc9e3", "#f7f7f7", "#f2b48c", "#d45d00"])
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def heat_map(
     figure = canvas(WIDTH, high + foot + 28)
     axes = axes_at(figure, left, foot, WIDTH - left - 8, high)
     # Rectangles, not an image: sharp at every size.
-    axes.pcolormesh(np.ma.masked_invalid(values), cmap=_MAP, norm=TwoSlopeNorm(0, -reach, reach))
+    axes.pcolormesh(np.ma.masked_invalid(values), cmap=MAP, norm=TwoSlopeNorm(0, -reach, reach))
     for number, estimate in enumerate(estimate for row in rows.values() for estimate in row):
         if estimate.mean is None:
             continue
@@ -159,65 +159,4 @@ def heat_map(
     axes.set_xlabel(across, color=MUTED)
     axes.set_ylabel(down, color=MUTED)
     axes.set_title(title, color=MUTED, fontsize=8, loc="left")
-    return figure
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """[classes, classes] percentages of one method; a row is a class, a column what it is taken for."""
-
-    name: str
-    shares: np.ndarray
-
-
-def confusions(panels: Sequence[Confusion], classes: Sequence[str]) -> Figure:
-    """A panel a method, the percentages as numbers on colours: what is right blue, what is wrong orange."""
-    cell = 22.0 if len(classes) > 4 else 30.0
-    names = max(map(len, classes)) * LETTER * 0.9 + 8
-    side, beside = cell * len(classes), max(1, int((WIDTH + 16) // (names + cell * len(classes) + 16)))
-    beside = min(beside, len(panels))
-    foot = 12.0 if all(len(name) * 5 < cell for name in classes) else min(names, 80.0)
-    headings = [folded(panel.name, int((names + side) / BOLD_LETTER)) for panel in panels]
-    head = TEXT_LINE * max(map(len, headings)) + 8
-    rows = -(-len(panels) // beside)
-    figure = canvas(WIDTH, rows * (head + side + foot + 10))
-    for number, (panel, heading) in enumerate(zip(panels, headings, strict=True)):
-        row, place = divmod(number, beside)
-        left, top = place * (names + side + 16), (rows - row) * (head + side + foot + 10)
-        figure.text(
-            left / WIDTH,
-            (top - 2) / (72 * figure.get_figheight()),
-            "\n".join(heading),
-            color=INK,
-            va="top",
-            weight="bold",
-        )
-        axes = axes_at(figure, left + names, top - head - side, side, side)
-        right = np.eye(len(classes), dtype=bool)
-        axes.pcolormesh(np.where(right, panel.shares, -panel.shares), cmap=_MAP.reversed(), vmin=-100, vmax=100)
-        for y, x in np.ndindex(panel.shares.shape):
-            share = panel.shares[y, x]
-            if np.isfinite(share) and share >= 0.5:
-                color = "white" if share > 72 else "black"
-                axes.text(x + 0.5, y + 0.52, f"{share:.0f}", ha="center", va="center", color=color, fontsize=7.5)
-        axes.invert_yaxis()
-        axes.set_yticks(np.arange(len(classes)) + 0.5, list(classes))
-        turned: dict[str, Any] = {} if foot == 12.0 else {"rotation": 90}
-        axes.set_xticks(np.arange(len(classes)) + 0.5, list(classes), fontsize=8, **turned)
-    return figure
-
-
-def picture_rows(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> Figure:
-    """Rows of small pictures, uint8 [H, W, 3], each with its words above."""
-    most = max(len(pictures) for _, pictures in rows)
-    side = (WIDTH - 4.0 * (most - 1)) / max(most, 8)
-    height = TEXT_LINE + 10 + side
-    figure = canvas(WIDTH, height * len(rows))
-    for number, (words, pictures) in enumerate(rows):
-        top = height * (len(rows) - number)
-        figure.text(0, (top - 2) / (height * len(rows)), words, color=MUTED, va="top")
-        for place, picture in enumerate(pictures):
-            axes = axes_at(figure, place * (side + 4), top - height + 6, side, side)
-            axes.imshow(picture, aspect="equal", interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
     return figure

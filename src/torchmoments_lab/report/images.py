@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,11 @@ import numpy as np
 from torchmoments_lab.files import damaged, read_record
 
 RECORD, TEST, TRAINING = "images.json", "test.jpg", "training.jpg"
-# Pictures in a row of a sheet.
-COLUMNS = 50
+# Pictures in a row of a sheet, and training images on theirs.
+COLUMNS, SHOWN = 50, 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Images:
     """
     Args:
@@ -22,24 +21,16 @@ class Images:
         training: training images of each, in every run.
         number: of test images.
         files: of the test images; None: they are in none.
-        test, training_shown: sheets of small pictures, JPEG; None: there are none.
+        test: the test images, uint8 [number, H, W, 3]; None: they are too many, or no images.
+        augmented: some training images as they are in training, of the same kind.
     """
 
     classes: Sequence[str]
     training: Sequence[int]
     number: int
-    files: Sequence[str] | None
-    test: bytes | None
-    training_shown: bytes | None
-
-    def pictures(self, numbers: Sequence[int]) -> list[np.ndarray]:
-        """Some of the test images, uint8 [H, W, 3]; [] without a sheet."""
-        rows = -(-self.number // COLUMNS)
-        return [] if self.test is None else _cut(self.test, rows, numbers)
-
-    def training_pictures(self, number: int) -> list[np.ndarray]:
-        """The first of the training images, as they are seen in training."""
-        return [] if self.training_shown is None else _cut(self.training_shown, 1, range(number))
+    files: Sequence[str] | None = None
+    test: np.ndarray | None = None
+    augmented: np.ndarray | None = None
 
     def name(self, number: int) -> str:
         """Of a test image."""
@@ -47,40 +38,39 @@ class Images:
 
 
 def read_images(out: Path) -> Images | None:
-    """None if the folder has no record of them, as those of other commands.
+    """None if the folder has no record of them, as those of other commands and of earlier versions.
 
     Raises:
-        ValueError: the record is damaged.
+        ValueError: a file is damaged.
     """
     path = out / RECORD
     record = read_record(path, classes=list, training=list, number=int)
     if record is None:
         return None
-    files = record.get("files")
-    if len(record["training"]) != len(record["classes"]) or (files is not None and len(files) != record["number"]):
-        raise damaged(path, "its lists are of different lengths")
-    return Images(
-        record["classes"], record["training"], record["number"], files, _sheet(out / TEST), _sheet(out / TRAINING)
-    )
+    classes, training, number, files = record["classes"], record["training"], record["number"], record.get("files")
+    names = [*classes, *(files or ())]
+    lengths = number > 0 and len(classes) == len(training) and (files is None or len(files) == number)
+    if not lengths or not all(type(name) is str for name in names) or not all(type(n) is int for n in training):
+        raise damaged(path, "its lists do not fit together")
+    shown = min(SHOWN, sum(training))
+    return Images(classes, training, number, files, _sheet(out / TEST, number), _sheet(out / TRAINING, shown))
 
 
-def _sheet(path: Path) -> bytes | None:
+def _sheet(path: Path, number: int) -> np.ndarray | None:
+    """The pictures of a sheet, uint8 [number, H, W, 3]; None if it is not there."""
     from PIL import Image
 
     if not path.exists():
         return None
-    content = path.read_bytes()
     try:
-        Image.open(BytesIO(content)).load()
+        with Image.open(path, formats=["JPEG"]) as image:
+            pixels = np.asarray(image.convert("RGB"))
     except OSError as error:
-        raise damaged(path, str(error)) from error
-    return content
-
-
-def _cut(sheet: bytes, rows: int, numbers: Sequence[int]) -> list[np.ndarray]:
-    from PIL import Image
-
-    pixels = np.asarray(Image.open(BytesIO(sheet)).convert("RGB"))
-    height, width = pixels.shape[0] // rows, pixels.shape[1] // COLUMNS
-    places = [divmod(number, COLUMNS) for number in numbers]
-    return [pixels[row * height : (row + 1) * height, k * width : (k + 1) * width] for row, k in places]
+        raise damaged(path, "it is no JPEG, or cut short") from error
+    columns = min(COLUMNS, number)
+    rows = -(-number // columns)
+    height, width = len(pixels) // rows, pixels.shape[1] // columns
+    if pixels.shape != (rows * height, columns * width, 3) or height * width == 0:
+        raise damaged(path, f"it has no {rows} rows of {columns} pictures")
+    cut = pixels.reshape(rows, height, columns, width, 3).swapaxes(1, 2)
+    return cut.reshape(-1, height, width, 3)[:number]

@@ -11,7 +11,7 @@ import numpy as np
 
 from torchmoments_lab.files import damaged, read_record, runs_folder
 from torchmoments_lab.metrics import METRICS, of_images
-from torchmoments_lab.report.images import read_images
+from torchmoments_lab.report.images import RECORD, Images, read_images
 from torchmoments_lab.report.runs import Comparison, Event, Plan, RunRecord, Runs
 from torchmoments_lab.report.summary import Failure, metric_of
 from torchmoments_lab.settings import MOST_SEEDS, Metric, Setting
@@ -39,8 +39,9 @@ def read_comparison(out: Path, metrics: Collection[Metric] = METRICS) -> Compari
         raise ValueError(f"report needs the folder of a comparison; got '{out}', {why}. {repair}")
     runs, failed = read_runs(out, record["methods"], record["settings"], metrics)
     history = _history(out / "comparison.json", record)
-    plan, images = Plan.read(record), read_images(out)
-    return Comparison(out.resolve().name, record["settings"], history, runs, failed, plan, images)
+    images = read_images(out)
+    _check_images(out, images, runs)
+    return Comparison(out.resolve().name, record["settings"], history, runs, failed, Plan.read(record), images)
 
 
 def read_runs(
@@ -188,6 +189,16 @@ def _load(path: Path) -> np.ndarray:
 def _need(holds: bool, otherwise: str) -> None:
     if not holds:
         raise ValueError(otherwise)
+
+
+def _check_images(out: Path, images: Images | None, runs: Runs) -> None:
+    # All runs have the same ones.
+    run = next((run for of_method in runs.values() for run in of_method.values()), None)
+    if images is None or run is None:
+        return
+    targets = run.predictions["target"]
+    if len(targets) != images.number or targets.max() >= len(images.classes):
+        raise damaged(out / RECORD, "it is of other test images than the runs")
 
 
 def _check_test_images(out: Path, runs: Sequence[RunRecord]) -> None:

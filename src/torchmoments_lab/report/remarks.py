@@ -33,8 +33,9 @@ def notes(summary: Summary) -> list[str]:
 
 
 def coverage(summary: Summary) -> list[str]:
-    """What the intervals are about."""
-    if not summary.paired or summary.images is None:
+    """What the intervals are about, if there are any."""
+    found = [*summary.errors.values(), *summary.differences.values()]
+    if not summary.paired or summary.images is None or all(of.ci95 is None for of in found):
         return []
     settings = summary.settings
     takes_all = str(settings.get("images")).startswith(f"{settings.get('train_size')} + ")
@@ -43,10 +44,8 @@ def coverage(summary: Summary) -> list[str]:
     initial = " and initializations" if new is None else "" if new == "none" else f" and initializations of {new}"
     images = counted(summary.images, f"{summary.split} image")
     images = f", and other images than these {images}" if summary.covers_images else f", on these {images} alone"
-    found = [f"The intervals cover other {varied}{initial}{images}."]
-    if new == "none":
-        found.append("Every seed starts from the same weights.")
-    return found
+    same = ["Every seed starts from the same weights."] if new == "none" else []
+    return [f"The intervals cover other {varied}{initial}{images}.", *same]
 
 
 def no_better_than_one_class(summary: Summary) -> list[str]:

@@ -1,4 +1,4 @@
-"""The files of a report. All are made from run folders alone: the same runs give the same bytes.
+"""The files of a report. All are made from the folder alone: the same runs and images give the same bytes.
 
 report.html, report.md     the page
 NAME.png, NAME.svg         its pictures

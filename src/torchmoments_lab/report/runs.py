@@ -12,6 +12,7 @@ from torchmoments_lab.report.images import Images
 from torchmoments_lab.report.summary import Environment, Failure
 from torchmoments_lab.settings import Metric, Setting
 from torchmoments_lab.statistics.looks import ANYTIME, ONCE, Looks, Planned
+from torchmoments_lab.statistics.values import LEAST_SEEDS
 
 
 @dataclass(frozen=True)
@@ -128,12 +129,12 @@ class Comparison:
         return minus(runs, self.runs[other], metric)
 
     def _asked(self, method: str, other: str) -> list[int]:
-        """The numbers of pairs that were asked for. With one there is no result to look at."""
+        """The numbers of pairs that were asked for. With too few there is no interval to look at."""
         asked, found = {method: 0, other: 0}, set()
         for event in self.history:
             asked |= {name: max(asked[name], event.seeds) for name in asked if name in event.methods}
             found.add(min(asked.values()))
-        return sorted(pairs for pairs in found if pairs > 1)
+        return sorted(pairs for pairs in found if pairs >= LEAST_SEEDS)
 
     def look(self, method: str, other: str) -> int | None:
         """The last look of the plan whose runs are all there, or failed; the first if none is complete; None without a

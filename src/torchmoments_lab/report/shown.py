@@ -1,123 +1,116 @@
 """The sections of a report that show images: as the network gets them, and those on which the methods differ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from torchmoments_lab.report import wording
 from torchmoments_lab.report.drawing import draw
-from torchmoments_lab.report.figures import picture_rows
-from torchmoments_lab.report.images import Images
+from torchmoments_lab.report.images import SHOWN, Images
 from torchmoments_lab.report.page import Block, Picture, Section, Table, Text
+from torchmoments_lab.report.panels import picture_rows
 from torchmoments_lab.report.runs import Comparison, RunRecord
 from torchmoments_lab.report.summary import Summary
 from torchmoments_lab.settings import Setting
 from torchmoments_lab.typed import counted
 
-_IN_A_ROW = 8
-# Methods whose pictures are shown; a page of more is not read.
+# Methods whose images are shown; a page of more is not read.
 _METHODS = 4
+_FLIPS = {"horizontal": "mirrored left to right", "vertical": "mirrored top to bottom", "both": "mirrored both ways"}
 
 
 def inputs(comparison: Comparison, summary: Summary) -> Section:
     """Training and test images as the network gets them."""
     title, images = "What the network sees", comparison.images
-    if images is None or images.training_shown is None:
+    if images is None or images.augmented is None:
         return Section(title, [])
-    rows = [("training images", images.training_pictures(_IN_A_ROW))]
-    # From all over the test set, which is often sorted by class.
-    spread = np.linspace(0, images.number - 1, min(_IN_A_ROW, images.number)).astype(int).tolist()
+    rows = [("training images", [*images.augmented])]
     if images.test is not None:
-        rows.append((f"{summary.split} images", images.pictures(spread)))
+        # From all over the test set, which is often sorted by class.
+        spread = np.linspace(0, images.number - 1, min(SHOWN, images.number)).astype(int)
+        rows.append((f"{summary.split} images", [*images.test[spread]]))
     drawing = draw("inputs", lambda: picture_rows(rows))
-    said = _prepared(summary.settings)
-    return Section(title, [Picture("inputs", f"Some {' and '.join(name for name, _ in rows)}.", drawing), Text(said)])
+    described = " and ".join(f"{len(pictures)} {name}" for name, pictures in rows)
+    picture = Picture("inputs", f"{described}, as the network gets them.", drawing)
+    return Section(title, [picture, Text(_prepared(summary.settings))])
 
 
 def _prepared(settings: Mapping[str, Setting]) -> str:
     """How they were prepared, in a sentence."""
-    size = settings.get("image_size")
-    parts = [f"{size} x {size} pixels"] if size else []
+    parts = ["no augmentation"]
     if settings.get("augment"):
-        scale, flips, rotation = (settings.get(name) for name in ("crop_scale", "flips", "rotation"))
-        ways = {"horizontal": "mirrored left to right", "vertical": "turned upside down", "both": "mirrored both ways"}
-        changes = [
-            "shifted by up to 4 pixels"
-            if scale is None
-            else f"crops of {100 * float(str(scale)):g}% of the area or more",
-            *([ways[str(flips)]] if flips in ways else []),
-            *([f"turned by up to {rotation:g} degrees"] if rotation else []),
-        ]
-        parts.append(f"training images: {', '.join(changes)}")
-    else:
-        parts.append("no augmentation")
-    crop = settings.get("test_crop", 1.0)
-    if crop != 1.0:
-        parts.append(f"of test pictures the middle {100 * float(str(crop)):g}% of the side")
+        scale, rotation = settings.get("crop_scale"), settings.get("rotation")
+        changes = ["shifted by up to 4 pixels" if scale is None else f"crops of {_percent(scale)} of the area or more"]
+        changes += [_FLIPS[flips]] if (flips := str(settings.get("flips"))) in _FLIPS else []
+        changes += [f"turned by up to {rotation:g} degrees"] if rotation else []
+        parts = [f"training images: {', '.join(changes)}"]
+    size, crop = settings.get("image_size"), settings.get("test_crop", 1.0)
+    parts = [f"{size} x {size} pixels", *parts] if size else parts
+    parts += [f"of test images the middle {_percent(crop)} of each side"] if crop != 1.0 else []
     for name in ("mean", "std"):
         numbers = settings.get(name)
         if isinstance(numbers, list) and numbers:
             parts.append(f"{name} {' '.join(f'{number:.3g}' for number in numbers)}")
-    return f"{'; '.join(parts)}."[:1].upper() + f"{'; '.join(parts)}."[1:]
+    said = "; ".join(parts)
+    return f"{said[0].upper()}{said[1:]}."
+
+
+def _percent(share: Setting) -> str:
+    return f"{100 * float(str(share)):g}%"
 
 
 def changes(comparison: Comparison, summary: Summary) -> Section:
     """The test images that a method gets right more often than the reference, and those that it gets wrong."""
     title, images = "Picture by picture", comparison.images
-    blocks: list[Block] = []
-    if images is None:
+    methods = [method for method, difference in summary.differences.items() if difference.n]
+    if images is None or not methods:
         return Section(title, [])
-    methods = [method for method in summary.paired if summary.differences[method].n]
-    # Where there are many, those with something to show.
+    # If there are many, those with a difference that is shown.
     methods.sort(key=lambda method: summary.differences[method].outcome not in ("gain", "harm"))
-    for method in methods[:_METHODS]:
-        blocks += _changed(comparison.runs[method], comparison.runs[summary.reference], method, summary, images)
+    blocks: list[Block] = []
+    for number, method in enumerate(methods[:_METHODS], 1):
+        blocks += _changed(method, f"pictures-{number}", comparison, summary, images)
     if len(methods) > _METHODS:
-        blocks.append(Text(f"Those of {len(methods) - _METHODS} more methods are not shown."))
-    if blocks:
-        blocks.append(
-            Text(
-                "Counted are seeds. An image near the border between classes changes sides by chance, too: what two "
-                "methods do to a single image says little, what the images have in common may say more."
-            )
-        )
-    return Section(title, blocks)
+        blocks.append(Text(f"The images of {counted(len(methods) - _METHODS, 'more method')} are not shown."))
+    said = (
+        "Images near the border between classes change sides by chance, too: what two methods do to a single image "
+        "says little, what the images have in common may say more."
+    )
+    return Section(title, [*blocks, Text(said)])
 
 
-def _changed(
-    runs: Mapping[int, RunRecord], others: Mapping[int, RunRecord], method: str, summary: Summary, images: Images
-) -> list[Block]:
-    seeds = sorted(runs.keys() & others.keys())
-    wrong, before = (_wrong([of[seed] for seed in seeds]) for of in (runs, others))
-    change = wrong.sum(0) - before.sum(0)
-    order = np.argsort(change, kind="stable")
-    better = [int(i) for i in order[:_IN_A_ROW] if change[i] < 0]
-    worse = [int(i) for i in order[::-1][:_IN_A_ROW] if change[i] > 0]
+def _changed(method: str, name: str, comparison: Comparison, summary: Summary, images: Images) -> list[Block]:
+    reference, look = summary.reference, summary.paired[method].look
+    runs, others = comparison.runs[method], comparison.runs[reference]
+    # Those that the verdict is on.
+    seeds = [seed for seed in runs.keys() & others.keys() if look is None or seed < look]
+    wrong, before = (_wrong(of[seed] for seed in seeds) for of in (runs, others))
+    change, half = wrong - before, len(seeds) / 2
+    better, worse = (
+        [int(i) for i in np.argsort(sign * change, kind="stable")[:SHOWN] if sign * change[i] < 0] for sign in (1, -1)
+    )
     if not better and not worse:
-        return [Text(f"{method} and {summary.reference} are wrong on the same images.")]
-    half = len(seeds) / 2
+        return [Text(f"{method} is wrong on the same images as {reference}, and as often.")]
     sentence = (
-        f"{method}: right with at least half of the seeds more than {summary.reference} on "
-        f"{counted(int((change <= -half).sum()), 'image')}, and on "
-        f"{counted(int((change >= half).sum()), 'image')} with at least half of them less, of {len(change):,}."
+        f"Compared with {reference}, {method} is right with at least half of the seeds more on "
+        f"{(change <= -half).sum():,} of {len(change):,} {summary.split} images, and with at least half of them fewer "
+        f"on {(change >= half).sum():,}."
     )
     blocks: list[Block] = [Text(sentence)]
-    rows = [(f"{method} gains most", better), (f"{method} loses most", worse)]
-    pictures = [(name, images.pictures(numbers)) for name, numbers in rows if numbers]
-    if pictures and pictures[0][1]:
-        name = f"pictures-{list(summary.paired).index(method) + 1}"
-        drawing = draw(name, lambda: picture_rows(pictures))
-        blocks.append(Picture(name, f"The images of the table below, for {method}.", drawing))
+    if images.test is not None:
+        named = ((f"Right more often with {method}", better), (f"Wrong more often with {method}", worse))
+        rows = [(words, [*images.test[numbers]]) for words, numbers in named if numbers]
+        described = "; ".join(f"{words}: {counted(len(pictures), 'image')}" for words, pictures in rows)
+        drawing = draw(name, lambda: picture_rows(rows))
+        blocks.append(Picture(name, f"{described}, in the order of the table below.", drawing))
     targets = next(iter(runs.values())).predictions["target"]
-    cells = [
-        [images.name(i), images.classes[targets[i]], str(int(before[:, i].sum())), str(int(wrong[:, i].sum()))]
-        for i in (*better, *worse)
-    ]
-    caption = f"Wrong with so many of {wording.seeds(len(seeds))}, in the order of the pictures"
-    blocks.append(Table(caption, ["Image", "Class", summary.reference, method], cells, names=2))
-    return blocks
+    cells = [[images.name(i), images.classes[targets[i]], f"{before[i]}", f"{wrong[i]}"] for i in (*better, *worse)]
+    order = ", in the order of the pictures" if images.test is not None else ""
+    caption = f"Wrong with so many of {wording.seeds(len(seeds))}{order}"
+    return [*blocks, Table(caption, ["Image", "Class", reference, method], cells, names=2)]
 
 
-def _wrong(runs: Sequence[RunRecord]) -> np.ndarray:
-    """[seeds, images]"""
-    return np.array([run.predictions["target"] != run.predictions["predicted"] for run in runs])
+def _wrong(runs: Iterable[RunRecord]) -> np.ndarray:
+    """[images]: how many runs are wrong on each."""
+    found: np.ndarray = np.sum([run.predictions["target"] != run.predictions["predicted"] for run in runs], axis=0)
+    return found

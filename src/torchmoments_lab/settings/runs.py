@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from torchmoments_lab.statistics.values import LEAST_SEEDS
 from torchmoments_lab.typed import Settings, at_least
 
 # A run of each for a year, and a record with more is damaged.
@@ -14,7 +15,7 @@ class RunSettings(Settings):
 
     seeds: int = 20
     """Runs of each method. A seed draws the training images, the initial weights and the order of the batches; runs of
-    one seed are paired."""
+    one seed are paired. Intervals need three."""
     workers: int | None = None
     """Runs at a time, one thread each. None: one for each core; on GPUs one for each."""
 
@@ -29,7 +30,7 @@ class PlannedRuns(Settings):
 
     seeds: int | str = field(default=20, metadata={"metavar": "INT|INT..INT"})
     """Runs of each method. A seed draws the training images, the initial weights and the order of the batches; runs of
-    one seed are paired. 10..40: looks at the results after 10, 20 and 40 seeds, and stops as soon as every comparison
+    one seed are paired. Intervals need three. 10..40: looks at the results after 10, 20 and 40 seeds, and stops as soon as every comparison
     is decided, or hopeless; intervals and p count these looks."""
     looks: tuple[int, ...] = ()
     """Other numbers of seeds to look at, with --seeds 10..40: 10 25 40."""
@@ -64,9 +65,10 @@ class PlannedRuns(Settings):
                     f"looks needs a range of seeds; got --seeds {text}. Write --seeds 10..40, or leave it out."
                 )
             return (ends[0],)
-        if len(ends) < 2 or not 3 <= ends[0] < ends[1]:
+        if len(ends) < 2 or not LEAST_SEEDS <= ends[0] < ends[1]:
             raise ValueError(
-                f"seeds needs a number, or a range from 3 or more upwards; got {text!r}. Write --seeds 20, or 10..40."
+                f"seeds needs a number, or a range from {LEAST_SEEDS} or more upwards; got {text!r}. Write --seeds 20, "
+                "or 10..40."
             )
         if not self.looks:
             return doubling(*ends)

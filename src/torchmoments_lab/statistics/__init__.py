@@ -8,5 +8,6 @@ share        the interval of a ratio of two differences
 robust       seeds that collapsed, and a mean that they do not spoil
 planning     how many seeds or images a difference needs
 
-Errors and differences are in percent. An interval or a p that is undefined (one seed, or no spread at all) is None.
+Errors and differences are in percent. An interval or a p that is undefined is None: with fewer than three seeds, or
+without any spread.
 """

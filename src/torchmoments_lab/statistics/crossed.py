@@ -28,10 +28,8 @@ import numpy as np
 # Not scipy.stats, whose import takes as long as all the rest of a report.
 from scipy.special import stdtrit
 
-from torchmoments_lab.statistics.values import LEVEL, Estimate, Interval
+from torchmoments_lab.statistics.values import LEAST_SEEDS, LEVEL, Estimate, Interval
 
-# With two, chance decides whether they are far apart, and with that the width: intervals covered 86%.
-LEAST_SEEDS = 3
 # Scores are in percent: anything below this is rounding.
 _NO_SPREAD = 1e-18
 

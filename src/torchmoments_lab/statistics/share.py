@@ -13,8 +13,8 @@ def ratio(parts: np.ndarray, wholes: np.ndarray, looks: Looks = ONCE, level: flo
     """mean(parts) / mean(wholes) with its 95% interval as Fieller finds it.
 
     The interval holds each r for which mean(parts - r wholes) is not shown to differ from 0, by the test of `crossed`.
-    It is None if that is true of arbitrarily large r, because the mean of the wholes itself may be 0; and with one
-    seed, or without spread.
+    It is None if that is true of arbitrarily large r, because the mean of the wholes itself may be 0; and with fewer
+    than three seeds, or without spread.
 
     Args:
         parts, wholes: scores [S, I] of the same seeds and images.

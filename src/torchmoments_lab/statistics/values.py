@@ -7,6 +7,8 @@ Interval = tuple[float, float]
 Outcome = Literal["gain", "harm", "no difference that matters", "not shown", "unknown"]
 
 LEVEL = 0.05
+# Of an interval. With two, chance decides whether they are far apart, and with that the width: 86% covered.
+LEAST_SEEDS = 3
 
 
 @dataclass(frozen=True)

@@ -88,9 +88,9 @@ class Feed:
         (x,) = self._reader.stream(images, [[(i, 0) for i in index]], augment=False, workers=0)
         return self._reader.ready(x)
 
-    def as_shown(self, x: Tensor) -> Tensor:
-        """A batch for the eye, from 0 to 1: not normalized, or from its lowest to its highest value."""
-        return self._reader.as_shown(x)
+    def before_normalization(self, x: Tensor) -> Tensor:
+        """A batch with black at 0 and white at 1; images that came normalized stay as they are."""
+        return self._reader.before_normalization(x)
 
     def _boxes(self, number: int, generator: torch.Generator, rank: int, ranks: int) -> Tensor | None:
         """This rank's part of the boxes of a batch; None without augmentation."""

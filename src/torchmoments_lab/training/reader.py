@@ -83,12 +83,11 @@ class Reader:
             x = x.expand(-1, channels, -1, -1)
         return x if self.preparation.kind == "normalized" else (x - self._mean) / self._std
 
-    def as_shown(self, x: Tensor) -> Tensor:
-        """What `ready` returned, for the eye, from 0 to 1: not normalized, or from its lowest to its highest value."""
+    def before_normalization(self, x: Tensor) -> Tensor:
+        """What `ready` returned with black at 0 and white at 1; images that came normalized stay as they are."""
         if self.preparation.kind == "normalized":
-            return (x - x.min()) / (x.max() - x.min()).clamp(min=1e-6)
-        peak = self.preparation.peak
-        return (x * self._std + self._mean).clamp(0, peak) / peak
+            return x
+        return (x * self._std + self._mean) / self.preparation.peak
 
 
 class _Items(Dataset[Tensor]):

@@ -102,8 +102,8 @@ def test_a_difference_within_the_margin_is_told_as_one_that_does_not_matter():
 
 
 def test_an_interval_without_an_end_yet_is_told():
-    endless = Difference(-1.0, (-3.0, 1.0), 2, df=1.0, p_value=0.3, p_adjusted=1.0, outcome="not shown")
-    endless = Paired({"error": endless}, Estimate(1.0, None, 2))
+    endless = Difference(-1.0, (-3.0, 1.0), 3, df=2.0, p_value=0.3, p_adjusted=1.0, outcome="not shown")
+    endless = Paired({"error": endless}, Estimate(1.0, None, 3))
     said = sentences(summary(paired={"moex": endless}, beyond_labels={}))
     assert said[0] == "moex: no difference from none is shown; with so few seeds the interval has no end yet."
     said = headline(summary(paired={"a": endless, "b": UNSURE}, beyond_labels={}))
@@ -125,7 +125,7 @@ def test_initializations_are_covered_as_far_as_seeds_have_their_own(new, covered
 
 
 GAIN, LARGER, HARM = entry(-0.5, 0.2, 0.001), entry(-1.0, 0.25, 0.00001), entry(0.8, 0.2, 0.01)
-UNSURE, WORSE, ONE_SEED = entry(-0.5, 0.6, 0.4), entry(0.5, 0.55, 0.06), entry(-1.0, None, None, n=1)
+UNSURE, WORSE, TWO_SEEDS = entry(-0.5, 0.6, 0.4), entry(0.5, 0.55, 0.06), entry(-1.0, None, None, n=2)
 NO_SPREAD, NO_PAIRS = entry(0.0, None, None), entry(None, None, None, n=0)
 
 
@@ -168,8 +168,8 @@ NO_SPREAD, NO_PAIRS = entry(0.0, None, None), entry(None, None, None, n=0)
             "comparisons); the largest gain that an interval still allows is 1.10 points (a).",
         ),
         (
-            {"a": ONE_SEED, "b": NO_PAIRS},
-            "No difference can be shown: one seed gives no interval and no p. Use --seeds 2 or more.",
+            {"a": TWO_SEEDS, "b": NO_PAIRS},
+            "No difference can be shown: intervals and p need three seeds or more.",
         ),
         (
             {"a": NO_SPREAD, "b": NO_SPREAD},
@@ -184,6 +184,19 @@ NO_SPREAD, NO_PAIRS = entry(0.0, None, None), entry(None, None, None, n=0)
 )
 def test_the_headline_is_one_sentence_for_any_number_of_methods(paired, said):
     assert headline(summary(paired=paired)) == said
+
+
+@pytest.mark.parametrize(("n", "with_so_many"), [(1, "1 seed"), (2, "2 seeds")])
+def test_too_few_seeds_for_an_interval_are_told_once(n, with_so_many):
+    few = entry(-1.0, None, None, n=n)
+    alone = sentences(summary(paired={"a": few}, beyond_labels={}))
+    assert alone == [f"a: -1.00 points with {with_so_many}; an interval and p need three seeds or more."]
+    assert sentences(summary(paired={"a": few, "b": few}, beyond_labels={})) == [
+        "No difference can be shown: intervals and p need three seeds or more."
+    ]
+    beside = sentences(summary(paired={"a": few, "b": GAIN}, beyond_labels={}))
+    assert alone[0] in beside
+    assert any(sentence.startswith("The intervals cover") for sentence in beside)
 
 
 def test_without_a_complete_run_nothing_is_concluded():
@@ -207,7 +220,7 @@ def test_the_share_of_the_labels_is_told():
     ) in sentences(summary())
 
 
-@pytest.mark.parametrize(("n", "why"), [(20, "it may be 0"), (1, "one seed gives no interval")])
+@pytest.mark.parametrize(("n", "why"), [(20, "it may be 0"), (2, "an interval needs three seeds")])
 def test_a_share_without_an_interval_is_not_told(n, why):
     said = "\n".join(sentences(summary(beyond_labels={"moex": beyond(-0.1, None, -1.1, n)})))
     assert f"Which share of the gain of moex its labels alone (labels) give cannot be told: {why}" in said

@@ -79,7 +79,7 @@ def test_a_band_is_the_t_interval_at_each_epoch():
         of_epoch = values[:, epoch]
         low, high = stats.t.interval(0.95, 4, loc=of_epoch.mean(), scale=stats.sem(of_epoch))
         assert (mean[epoch] - half[epoch], mean[epoch] + half[epoch]) == pytest.approx((low, high))
-    assert pointwise(values[:1])[1] is None
+    assert pointwise(values[:2])[1] is None
 
 
 def test_the_same_figure_gives_the_same_bytes_and_ids_of_its_own():

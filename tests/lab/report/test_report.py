@@ -1,5 +1,6 @@
 """The report: the same in HTML and Markdown, the same again from the folder, escaped, or refused in a sentence."""
 
+import base64
 import json
 import os
 import re
@@ -10,12 +11,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 from markdown_it import MarkdownIt
+from PIL import Image
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
@@ -24,6 +27,7 @@ from torchmoments_lab.command import command
 from torchmoments_lab.comparison import compare
 from torchmoments_lab.metrics import METRICS, NAMES, score
 from torchmoments_lab.report import contents, render, report
+from torchmoments_lab.report.drawing import ACCENT, HARM, INK, LINE, MUTED
 from torchmoments_lab.report.page import Page, Section, Table
 from torchmoments_lab.report.reading import read_comparison
 from torchmoments_lab.report.records import read_summary, write_summary
@@ -32,11 +36,9 @@ from torchmoments_lab.report.wording import NONE, data_name
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.statistics.values import Difference
 
+PICTURES = ["differences", "confusion", "pictures-1", "pictures-2", "inputs", "curves"]
 WRITTEN = [
-    "curves.png",
-    "curves.svg",
-    "differences.png",
-    "differences.svg",
+    *(f"{name}.{ending}" for name in PICTURES for ending in ("png", "svg")),
     "report.html",
     "report.md",
     "seeds.csv",
@@ -87,6 +89,10 @@ class Words(HTMLParser):
     def handle_data(self, data):
         if self.open:
             self.open[-1][1].append(data)
+
+    @property
+    def figures(self):
+        return [attributes["aria-label"] for tag, attributes in self.tags if tag == "figure"]
 
     def attributes(self, name):
         return [attributes[name] for _, attributes in self.tags if name in attributes]
@@ -158,7 +164,13 @@ def test_the_html_is_one_file_without_scripts_or_outside_addresses(trained):
     outside = set(re.findall(r"https?://[^\"' ]+", text))
     assert outside == {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
     assert "@import" not in text
-    assert [target for target in page.attributes("xlink:href") if not target.startswith("#")] == []
+    # Pictures are in the page itself, in each row at most 8.
+    own = [target for target in page.attributes("xlink:href") if not target.startswith("#")]
+    assert 5 * 8 < len(own) <= 6 * 8
+    for target in own:
+        head, _, content = target.partition(",")
+        assert head == "data:image/png;base64"
+        assert Image.open(BytesIO(base64.b64decode(content))).size == (8, 8)
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
 
 
@@ -168,31 +180,43 @@ def test_the_html_is_well_formed_and_its_references_lead_somewhere(trained):
     ids = page.attributes("id")
     assert len(ids) == len(set(ids))
     assert set(page.attributes("aria-labelledby")) <= set(ids)
-    assert set(re.findall(r"url\(#([^)]+)\)", text)) | {t[1:] for t in page.attributes("xlink:href")} <= set(ids)
-    assert [a.get("role") for tag, a in page.tags if tag == "figure"] == ["img", "img"]
+    inside = {target[1:] for target in page.attributes("xlink:href") if target.startswith("#")}
+    assert set(re.findall(r"url\(#([^)]+)\)", text)) | inside <= set(ids)
+    assert [a.get("role") for tag, a in page.tags if tag == "figure"] == ["img"] * len(PICTURES)
     assert all(len(a["aria-label"]) > 40 for tag, a in page.tags if tag == "figure")
     assert {a.get("scope") for tag, a in page.tags if tag == "th"} == {"col", "row"}
 
 
 def test_figures_follow_the_colours_of_the_page(trained):
     text = (trained / "report.html").read_text()
-    drawings = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
-    assert len(drawings) == 2
-    for drawing in drawings:
-        assert "var(--accent)" in drawing
-        assert set(re.findall(r"#[0-9a-f]{6}\b", drawing)) <= {"#000000", "#ffffff"}
+    drawings = dict(zip(PICTURES, re.findall(r"<svg.*?</svg>", text, re.DOTALL), strict=True))
+    for name, drawing in drawings.items():
+        assert "var(--muted)" in drawing
+        assert ("var(--accent)" in drawing) == (name in ("differences", "curves"))
+        assert ("var(--ink)" in drawing) == (name in ("differences", "curves", "confusion"))
+        own = set(re.findall(r"#[0-9a-f]{6}\b", drawing)) - {"#000000", "#ffffff"}
+        # Cells have colours of their own, none of them the page's.
+        assert bool(own) == (name == "confusion")
+        assert not own & {INK, MUTED, LINE, ACCENT, HARM}
     assert "fill: #0072b2" in (trained / "differences.svg").read_text()
 
 
 def test_html_and_markdown_say_the_same(trained):
     html, markdown = html_of(trained), markdown_of(trained)
     assert html.tables == markdown.tables
-    assert len(html.tables) == 8
+    assert len(html.tables) == 11
     title, *said = [words for words in html.blocks if words]
     assert title == said[0] == markdown.blocks[0]
     assert [words for words in said if words not in markdown.blocks] == []
     assert html.facts[-4:] == ["100 training images", "3 epochs", "3 seeds", "1,297 test images"]
     assert " · ".join(html.facts) in markdown.blocks
+
+
+def test_markdown_shows_every_picture(trained):
+    pictures = [attributes for tag, attributes in markdown_of(trained).tags if tag == "img"]
+    assert [picture["src"] for picture in pictures] == [f"{name}.png" for name in PICTURES]
+    assert [picture["alt"] for picture in pictures] == html_of(trained).figures
+    assert all((trained / picture["src"]).exists() for picture in pictures)
 
 
 def test_the_numbers_are_those_of_the_summary(trained):
@@ -272,7 +296,8 @@ def test_the_slowdown_is_the_geometric_mean_of_ratios_paired_by_seed(folder):
     low, high = stats.t.interval(0.95, 2, loc=logs.mean(), scale=logs.std(ddof=1) / 3**0.5)
     assert entry.mean == pytest.approx(6 ** (1 / 3))
     assert entry.ci95 == pytest.approx([np.exp(low), np.exp(high)])
-    assert html_of(folder).tables[4][3][2].startswith("1.82 (")
+    (table,) = [table for table in html_of(folder).tables if table[0][1] == "Seconds a run"]
+    assert table[3][2].startswith("1.82 (")
 
 
 def test_a_report_may_be_judged_by_another_metric_and_says_so(folder, capsys):
@@ -309,6 +334,8 @@ def test_words_of_a_user_are_shown_as_they_are(folder):
         folder / "comparison.json",
         lambda record: record["history"][0].update(command=["torchmoments", "compare", spec]),
     )
+    edit(folder / "images.json", lambda record: record["classes"].__setitem__(0, NASTY))
+    edit(folder / "images.json", lambda record: record.update(files=[NASTY] * 1297))
     fail(folder, "labels", 1, f"ValueError: {NASTY}")
     for value, path in enumerate(sorted(folder.glob("runs/*/*/env.json"))):
         edit(path, lambda env, v=value: env.update(cpu=f"{NASTY} {v % 2}"))
@@ -319,10 +346,13 @@ def test_words_of_a_user_are_shown_as_they_are(folder):
     assert {"em", "strong", "a", "s"} & {tag for tag, _ in markdown.tags} == {"strong"}
     assert html.tables == markdown.tables
     assert html.tables[0][3][0] == shown_spec
+    (of_classes,) = [table for table in html.tables if table[0][0] == "Class"]
+    assert (of_classes[0][-1], of_classes[1][0]) == (shown_spec, shown)
+    assert {row[0] for table in html.tables if table[0][0] == "Image" for row in table[1:]} == {shown}
     assert f"ValueError: {shown}" in [row[-1] for table in html.tables for row in table]
     assert html.blocks[0] == f"mine:{shown}: labels, {shown_spec} against none"
     assert f"{shown_spec} is better in" in html.attributes("aria-label")[1]
-    assert sum(tag == "svg" for tag, _ in html.tags) == 2
+    assert sum(tag == "svg" for tag, _ in html.tags) == len(PICTURES)
     code = next(words for words in html.blocks if words.startswith("torchmoments compare"))
     assert code in [words for words in markdown.blocks if words.startswith("torchmoments compare")]
     assert shlex.split(code) == ["torchmoments", "compare", spec]
@@ -334,8 +364,10 @@ def test_words_of_a_user_are_shown_as_they_are(folder):
 def test_the_commands_of_a_report_ask_for_the_same_again(tmp_path, monkeypatch):
     asked = []
     methods, out = ("none", "moex:p=1,at=stem+layer1"), tmp_path / "my runs"
+    # A report has a value for each of those that depend on the model and the data.
+    filled = {"optimizer": "sgd", "weight_decay": 5e-4, "warmup_epochs": 0, "schedule_every": "epoch"}
     first = Compare().with_values(
-        train_size=50, epochs=1, width=4, lr=1e-3, methods=methods, seeds=1, workers=1, out=out
+        train_size=50, epochs=1, width=4, lr=1e-3, methods=methods, seeds=1, workers=1, out=out, **filled
     )
     compare(first)
     compare(first.with_values(methods=("none",), seeds=2))
@@ -445,6 +477,8 @@ def test_another_metric_is_named_and_the_error_is_kept_beside_it(folder, capsys)
 
 @pytest.mark.parametrize("metric", ["error", "balanced-error", "auroc"])
 def test_with_one_image_of_a_class_the_intervals_are_for_these_images_alone(folder, metric):
+    # It would be of other images.
+    (folder / "images.json").unlink()
     for path in folder.glob("runs/*/*/predictions.npy"):
         rows = np.load(path)
         nines = np.flatnonzero(rows["target"] == 9)

@@ -35,11 +35,11 @@ def test_no_interval_of_a_comparison_is_beyond_what_can_be():
         }
 
     runs = {
-        "none": of("none", (0, 100), (100, 100)),
-        "labels": of("labels", (0, 0), (100, 0)),
-        "moex": of("moex", (100, 0), (0, 0)),
+        "none": of("none", (0, 100), (100, 100), (100, 0)),
+        "labels": of("labels", (0, 0), (100, 0), (0, 0)),
+        "moex": of("moex", (100, 0), (0, 0), (0, 0)),
     }
-    history = (Event(tuple(runs), 2, None, ()),)
+    history = (Event(tuple(runs), 3, None, ()),)
     summary = summarize(Comparison("comparison", {}, history, runs, (), Plan()))
     found = [summary.beyond_labels["moex"].difference, *summary.differences.values()]
     ends = [end for of_one in found for end in (*of_one.ci95, *of_one.ci95_adjusted)]

@@ -47,13 +47,13 @@ def test_the_interval_is_that_of_the_formulas_number_by_number(of_seeds, of_imag
     assert found.n == 5
 
 
-def test_the_interval_of_two_seeds_and_three_images_is_the_one_worked_out_by_hand():
-    # Means of seeds 1 and 3, of images 0, 2 and 4; each residual is 0.
-    scores = np.array([[-1.0, 1.0, 3.0], [1.0, 3.0, 5.0]])
-    # vs = 2 / 2 = 1, vi = 4 / 3, ve = 0: V = 7 / 3, df = (49 / 9) / (1 / 1 + (16 / 9) / 2) = 49 / 17.
+def test_the_interval_of_three_seeds_and_two_images_is_the_one_worked_out_by_hand():
+    # Means of seeds 0, 2 and 4, of images 1 and 3; each residual is 0.
+    scores = np.array([[-1.0, 1.0], [1.0, 3.0], [3.0, 5.0]])
+    # vs = 4 / 3, vi = 2 / 2 = 1, ve = 0: V = 7 / 3, df = (49 / 9) / ((16 / 9) / 2 + 1 / 1) = 49 / 17.
     of = spread(scores)
     assert of is not None
-    assert (of.of_seeds, of.of_images, of.of_residual) == pytest.approx((1, 4 / 3, 0))
+    assert (of.of_seeds, of.of_images, of.of_residual) == pytest.approx((4 / 3, 1, 0))
     assert (of.variance, of.df) == pytest.approx((7 / 3, 49 / 17))
 
 
@@ -89,8 +89,8 @@ def test_one_number_a_seed_gives_the_t_interval():
     assert over_seeds(np.array(values)).ci95 == pytest.approx((low, high))
 
 
-@pytest.mark.parametrize("scores", [np.ones((1, 5)), np.ones((4, 5)), np.ones((4, 1)), np.zeros((3, 3))])
-def test_one_seed_or_no_spread_gives_no_interval(scores):
+@pytest.mark.parametrize("scores", [drawn(1, 5), drawn(2, 5), np.ones((4, 5)), np.ones((4, 1)), np.zeros((3, 3))])
+def test_fewer_than_three_seeds_or_no_spread_give_no_interval(scores):
     assert estimate(scores).ci95 is None
     assert estimate(scores).mean == scores.mean()
 
@@ -101,18 +101,18 @@ def test_no_scores_give_no_mean():
 
 
 def test_seeds_that_all_differ_alike_still_leave_the_images():
-    scores = np.array([[100.0, 0.0, 0.0, 0.0], [0.0, 100.0, 0.0, 0.0]])
+    scores = np.array([[100.0, 0.0, 0.0, 0.0], [0.0, 100.0, 0.0, 0.0], [0.0, 100.0, 0.0, 0.0]])
     assert np.ptp(scores.mean(axis=1)) == 0
     assert estimate(scores).ci95 is not None
 
 
 def test_no_interval_is_beyond_what_can_be():
-    scores = np.array([[100.0, 0, 0, 0], [0, 0, 0, 0]])
+    scores = np.array([[100.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
     found = estimate(scores)
     assert found.ci95 is not None
     assert found.ci95[0] < 0
     assert clipped(found, 0, 100).ci95 == (0, min(found.ci95[1], 100))
-    of_two = difference(100 * np.sign(drawn(2, 3)))
+    of_two = difference(100 * np.sign(drawn(3, 3)))
     assert of_two.ci95 is not None
     low, high = of_two.ci95
     assert clipped(of_two, -100, 100).ci95 == (max(low, -100), min(high, 100))
@@ -167,4 +167,4 @@ def test_the_band_of_curves_is_the_t_interval_at_each_epoch():
     assert mean == pytest.approx([3, 5])
     assert half is not None
     assert half == pytest.approx(stats.t.ppf(0.975, 2) * stats.sem(values))
-    assert pointwise(values[:1])[1] is None
+    assert pointwise(values[:2])[1] is None
