@@ -28,13 +28,14 @@ FLOORS = [
 ]
 LAB_FLOORS = [
     {"typed"},
-    {"settings", "files", "lock", "machine", "process", "statistics", "random_numbers"},
+    {"settings", "files", "lock", "machine", "process", "statistics", "random_numbers", "durations"},
     {"spec", "requests", "function", "inputs", "metrics"},
     {"command", "recipes", "methods"},
     {"data", "models"},
     {"experiment"},
     {"training", "report"},
     {"runs", "worker", "pool", "resolve", "places"},
+    {"forecast", "display"},
     {"comparison", "single"},
     {"sweep", "probe"},
     {"inspect"},

@@ -6,6 +6,7 @@ from pathlib import Path
 from torchmoments_lab.settings import (
     DataSettings,
     Evaluate,
+    Execution,
     Judging,
     Metric,
     ModelSettings,
@@ -42,6 +43,7 @@ class Compare(Setup):
     mixup, cutmix: of the images. smooth: label smoothing. With options: moex:norm=in,lam=0.9,p=0.5,at=layer1+layer2.
     Images before features: cutmix+moex:p=0.25, and with the same partner for both: cutmix+moex:same_partner=True"""
     runs: PlannedRuns = PlannedRuns()
+    execution: Execution = Execution()
     out: Path = Path("runs/compare")
     """Folder for the runs and the report."""
 
@@ -72,6 +74,7 @@ class Sweep(Setup):
     steps: int | None = None
     """Number of steps, the same for every training set size and batch size: it replaces --epochs."""
     runs: RunSettings = RunSettings(seeds=10)
+    execution: Execution = Execution()
     out: Path = Path("runs/sweep")
     """Folder for the runs, the tables and the figures."""
 
@@ -107,6 +110,7 @@ class Probe(Setup):
     trained: bool = True
     """Whether the features are those of the trained network. --no-trained: of the network before training."""
     runs: RunSettings = RunSettings(seeds=8)
+    execution: Execution = Execution()
     out: Path = Path("runs/probe")
     """Folder for the runs, the table and the figure."""
 
@@ -167,6 +171,7 @@ class Train(Setup):
     """Devices that share each batch (DDP). On the CPU: processes."""
     threads: int = 1
     """Threads of each process on the CPU. Another number may change the last digits of a result."""
+    execution: Execution = Execution()
     out: Path = Path("runs/train")
     """Folder for the checkpoint, the weights, the metrics and the predictions."""
 
