@@ -186,7 +186,7 @@ from torchmoments_lab.comparison import compare
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.resolve import resolve
 asked = Compare()
-resolve(asked.data, asked.model, asked.training, asked.judging, ["none", "moex", "mixup"], notice=str)
+resolve(asked, asked.judging, ["none", "moex", "mixup"], notice=str)
 """
     (loaded,) = modules_loaded_by(check)
     assert "sklearn" in loaded

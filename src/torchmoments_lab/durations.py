@@ -26,6 +26,7 @@ _UNITS = {"s": 1, "min": 60, "h": 3600, "day": 24 * 3600}
 # (below this, in steps of this, in this unit), all in seconds.
 _STEPS = (
     (60, 5, "s"),
+    (5 * 60, 30, "min"),
     (20 * 60, 60, "min"),
     (90 * 60, 5 * 60, "min"),
     (10 * 3600, 1800, "h"),

@@ -19,6 +19,7 @@ from torchmoments_lab.requests import Compare, Train
 from torchmoments_lab.runs import Run
 from torchmoments_lab.single import train_once
 from torchmoments_lab.training import train as training
+from torchmoments_lab.training.epochs import EpochLog
 
 
 @pytest.fixture
@@ -51,9 +52,12 @@ def test_a_stopped_run_goes_on_to_the_same_result_bit_for_bit(tiny, tmp_path, mo
     train_once(whole)
     stopped_after(2, monkeypatch, lambda: train_once(tiny))
     assert [path.name for path in tiny.out.iterdir()] == ["checkpoint.pt"]
-    epochs = []
-    train_once(tiny, lambda done, total: epochs.append(done))
+    epochs, add = [], EpochLog.add
+    monkeypatch.setattr(EpochLog, "add", lambda self, epoch: epochs.append(epoch.epoch) or add(self, epoch))
+    said = []
+    train_once(tiny, notice=said.append)
     assert epochs == [3, 4]
+    assert "4 epochs of 3 steps, 2 of them complete already; on cpu." in said[-1]
     assert outcome(tiny.out) == outcome(whole.out)
 
 
