@@ -74,7 +74,8 @@ def _seconds(missing: Sequence[Run], at_a_time: int) -> float | None:
     references = {_work(run.experiment): run.experiment for run in missing}
     costs = {}
     for work, experiment in references.items():
-        cost = cost_of(experiment, experiment.methods[0], seconds=_SECONDS_OF_TIMING / len(references))
+        seconds = _SECONDS_OF_TIMING / len(references)
+        cost = cost_of(experiment, experiment.methods[0], seconds=seconds, at_a_time=at_a_time)
         if cost is None:
             return None
         costs[work] = cost

@@ -1,7 +1,9 @@
 """How long a run takes, by a few steps of it."""
 
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain, count, islice
 from typing import NamedTuple
@@ -10,6 +12,7 @@ import torch
 
 from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.methods import Method
+from torchmoments_lab.process import signals_held_back
 from torchmoments_lab.random_numbers import global_random_numbers
 from torchmoments_lab.training.device import make_fabric, own_random_numbers
 from torchmoments_lab.training.tally import Tally
@@ -27,43 +30,73 @@ class Cost(NamedTuple):
     image: float
 
 
-def cost_of(experiment: Experiment, method: Method, *, seconds: float = 2.0, threads: int = 1) -> Cost | None:
+def cost_of(
+    experiment: Experiment, method: Method, *, seconds: float = 2.0, threads: int = 1, at_a_time: int = 1
+) -> Cost | None:
     """Measure with a network of its own, one step first that does not count; what it costs if nothing goes wrong.
 
     No random numbers change. Compiling is left out: a step counts as it is without.
 
     Args:
         seconds: no step begins later, so that a slow one is the only one.
+        at_a_time: how many will train side by side; as many cores are kept busy, which may not be there or be slower
+            together.
     """
     training = replace(experiment.training, compile=False)
     try:
         with global_random_numbers(0):
-            return _cost(replace(experiment, training=training), method, seconds, threads)
+            return _cost(replace(experiment, training=training), method, seconds, threads, at_a_time)
     except Exception:
         # Whatever it is, the runs will say it, or be spared it.
         return None
 
 
-def _cost(experiment: Experiment, method: Method, seconds: float, threads: int) -> Cost:
+@contextmanager
+def _busy(cores: int) -> Iterator[None]:
+    """So many other cores work while the block runs."""
+    is_over = threading.Event()
+
+    def work() -> None:
+        matrix = torch.zeros(256, 256)
+        while not is_over.is_set():
+            torch.mm(matrix, matrix)
+
+    # Signals are for the main thread.
+    others = [threading.Thread(target=work, daemon=True) for _ in range(cores)]
+    with signals_held_back():
+        for other in others:
+            other.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for other in others:
+            other.join()
+
+
+def _cost(experiment: Experiment, method: Method, seconds: float, threads: int, at_a_time: int) -> Cost:
     fabric = make_fabric(experiment.training)
     with own_random_numbers(fabric.device, threads):
         training = Training(experiment, method, 0, fabric)
-        end = time.perf_counter() + seconds
-        tally = Tally()
-        steps = chain.from_iterable(training.steps_of_epoch(tally) for _ in count())
-        step = _seconds_a_step(steps, tally, 1)
-        if time.perf_counter() >= end:
-            images = min(experiment.training.batch_size, experiment.train_size)
-            return Cost(step, step / images / _STEP_IN_FORWARDS)
-        number = min(_MOST_STEPS, max(1, int((end - time.perf_counter()) / step)))
-        step = _seconds_a_step(steps, tally, number)
-        image = _seconds_an_image(training)
-        if time.perf_counter() < end:
-            image = _seconds_an_image(training)
+        with _busy(at_a_time - 1):
+            cost = _measured(training, seconds)
     if fabric.device.type == "cuda":
-        del training, steps
+        del training
         torch.cuda.empty_cache()
-    return Cost(step, image)
+    return cost
+
+
+def _measured(training: Training, seconds: float) -> Cost:
+    end = time.perf_counter() + seconds
+    tally = Tally()
+    steps = chain.from_iterable(training.steps_of_epoch(tally) for _ in count())
+    step = _seconds_a_step(steps, tally, 1)
+    if time.perf_counter() >= end:
+        images = min(training.settings.batch_size, training.experiment.train_size)
+        return Cost(step, step / images / _STEP_IN_FORWARDS)
+    step = _seconds_a_step(steps, tally, min(_MOST_STEPS, max(1, int((end - time.perf_counter()) / step))))
+    image = _seconds_an_image(training)
+    return Cost(step, _seconds_an_image(training) if time.perf_counter() < end else image)
 
 
 def _seconds_a_step(steps: Iterator[None], tally: Tally, number: int) -> float:
