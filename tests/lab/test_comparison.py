@@ -121,8 +121,11 @@ def test_half_written_leftovers_are_cleaned(trained):
     leftover = trained.out / "runs/none/.seed5.tmp"
     leftover.mkdir()
     (leftover / "config.json").write_text("{")
+    epochs = trained.out / "runs/none/.seed5.metrics.csv"
+    epochs.write_text("epoch,loss\n1,")
     compare(trained)
     assert not leftover.exists()
+    assert not epochs.exists()
 
 
 @pytest.mark.slow

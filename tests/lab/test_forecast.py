@@ -147,13 +147,20 @@ def test_what_a_dry_run_says_is_the_result_of_the_command(tmp_path, call, comman
     assert list(tmp_path.iterdir()) == []
 
 
-def test_neither_a_dry_run_nor_tensorboard_is_a_setting_of_the_runs(tmp_path):
+def test_neither_a_dry_run_nor_tensorboard_is_a_setting_of_the_runs(tmp_path, monkeypatch):
+    # All runs are complete when it would be needed.
+    monkeypatch.setattr("torchmoments_lab.settings.execution.find_spec", lambda name: name)
     request = COMMANDS[sweep].with_values(out=tmp_path / "out")
     sweep(request)
     before = (request.out / "sweep.json").read_bytes()
     summary = sweep(request.with_values(tensorboard=True))
     assert (request.out / "sweep.json").read_bytes() == before
     assert "tensorboard" not in " ".join(summary.conclusion)
+    record = (request.out / "comparison" / "comparison.json").read_text()
+    assert "--no-nesterov" not in record
+    assert "--nesterov" in record
+    assert "tensorboard" not in record
+    assert "dry-run" not in record
 
 
 def test_tensorboard_that_is_not_installed_is_refused_with_its_extra(refused, monkeypatch):

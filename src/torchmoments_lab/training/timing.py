@@ -12,7 +12,7 @@ import torch
 
 from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.methods import Method
-from torchmoments_lab.process import signals_held_back
+from torchmoments_lab.process import give_memory_back, signals_held_back
 from torchmoments_lab.random_numbers import global_random_numbers
 from torchmoments_lab.training.device import make_fabric, own_random_numbers
 from torchmoments_lab.training.tally import Tally
@@ -49,6 +49,9 @@ def cost_of(
     except Exception:
         # Whatever it is, the runs will say it, or be spared it.
         return None
+    finally:
+        # This process may have nothing more to train.
+        give_memory_back()
 
 
 @contextmanager
