@@ -45,8 +45,8 @@ def shown(is_terminal, width=100):
     return Display(Console(file=file, force_terminal=is_terminal, width=width)), file
 
 
-def ended(done, job=None, failure=None):
-    return Progress(done, 60, ended=job or Job("moex seed 3"), failure=failure)
+def ended(done, total=60, failure=None):
+    return Progress(done, total, ended=Job("moex seed 3"), failure=failure)
 
 
 def test_a_run_that_ends_is_a_line(clock):
@@ -64,15 +64,15 @@ def test_a_run_that_ends_is_a_line(clock):
 
 def test_fast_runs_are_a_line_every_five_seconds_and_the_last_one(clock):
     display, log = shown(False)
-    display.watch(Progress(0, 60))
-    for done in range(1, 61):
+    display.watch(Progress(0, 62))
+    for done in range(1, 63):
         clock[0] += 1
-        display.watch(ended(done))
+        display.watch(ended(done, 62))
     display.close()
     lines = log.getvalue().splitlines()
-    assert [int(line.split()[0]) for line in lines] == list(range(5, 61, 5))
-    assert lines[0] == " 5 of 60  moex seed 3  error 8.2%  14 s  about 55 s left"
-    assert lines[-1] == "60 of 60  moex seed 3  error 8.2%  14 s"
+    assert [int(line.split()[0]) for line in lines] == [*range(5, 61, 5), 62]
+    assert lines[0] == " 5 of 62  moex seed 3  error 8.2%  14 s  about 55 s left"
+    assert lines[-1] == "62 of 62  moex seed 3  error 8.2%  14 s"
 
 
 def test_the_epochs_of_long_runs_are_a_line_now_and_then(clock):
@@ -126,9 +126,10 @@ def test_a_sentence_and_the_bar_share_no_line(clock):
     display, terminal = shown(True)
     display.watch(Progress(0, 6))
     display.say("Not decided after 4 seeds; goes on to 8.")
-    display.watch(ended(1))
+    display.watch(ended(1, 6))
     display.close()
     written = terminal.getvalue()
+    assert "1 of 6 runs" in written
     (line,) = [line for line in written.replace("\r", "\n").split("\n") if "Not decided" in line]
     assert line.removeprefix("\x1b[2K").strip() == "Not decided after 4 seeds; goes on to 8."
 

@@ -46,14 +46,36 @@ def test_a_slow_step_is_the_only_one():
     assert cost.image == pytest.approx(cost.step / 16 / 3)
 
 
-def test_no_random_number_and_no_number_of_threads_changes_and_neither_does_a_run():
-    found = experiment(TINY)
-    before = train(found, NONE, 0)
+class Draws(torch.nn.Module):
+    """Draws from every stream, and notes the number of threads."""
+
+    def __init__(self, threads):
+        super().__init__()
+        self.threads = threads
+        self.fc = torch.nn.Linear(64, 10)
+
+    def forward(self, x):
+        self.threads.append(torch.get_num_threads())
+        noise = torch.rand(1).item() + np.random.rand() + random.random()
+        return self.fc(x.flatten(1)) + noise
+
+
+def test_a_network_that_draws_leaves_every_random_number_and_the_threads_as_they_were():
+    threads = []
+    found = experiment(TINY, make_model=lambda: Draws(threads))
     states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate(), torch.get_num_threads()
-    assert cost_of(found, parse_method("mixup+moex:at=stem"), threads=2) is not None
+    more = torch.get_num_threads() + 1
+    assert cost_of(found, NONE, threads=more) is not None
+    assert set(threads) == {more}
     assert torch.get_rng_state().equal(states[0])
     assert np.array_equal(np.random.get_state()[1], states[1])
     assert (random.getstate(), torch.get_num_threads()) == states[2:]
+
+
+def test_no_run_changes():
+    found = experiment(TINY)
+    before = train(found, NONE, 0)
+    assert cost_of(found, parse_method("mixup+moex:at=stem")) is not None
     after = train(found, NONE, 0)
     assert before.epochs == after.epochs
     assert np.array_equal(before.scores, after.scores)
