@@ -216,6 +216,12 @@ def test_two_devices_mix_by_their_own_draws_and_go_on_after_a_stop(tmp_path):
 import os, shutil
 from torchmoments_lab.training import train
 import torchmoments as tm
+from torchmoments_lab.training.epochs import EpochLog
+begin = EpochLog.begin
+def noted_begin(self, epochs):
+    open(f"log{os.environ.get('LOCAL_RANK', '0')}", "w").close()
+    begin(self, epochs)
+EpochLog.begin = noted_begin
 step, save, draw = train.step, train.Training.save, tm.Site.draw
 def noted(site, *arguments, **options):
     site.drawn = draw(site, *arguments, **options)
@@ -236,6 +242,8 @@ train.step, train.Training.save = watched, save_and_copy
     )
     mixed = ["--method", "moex:at=0"]
     assert command(tmp_path, "whole", *mixed).returncode == 0
+    # The first writes the epochs for both.
+    assert [path.name for path in tmp_path.glob("log*")] == ["log0"]
     draws = [(tmp_path / f"draws{rank}").read_text() for rank in (0, 1)]
     assert draws[0] != draws[1]
     assert [path.name for path in (tmp_path / "resumed").iterdir()] == ["checkpoint.pt"]

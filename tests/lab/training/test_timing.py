@@ -1,6 +1,7 @@
 """What a step costs, found out before anything is trained."""
 
 import random
+import threading
 import time
 
 import numpy as np
@@ -70,6 +71,19 @@ def test_a_network_that_draws_leaves_every_random_number_and_the_threads_as_they
     assert torch.get_rng_state().equal(states[0])
     assert np.array_equal(np.random.get_state()[1], states[1])
     assert (random.getstate(), torch.get_num_threads()) == states[2:]
+
+
+def test_as_many_cores_are_busy_as_will_be():
+    mine, seen = threading.active_count(), []
+
+    class Counts(Slow):
+        def forward(self, x):
+            seen.append(threading.active_count() - mine)
+            return super().forward(x)
+
+    assert cost_of(experiment(TINY, make_model=lambda: Counts(0.0)), NONE, at_a_time=3) is not None
+    assert max(seen) == 2
+    assert threading.active_count() == mine
 
 
 def test_no_run_changes():
