@@ -28,7 +28,7 @@ FLOORS = [
 ]
 LAB_FLOORS = [
     {"typed"},
-    {"settings", "files", "lock", "machine", "process", "statistics", "random_numbers"},
+    {"settings", "files", "lock", "machine", "process", "statistics", "random_numbers", "durations"},
     {"spec", "requests", "function", "inputs", "metrics"},
     {"command", "flags", "recipes", "methods"},
     {"parser"},
@@ -36,6 +36,7 @@ LAB_FLOORS = [
     {"experiment"},
     {"training", "report", "metadata"},
     {"gallery", "runs", "worker", "pool", "resolve", "places"},
+    {"forecast", "display"},
     {"comparison", "single", "inference"},
     {"sweep", "probe"},
     {"inspect"},

@@ -1,4 +1,6 @@
-"""The command line. The only file that prints, or decides an exit code.
+"""The command line. The only file that decides an exit code, or prints; `display` shows what stands meanwhile.
+
+Standard output gets the result, standard error everything else.
 
 0 done    1 a run failed    2 the request is wrong, nothing was written
 130 stopped with Ctrl-C    143 by SIGTERM    129 by SIGHUP
@@ -8,8 +10,7 @@ import atexit
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -18,12 +19,13 @@ from torchmoments_lab.process import Terminated, accept_any_terminal, ending_in_
 from torchmoments_lab.typed import counted
 
 if TYPE_CHECKING:
+    from torchmoments_lab.pool import Watch
     from torchmoments_lab.report.page import Table
     from torchmoments_lab.report.summary import About
     from torchmoments_lab.requests import Compare, Export, Inspect, Places, Predict, Probe, Report, Sweep, Train
 
 Summary = TypeVar("Summary")
-Progress = Callable[[int, int], None]
+Notice = Callable[[str], None]
 STOPPED = (KeyboardInterrupt, Terminated)
 
 
@@ -89,7 +91,9 @@ def _compare(request: "Compare") -> int:
         from torchmoments_lab.comparison import compare
         from torchmoments_lab.report.contents import compact
 
-    summary = _resumable(request.out, lambda progress: compare(request, progress, _print))
+    summary = _resumable(request, lambda watch, notice: compare(request, watch, notice))
+    if summary is None:
+        return 0
     return _show([compact(summary)], summary, request.out)
 
 
@@ -98,7 +102,9 @@ def _sweep(request: "Sweep") -> int:
         from torchmoments_lab.sweep.report import tables
         from torchmoments_lab.sweep.sweep import sweep
 
-    summary = _resumable(request.out, lambda progress: sweep(request, progress, _print))
+    summary = _resumable(request, lambda watch, notice: sweep(request, watch, notice))
+    if summary is None:
+        return 0
     return _show(tables(summary), summary, request.out)
 
 
@@ -107,17 +113,22 @@ def _probe(request: "Probe") -> int:
         from torchmoments_lab.probe.probe import probe
         from torchmoments_lab.probe.report import table
 
-    summary = _resumable(request.out, lambda progress: probe(request, progress, _print))
+    summary = _resumable(request, lambda watch, notice: probe(request, watch, notice))
+    if summary is None:
+        return 0
     return _show([table(summary)], summary, request.out)
 
 
 def _inspect(request: "Inspect") -> int:
     with without_collector():
+        from torchmoments_lab.display import display
         from torchmoments_lab.inspect.inspect import inspect
 
     keep_memory()
     try:
-        _print(*inspect(request, _print))
+        with display() as shown:
+            paths = inspect(request, shown.say)
+        _print(*paths)
     except STOPPED as stop:
         _stop_with_runs(stop, request.out)
     except RuntimeError as error:
@@ -130,15 +141,15 @@ def _train(request: "Train") -> int:
     with without_collector():
         import lightning_fabric  # noqa: F401  # the training needs it, and its import is faster in here
 
+        from torchmoments_lab.display import display
         from torchmoments_lab.metrics import NAMES
-        from torchmoments_lab.resolve import silent
         from torchmoments_lab.single import CHECKPOINT, is_first_rank, train_once
 
     keep_memory()
     first = is_first_rank()
     try:
-        with _progress("epochs", quiet=not first) as progress:
-            run = train_once(request, progress, _print if first else silent)
+        with display(quiet=not first) as shown:
+            run = train_once(request, shown.watch, _print if first and request.execution.dry_run else shown.say)
     except STOPPED as stop:
         # The first process speaks for the others.
         if not first:
@@ -151,7 +162,7 @@ def _train(request: "Train") -> int:
     except FloatingPointError as error:
         _complain(f"{request.method} seed {request.seed} failed: {error}")
         return 1
-    if first:
+    if first and run is not None:
         summary = run.summary()
         _print(
             f"{NAMES[request.judging.metric]} {summary['error']:.2f}% after {counted(run.experiment.epochs, 'epoch')}, "
@@ -209,14 +220,17 @@ def _show(tables: "list[Table]", summary: "About", out: Path) -> int:
     return 1 if summary.failed else 0
 
 
-def _resumable(out: Path, work: Callable[[Progress], Summary]) -> Summary:
-    """Do the work under a progress bar; Ctrl-C and SIGTERM end the process, and say what is kept."""
+def _resumable(request: "Compare | Sweep | Probe", work: "Callable[[Watch, Notice], Summary | None]") -> Summary | None:
+    """Do the work, and show how it gets on; Ctrl-C and SIGTERM end the process, and say what is kept."""
+    from torchmoments_lab.display import display
+
     keep_memory()
     try:
-        with _progress("runs") as progress:
-            return work(progress)
+        with display() as shown:
+            # What a dry run has to say is its result.
+            return work(shown.watch, _print if request.execution.dry_run else shown.say)
     except STOPPED as stop:
-        _stop_with_runs(stop, out)
+        _stop_with_runs(stop, request.out)
 
 
 def _print(*parts: Any) -> None:
@@ -229,19 +243,6 @@ def _print(*parts: Any) -> None:
     for part in parts:
         whole = str(part) if isinstance(part, Path) else part.lines if isinstance(part, Command) else None
         output.print(part if whole is None else whole, markup=False, highlight=False, soft_wrap=whole is not None)
-
-
-@contextmanager
-def _progress(unit: str, quiet: bool = False) -> Iterator[Progress]:
-    """A progress bar on the terminal, updated with (done, total); none if standard error is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(unit, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _stop_with_runs(stop: BaseException, out: Path) -> NoReturn:

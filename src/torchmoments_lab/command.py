@@ -16,6 +16,8 @@ def command(request: Compare, shared: Mapping[str, Any]) -> list[str]:
     """
     arguments = ["torchmoments", "compare"]
     for name, value in request.values().items():
+        if name in request.execution.values():
+            continue
         arguments += as_flag(name, shared.get(name) if value is None else value)
     return arguments
 

@@ -10,15 +10,16 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torchmoments_lab.command import command
 from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.files import read_record, write_record
+from torchmoments_lab.forecast import DRY, forecast
 from torchmoments_lab.gallery import keep_images
 from torchmoments_lab.lock import RUNS, refuse_other_settings, working_in
 from torchmoments_lab.methods import parse_methods
-from torchmoments_lab.pool import Progress, train_missing
+from torchmoments_lab.pool import Watch, train_missing, unwatched
 from torchmoments_lab.process import ending_in_order
 from torchmoments_lab.report import report
 from torchmoments_lab.report.images import read_images
@@ -34,51 +35,68 @@ RECORD = "comparison.json"
 
 def compare(
     request: Compare,
-    progress: Progress = lambda done, total: None,
+    watch: Watch = unwatched,
     notice: Notice = silent,
     *,
     objects: Objects | None = None,
-) -> Summary:
+) -> Summary | None:
     """Train what is missing in the folder, and report everything in it.
 
     Args:
         request: what to train, and the folder.
-        progress: called with the number of runs done, complete ones of earlier times included, and their total.
-        notice: called with what was decided that the request does not say.
+        watch: called with the progress of the runs.
+        notice: called with what was decided that the request does not say, and with what is going to be trained.
         objects: in place of the names in the request, see `torchmoments_lab.compare`.
 
     Returns:
-        What summary.json holds. Runs that failed are in its `failed`.
+        What summary.json holds. Runs that failed are in its `failed`. None after a dry run.
 
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
     """
     request.check()
     experiment = resolve(request, request.judging, request.methods, notice=notice, objects=objects).experiment
-    with working_in(request.out, RECORD, "compare"):
+    with working_in(request.out, RECORD, "compare", dry_run=request.execution.dry_run):
         *_, last = looks = request.runs.plan()
         before = read_comparison_record(request.out) or {"history": []}
         reached = _asked_of_all(before["history"], request.methods)
         first, *later = [look for look in looks if look >= reached] or [last]
+        look = _look(request, experiment, first)
+        more = f" More seeds follow, up to {last}, unless these decide it." if later else ""
+        notice(forecast(look.runs, look.missing, request.runs.workers, "methods") + more)
+        if request.execution.dry_run:
+            notice(DRY)
+            return None
         _notice_runs_without_weights(runs_of(request, experiment, last), request.out, notice)
-        summary = _up_to(first, request, experiment, progress)
+        summary = _train(look, request, experiment, watch)
         for seeds in later:
             if not any(summary.is_open(method) for method in summary.paired if method in request.methods):
                 break
             notice(f"Not decided after {first} seeds; goes on to {seeds}.")
-            summary, first = _up_to(seeds, request, experiment, progress), seeds
+            summary, first = _train(_look(request, experiment, seeds), request, experiment, watch), seeds
         return summary
 
 
-def _up_to(seeds: int, request: Compare, experiment: Experiment, progress: Progress) -> Summary:
-    """Train what is missing of so many seeds, and report everything in the folder."""
+class _Look(NamedTuple):
+    """So many seeds: what the folder's record becomes, the runs, and those that are missing."""
+
+    record: dict[str, Any]
+    runs: list[Run]
+    missing: list[Run]
+
+
+def _look(request: Compare, experiment: Experiment, seeds: int) -> _Look:
     record, runs = joined(request, experiment, seeds), runs_of(request, experiment, seeds)
-    missing = [run for run in runs if not run.is_complete()]
     # Damaged images are refused before anything is trained, too.
     read_images(request.out)
-    write_record(request.out / RECORD, record)
+    return _Look(record, runs, [run for run in runs if not run.is_complete()])
+
+
+def _train(look: _Look, request: Compare, experiment: Experiment, watch: Watch) -> Summary:
+    """Train what is missing, and report everything in the folder."""
+    write_record(request.out / RECORD, look.record)
     keep_images(request.out, experiment)
-    train_missing(missing, len(runs), experiment.training, request.runs.workers, progress)
+    train_missing(look.missing, len(look.runs), experiment.training, request.runs.workers, watch)
     return report.write(request.out)
 
 
@@ -92,18 +110,29 @@ def compare_objects(make_model: Callable[..., Any], train: Any, test: Any, **set
     for name in ("data", "data_dir", "model", "width", "weights", "pretrained"):
         if name in settings:
             raise ValueError(f"compare has no setting {name!r} here: the model and the data are objects. Leave it out.")
+    if settings.get("dry_run"):
+        raise ValueError("compare has no setting 'dry_run' here: it returns a summary. Leave it out.")
     name = getattr(make_model, "__qualname__", type(make_model).__name__)
     request = Compare().with_values(data=f"objects:{type(train).__name__}", model=f"objects:{name}", **settings)
     # There is no terminal to write to.
     notice = logging.getLogger("torchmoments_lab").warning
     with ending_in_order():
-        return compare(request, notice=notice, objects=Objects(make_model, train, test))
+        summary = compare(request, notice=notice, objects=Objects(make_model, train, test))
+    assert summary is not None
+    return summary
 
 
 def runs_of(request: Compare, experiment: Experiment, seeds: int) -> list[Run]:
     """The runs of so many seeds, seed by seed."""
     return [
-        Run.of_many(request.out, experiment, method, seed, keeps_weights=request.keep_weights)
+        Run.of_many(
+            request.out,
+            experiment,
+            method,
+            seed,
+            keeps_weights=request.keep_weights,
+            tensorboard=request.execution.tensorboard,
+        )
         for seed in range(seeds)
         for method in experiment.methods
     ]

@@ -26,6 +26,7 @@ class Experiment:
         methods: what is compared; the first is the reference.
         place: the default place of a method; None if the network has none.
         shared: the record of all this that runs of one folder have in common.
+        parameters: number of the network's parameters.
     """
 
     data: Data
@@ -36,6 +37,7 @@ class Experiment:
     methods: tuple[Method, ...]
     place: str | None
     shared: Mapping[str, Setting]
+    parameters: int = 0
 
     @property
     def train_size(self) -> int:

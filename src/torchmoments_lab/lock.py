@@ -1,5 +1,6 @@
 """Folders for results: found usable, and held by one process at a time."""
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,11 +13,15 @@ import filelock
 from torchmoments_lab.files import RECORDS
 
 _LOCK = ".lock"
+# The epochs of a run that trains, see `training.epochs`.
+_EPOCHS = ".metrics.csv"
 # What is in a folder of runs whose record was lost.
 RUNS = "runs/*/seed*/config.json"
 
 
-def working_in(out: Path, record: str, kind: str, lost: Sequence[str] = (RUNS,)) -> AbstractContextManager[None]:
+def working_in(
+    out: Path, record: str, kind: str, lost: Sequence[str] = (RUNS,), *, dry_run: bool = False
+) -> AbstractContextManager[None]:
     """`hold` for a folder that has a record.
 
     Args:
@@ -24,34 +29,28 @@ def working_in(out: Path, record: str, kind: str, lost: Sequence[str] = (RUNS,))
         lost: patterns of what tells it where no command's record is there.
     """
     has_record = any(os.path.exists(out / name) for name in RECORDS)
-    return hold(out, (record,) if has_record else lost, kind)
+    return hold(out, (record,) if has_record else lost, kind, dry_run=dry_run)
 
 
 @contextmanager
-def hold(out: Path, known: Sequence[str], kind: str) -> Iterator[None]:
+def hold(out: Path, known: Sequence[str], kind: str, *, dry_run: bool = False) -> Iterator[None]:
     """Make the folder if it is not there, and hold its lock while the block runs; half-made files are removed.
 
     Args:
         out: the folder.
         known: patterns; a folder that has a file like that is ours.
         kind: what writes there, for the sentence of an error.
+        dry_run: only find out whether it could be done; another process may be working there.
 
     Raises:
         ValueError: it is a file, has other files, cannot be written, or another process holds it.
     """
     try:
-        if out.exists() and not out.is_dir():
-            raise ValueError(f"out needs a folder; got the file '{out}'. Choose another one with --out.")
-        if out.is_dir() and not any(any(out.glob(pattern)) for pattern in known):
-            others = sorted(path.name for path in out.iterdir() if path.name != _LOCK)
-            if others:
-                raise ValueError(
-                    f"out needs a new or empty folder, or one of `torchmoments {kind}`; got '{out}', which holds other "
-                    f"files, such as {others[0]}. Choose another one with --out."
-                )
-        out.mkdir(parents=True, exist_ok=True)
+        _check_ours(out, known, kind)
         lock = filelock.FileLock(out / _LOCK, timeout=0)
-        lock.acquire()
+        if not dry_run:
+            out.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
     except filelock.Timeout:
         raise ValueError(
             f"out needs a folder that nobody is working in; got '{out}', where another `torchmoments {kind}` is "
@@ -61,6 +60,9 @@ def hold(out: Path, known: Sequence[str], kind: str) -> Iterator[None]:
         raise ValueError(
             f"out needs a folder that can be written; got '{out}' ({error.strerror}). Choose another one with --out."
         ) from error
+    if dry_run:
+        yield
+        return
     try:
         _remove_half_made(out)
         yield
@@ -75,10 +77,28 @@ def hold(out: Path, known: Sequence[str], kind: str) -> Iterator[None]:
         lock.release()
 
 
+def _check_ours(out: Path, known: Sequence[str], kind: str) -> None:
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out needs a folder; got the file '{out}'. Choose another one with --out.")
+    if out.is_dir() and not any(any(out.glob(pattern)) for pattern in known):
+        others = sorted(path.name for path in out.iterdir() if path.name not in (_LOCK, _EPOCHS))
+        if others:
+            raise ValueError(
+                f"out needs a new or empty folder, or one of `torchmoments {kind}`; got '{out}', which holds other "
+                f"files, such as {others[0]}. Choose another one with --out."
+            )
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def _remove_half_made(out: Path) -> None:
     for pattern in (".tmp", "runs/*/.seed*.tmp", "runs/*/seed*/.tmp"):
         for leftover in out.glob(pattern):
             shutil.rmtree(leftover, ignore_errors=True)
+    for pattern in (_EPOCHS, f"runs/*/.seed*{_EPOCHS}"):
+        for leftover in out.glob(pattern):
+            leftover.unlink(missing_ok=True)
 
 
 def refuse_other_settings(out: Path, held: Mapping[str, Any], came: Mapping[str, Any]) -> None:

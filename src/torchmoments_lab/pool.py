@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 import cloudpickle
 from joblib import cpu_count
@@ -24,9 +25,23 @@ from torchmoments_lab.process import signals_held_back
 from torchmoments_lab.settings import TrainingSettings
 from torchmoments_lab.training.device import all_devices
 
+if TYPE_CHECKING:
+    from torchmoments_lab.training.epochs import Epoch
+
 
 class Job(Protocol):
-    """What a worker does: train, and write a folder. `runs.Run` is one."""
+    """What a worker does: train, and write a folder. `runs.Run` is one.
+
+    Attributes:
+        name: for a person.
+        epochs: in all.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def epochs(self) -> int: ...
 
     def on(self, device: str) -> Self:
         """The same on one of several devices."""
@@ -37,14 +52,54 @@ class Job(Protocol):
     def record_failure(self, reason: str) -> None:
         """Write the folder of a job whose process could not."""
 
+    def last_epoch(self) -> "Epoch | None":
+        """The last epoch of a job that is training."""
+
+    def outcome(self) -> str:
+        """What came of a job that did not fail, in few words."""
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers of that, such as the seconds that it took."""
+
 
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE")
 Finished = Callable[[Job, str | None], None]
-Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a number of jobs stands; a new one comes when a job starts or ends.
+
+    Args:
+        done: number of those that have ended, in earlier times too.
+        total: number of all.
+        running: those that are training.
+        ended: the one that has just ended, if that is what has changed.
+        failure: the reason if it failed.
+    """
+
+    done: int
+    total: int
+    running: tuple[Job, ...] = ()
+    ended: Job | None = None
+    failure: str | None = None
+
+
+Watch = Callable[[Progress], None]
+
+
+def unwatched(_progress: Progress) -> None:
+    """A progress that nobody looks at."""
+
+
+def at_once(training: TrainingSettings, workers: int | None, jobs: int) -> int:
+    """How many of so many jobs are trained at a time: on GPUs one for each, on the CPU one for each core."""
+    devices = all_devices(training)
+    return min(workers or (cpu_count() if devices == ["cpu"] else len(devices)), max(1, jobs))
 
 
 def train_missing(
-    missing: Sequence[Job], total: int, training: TrainingSettings, workers: int | None, progress: Progress
+    missing: Sequence[Job], total: int, training: TrainingSettings, workers: int | None, watch: Watch, later: int = 0
 ) -> None:
     """Train what is not complete yet.
 
@@ -53,42 +108,57 @@ def train_missing(
         total: number of jobs, with those of earlier times.
         training: for its device.
         workers: at a time. None: one for each core; on GPUs one for each.
-        progress: called with the number of jobs done, those of earlier times included, and the total.
+        watch: called with the progress, first before any job.
+        later: number of the others that are not complete, and are trained after these.
     """
     devices = all_devices(training)
-    done = total - len(missing)
-    progress(done, total)
+    jobs = [job.on(devices[number % len(devices)]) for number, job in enumerate(missing)]
+    progress = Progress(total - len(jobs) - later, total)
+    watch(progress)
+
+    def started(job: Job) -> None:
+        nonlocal progress
+        # One whose worker has died gets a second chance.
+        others = (other for other in progress.running if other is not job)
+        progress = Progress(progress.done, total, (*others, job))
+        watch(progress)
 
     def finished(job: Job, failure: str | None) -> None:
-        nonlocal done
-        done += 1
-        progress(done, total)
+        nonlocal progress
+        running = tuple(other for other in progress.running if other is not job)
+        progress = Progress(progress.done + 1, total, running, job, failure)
+        watch(progress)
 
-    at_once = workers or (cpu_count() if devices == ["cpu"] else len(devices))
-    jobs = [job.on(devices[number % len(devices)]) for number, job in enumerate(missing)]
-    train_all(jobs, min(at_once, max(1, len(jobs))), finished)
+    train_all(jobs, at_once(training, workers, len(jobs)), finished, started)
 
 
-def train_all(runs: Sequence[Job], workers: int, finished: Finished) -> None:
-    """Train the runs, at most `workers` at a time, and call `finished(job, reason of a failure or None)` after each.
+def train_all(
+    runs: Sequence[Job], workers: int, finished: Finished, started: Callable[[Job], None] = lambda job: None
+) -> None:
+    """Train the runs, at most `workers` at a time; call `started(job)` before each, and `finished(job, reason of a
+    failure or None)` after it.
 
     One worker is this process itself. On any exception, KeyboardInterrupt and `process.Terminated` too, the workers are
     killed at once.
     """
     if workers == 1:
         for run in runs:
+            started(run)
             finished(run, run.train())
         return
     with _in_a_file(runs) as path:
         waiting = deque(range(len(runs)))
+
+        def begun(number: int) -> None:
+            started(runs[number])
 
         def done(number: int, reason: str | None) -> None:
             finished(runs[number], reason)
 
         while waiting:
             # The pool does not say whose worker died. Each run that was training gets a second chance, alone.
-            for number in _train_until_a_worker_dies(path, waiting, workers, done).runs:
-                death = _train_until_a_worker_dies(path, deque([number]), 1, done)
+            for number in _train_until_a_worker_dies(path, waiting, workers, begun, done).runs:
+                death = _train_until_a_worker_dies(path, deque([number]), 1, begun, done)
                 if death.runs:
                     reason = f"its worker process died {_cause(death.exit_code)}"
                     runs[number].record_failure(reason)
@@ -122,7 +192,11 @@ class _Death(NamedTuple):
 
 
 def _train_until_a_worker_dies(
-    path: Path, waiting: deque[int], workers: int, finished: Callable[[int, str | None], None]
+    path: Path,
+    waiting: deque[int],
+    workers: int,
+    started: Callable[[int], None],
+    finished: Callable[[int, str | None], None],
 ) -> _Death:
     """Take runs from `waiting`, by their numbers in the file, until it is empty."""
     training: dict[Future[str | None], int] = {}
@@ -144,6 +218,7 @@ def _train_until_a_worker_dies(
                         return _Death(list(training.values()))
                     # Before the pool forgets them: it does when one has died, and kills the others.
                     processes = list(pool._processes.values())
+                started(number)
             for future in wait(training, return_when=FIRST_COMPLETED).done:
                 try:
                     reason = future.result()

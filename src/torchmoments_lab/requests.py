@@ -6,6 +6,7 @@ from pathlib import Path
 from torchmoments_lab.settings import (
     DataSettings,
     Evaluate,
+    Execution,
     Judging,
     Metric,
     ModelSettings,
@@ -43,6 +44,7 @@ class Compare(Setup):
     mixup, cutmix: of the images. smooth: label smoothing. With options: moex:norm=in,lam=0.9,p=0.5,at=layer1+layer2.
     Images before features: cutmix+moex:p=0.25, and with the same partner for both: cutmix+moex:same_partner=True"""
     runs: PlannedRuns = PlannedRuns()
+    execution: Execution = Execution()
     keep_weights: bool = False
     """Keep the trained weights of each run, weights.safetensors in its folder, for `predict` and `export`."""
     out: Path = Path("runs/compare")
@@ -75,6 +77,7 @@ class Sweep(Setup):
     steps: int | None = None
     """Number of steps, the same for every training set size and batch size: it replaces --epochs."""
     runs: RunSettings = RunSettings(seeds=10)
+    execution: Execution = Execution()
     out: Path = Path("runs/sweep")
     """Folder for the runs, the tables and the figures."""
 
@@ -110,6 +113,7 @@ class Probe(Setup):
     trained: bool = True
     """Whether the features are those of the trained network. --no-trained: of the network before training."""
     runs: RunSettings = RunSettings(seeds=8)
+    execution: Execution = Execution()
     out: Path = Path("runs/probe")
     """Folder for the runs, the table and the figure."""
 
@@ -170,6 +174,7 @@ class Train(Setup):
     """Devices that share each batch (DDP). On the CPU: processes."""
     threads: int = 1
     """Threads of each process on the CPU. Another number may change the last digits of a result."""
+    execution: Execution = Execution()
     out: Path = Path("runs/train")
     """Folder for the checkpoint, the weights, the metrics and the predictions."""
 

@@ -95,8 +95,11 @@ def resolve(
         notice(sentence)
     shared = shared_settings(request.data, model, preprocessing, training, judging)
     shared |= {**dict(facts(loaded)), "weights": _digest(model.weights), "place": place, **trial.facts}
-    experiment = Experiment(loaded, network, preprocessing, training, judging.metric, tuple(methods), place, shared)
-    return Resolved(experiment, trial)
+    parameters = sum(parameter.numel() for parameter in trial.built.module.parameters())
+    return Resolved(
+        Experiment(loaded, network, preprocessing, training, judging.metric, tuple(methods), place, shared, parameters),
+        trial,
+    )
 
 
 def _filled_training(request: Setup, model: ModelSettings, trial: Trial, images: int) -> TrainingSettings:

@@ -5,7 +5,9 @@ It is written under a temporary name and moved; into a folder that exists alread
 that a run with a summary is always whole. While a run trains, its lock is held.
 A run that failed leaves a folder too, with the reason in summary.json; it is tried again next time.
 
-    OUT/runs/SPEC/seed3     of a comparison; SPEC is that of the method as typed, percent-encoded
+    OUT/runs/SPEC/seed3                 of a comparison; SPEC is that of the method as typed, percent-encoded
+    OUT/runs/SPEC/.seed3.metrics.csv    the epochs so far, while it trains
+    OUT/tensorboard/SPEC/seed3          the same for TensorBoard, if that is asked for
 """
 
 import platform
@@ -28,11 +30,12 @@ from torchmoments_lab.lock import refuse_other_settings
 from torchmoments_lab.machine import cpu_name, version_of
 from torchmoments_lab.metadata import Metadata
 from torchmoments_lab.methods import Method
-from torchmoments_lab.metrics import score
+from torchmoments_lab.metrics import NAMES, score
 from torchmoments_lab.models.weights import read_safetensors, write_safetensors
 from torchmoments_lab.settings import WEIGHTS, Setting
 from torchmoments_lab.training.checkpoint import Checkpoint
 from torchmoments_lab.training.device import check_device
+from torchmoments_lab.training.epochs import Epoch, EpochLog, last_epoch
 from torchmoments_lab.training.train import Result, train
 
 # Longer than a worker outlives its parent.
@@ -42,23 +45,52 @@ _SECONDS_BETWEEN_CHECKPOINTS = 60
 
 @dataclass(frozen=True)
 class Run:
-    """One training: an experiment, a method, a seed, and the run's own folder."""
+    """One training: an experiment, a method, a seed, and the run's own folder.
+
+    Args:
+        events: folder for TensorBoard's events; None: none are written.
+    """
 
     folder: Path
     experiment: Experiment
     method: Method
     seed: int
     keeps_weights: bool = False
+    events: Path | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.method.spec} seed {self.seed}"
+
+    @property
+    def epochs(self) -> int:
+        return self.experiment.epochs
 
     @classmethod
-    def of_many(cls, out: Path, experiment: Experiment, method: Method, seed: int, **more: Any) -> Self:
+    def of_many(
+        cls, out: Path, experiment: Experiment, method: Method, seed: int, *, tensorboard: bool = False, **more: Any
+    ) -> Self:
         """A run in its place in a folder of many; `more` is what a kind of run has besides."""
-        return cls(runs_folder(out, method.spec) / f"seed{seed}", experiment, method, seed, **more)
+        events = events_folder(out, method, seed) if tensorboard else None
+        return cls(runs_folder(out, method.spec) / f"seed{seed}", experiment, method, seed, events=events, **more)
 
     def on(self, device: str) -> Self:
         """The same run on one of several devices."""
         training = replace(self.experiment.training, device=device)
         return replace(self, experiment=replace(self.experiment, training=training))
+
+    def log(self) -> EpochLog:
+        """Where its epochs are written while it trains."""
+        return EpochLog(self._beside("metrics.csv"), self.events)
+
+    def last_epoch(self) -> Epoch | None:
+        """What the last epoch came to, of a run that is training, maybe in another process."""
+        return last_epoch(self._beside("metrics.csv"))
+
+    def outcome(self) -> str:
+        """What came of a run that is complete, in few words."""
+        metric = self.experiment.metric
+        return f"{NAMES[metric]} {self.summary()['error']:.1f}{'' if metric == 'log-loss' else '%'}"
 
     def settings(self) -> dict[str, Setting]:
         return {**self.experiment.shared, "method": self.method.spec, "seed": self.seed}
@@ -95,20 +127,23 @@ class Run:
                 if self.is_complete():
                     return None
                 shutil.rmtree(self._beside("tmp"), ignore_errors=True)
+                log = self.log()
                 try:
-                    self.write(self.trained())
+                    self.write(self.trained(log))
                     self._checkpoint.path.unlink(missing_ok=True)
                 except Exception as error:
                     reason = str(error) if isinstance(error, FloatingPointError) else f"{type(error).__name__}: {error}"
                     self.record_failure(reason, traceback.format_exc())
                     return reason
+                finally:
+                    log.end(self.summary().get("error"))
                 return None
         except filelock.Timeout:
             return "another process is training this run; start again when it has ended"
 
-    def trained(self) -> Result:
+    def trained(self, log: EpochLog) -> Result:
         """Do the training itself."""
-        return train(self.experiment, self.method, self.seed, checkpoint=self._checkpoint)
+        return train(self.experiment, self.method, self.seed, checkpoint=self._checkpoint, log=log)
 
     @property
     def _checkpoint(self) -> Checkpoint:
@@ -161,6 +196,11 @@ class Run:
 
     def _beside(self, what: str) -> Path:
         return self.folder.with_name(f".{self.folder.name}.{what}")
+
+
+def events_folder(out: Path, method: Method, seed: int) -> Path:
+    """Where TensorBoard's events of a run are."""
+    return out / "tensorboard" / runs_folder(out, method.spec).name / f"seed{seed}"
 
 
 def with_targets(result: Result, targets: Tensor) -> np.ndarray:

@@ -1,29 +1,33 @@
 """`torchmoments train`: one run in a folder of its own, on one device or several, saved after each epoch.
 
 OUT/checkpoint.pt     while it trains; the same command resumes from it
+OUT/.metrics.csv      the epochs so far, while it trains
 OUT/...               a run folder, see `runs`, and weights.safetensors, when it is complete
 """
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torchmoments_lab.durations import about
 from torchmoments_lab.files import read_record
+from torchmoments_lab.forecast import DRY, described, seconds_of
 from torchmoments_lab.lock import hold
+from torchmoments_lab.pool import Progress, Watch, unwatched
 from torchmoments_lab.requests import Train
 from torchmoments_lab.resolve import Notice, resolve, silent
-from torchmoments_lab.runs import Run
+from torchmoments_lab.runs import Run, events_folder
 from torchmoments_lab.training.checkpoint import Checkpoint
-from torchmoments_lab.training.device import make_fabric
+from torchmoments_lab.training.device import check_device, make_fabric
+from torchmoments_lab.training.timing import cost_of
 from torchmoments_lab.training.train import train
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-Progress = Callable[[int, int], None]
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -32,15 +36,25 @@ def is_first_rank() -> bool:
     return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
-def train_once(request: Train, progress: Progress = lambda done, total: None, notice: Notice = silent) -> Run:
+class _Run(Run):
+    """A run that has a folder for itself, with all that is its own in it."""
+
+    def _beside(self, what: str) -> Path:
+        return self.folder / f".{what}"
+
+
+def train_once(request: Train, watch: Watch = unwatched, notice: Notice = silent) -> Run | None:
     """Train, or resume this run, and write its folder.
 
     With several devices, Fabric starts this process again for each of the others.
 
     Args:
         request: what to train, and the folder.
-        progress: called with the number of epochs done and their total.
-        notice: called with what was decided that the request does not say.
+        watch: called with the progress: that the run is training.
+        notice: called with what was decided that the request does not say, and with what is going to be trained.
+
+    Returns:
+        The run; None after a dry run.
 
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
@@ -50,31 +64,59 @@ def train_once(request: Train, progress: Progress = lambda done, total: None, no
     experiment = resolve(
         request, request.judging, [request.method], notice=notice, devices=request.devices
     ).experiment.with_facts(devices=request.devices)
-    run = Run(request.out, experiment, experiment.methods[0], request.seed, keeps_weights=True)
+    method, dry_run = experiment.methods[0], request.execution.dry_run
+    events = events_folder(request.out, method, request.seed) if request.execution.tensorboard else None
+    run = _Run(request.out, experiment, method, request.seed, keeps_weights=True, events=events)
     first = is_first_rank()
-    with _held(run.folder) if first else nullcontext():
+    with _held(run.folder, dry_run) if first else nullcontext():
         if first and run.is_complete():
             notice(f"This run is complete in {run.folder}.")
-            return run
+            return None if dry_run else run
+        checkpoint = Checkpoint(run.folder / CHECKPOINT, run.settings())
+        if first:
+            notice(_forecast(run, checkpoint, request))
+        if dry_run:
+            notice(DRY)
+            return None
         # It logs each start of a process.
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         fabric = make_fabric(experiment.training, request.devices)
+        log = run.log()
         with _ranks_of(fabric):
-            checkpoint = Checkpoint(run.folder / CHECKPOINT, run.settings())
-            result = train(
-                experiment,
-                run.method,
-                run.seed,
-                fabric=fabric,
-                threads=request.threads,
-                checkpoint=checkpoint,
-                progress=progress,
-            )
             if first:
-                run.write(result, threads=request.threads)
-                checkpoint.path.unlink(missing_ok=True)
+                watch(Progress(0, 1, (run,)))
+            try:
+                result = train(
+                    experiment,
+                    run.method,
+                    run.seed,
+                    fabric=fabric,
+                    threads=request.threads,
+                    checkpoint=checkpoint,
+                    log=log,
+                )
+                if first:
+                    run.write(result, threads=request.threads)
+                    checkpoint.path.unlink(missing_ok=True)
+            finally:
+                if first:
+                    log.end(run.summary().get("error"))
             fabric.barrier()
         return run
+
+
+def _forecast(run: Run, checkpoint: Checkpoint, request: Train) -> str:
+    """What is going to be trained, and about how long it takes."""
+    experiment, state = run.experiment, checkpoint.read()
+    done = 0 if state is None else state["epoch"]
+    device, devices, threads = check_device(experiment.training).type, request.devices, request.threads
+    where = device if devices == 1 else f"{devices} devices, {device}"
+    where += f", {threads} threads each" if device == "cpu" and threads > 1 else ""
+    from_ = f", {done} of them complete already" if done else ""
+    cost = None if devices > 1 else cost_of(experiment, run.method, threads=threads)
+    seconds = None if cost is None else seconds_of(experiment, cost, experiment.epochs - done)
+    time = "" if seconds is None else f" That takes {about(seconds)}."
+    return f"{run.name}: {described([experiment])}{from_}; on {where}.{time}"
 
 
 @contextmanager
@@ -89,8 +131,8 @@ def _ranks_of(fabric: "Fabric") -> Iterator[None]:
         raise
 
 
-def _held(out: Path) -> AbstractContextManager[None]:
+def _held(out: Path, dry_run: bool) -> AbstractContextManager[None]:
     """Check that the folder is new, empty or of this command, and hold it."""
     # Other programs have a config.json too.
     is_run = {"method", "seed"} <= (read_record(out / "config.json") or {}).keys()
-    return hold(out, known=("config.json", CHECKPOINT) if is_run else (CHECKPOINT,), kind="train")
+    return hold(out, known=("config.json", CHECKPOINT) if is_run else (CHECKPOINT,), kind="train", dry_run=dry_run)

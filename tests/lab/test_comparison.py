@@ -18,7 +18,8 @@ from torchmoments_lab.report import report
 from torchmoments_lab.report.reading import count_complete
 from torchmoments_lab.report.records import read_summary
 from torchmoments_lab.requests import Compare
-from torchmoments_lab.training.train import Epoch, Result
+from torchmoments_lab.training.epochs import Epoch
+from torchmoments_lab.training.train import Result
 
 RUN_FILES = {"config.json", "env.json", "metrics.csv", "predictions.npy", "summary.json"}
 
@@ -107,9 +108,12 @@ def test_complete_runs_are_left_alone_and_missing_ones_made(trained):
     for path in lost.iterdir():
         path.unlink()
     lost.rmdir()
-    progress = []
-    compare(trained, lambda done, total: progress.append((done, total)))
-    assert progress == [(3, 4), (4, 4)]
+    seen = []
+    compare(trained, seen.append)
+    assert [(progress.done, progress.total) for progress in seen] == [(3, 4), (3, 4), (4, 4)]
+    assert [run.name for run in seen[1].running] == ["moex seed 1"]
+    assert (seen[2].running, seen[2].ended.name, seen[2].failure) == ((), "moex seed 1", None)
+    assert seen[2].ended.outcome() == f"error {seen[2].ended.summary()['error']:.1f}%"
     after = times(trained.out)
     assert set(after) == set(before)
     assert {path: after[path] for path in kept} == kept
@@ -119,8 +123,11 @@ def test_half_written_leftovers_are_cleaned(trained):
     leftover = trained.out / "runs/none/.seed5.tmp"
     leftover.mkdir()
     (leftover / "config.json").write_text("{")
+    epochs = trained.out / "runs/none/.seed5.metrics.csv"
+    epochs.write_text("epoch,loss\n1,")
     compare(trained)
     assert not leftover.exists()
+    assert not epochs.exists()
 
 
 @pytest.mark.slow
@@ -194,10 +201,10 @@ def test_a_run_that_another_process_trains_is_not_written_over(tiny, monkeypatch
 def test_a_failed_run_is_recorded_told_and_tried_again(tiny, monkeypatch):
     train = run_folders.train
 
-    def fail_once(experiment, method, seed, checkpoint):
+    def fail_once(experiment, method, seed, **more):
         if method.mixer is not None and seed == 1:
             raise FloatingPointError("the loss needs to stay finite; it became nan at step 1 (epoch 1 of 2)")
-        return train(experiment, method, seed, checkpoint=checkpoint)
+        return train(experiment, method, seed, **more)
 
     monkeypatch.setattr(run_folders, "train", fail_once)
     summary = compare(tiny)
@@ -317,7 +324,7 @@ def made_up(monkeypatch):
     def with_shares(**shares):
         ran = []
 
-        def train(experiment, method, seed, checkpoint):
+        def train(experiment, method, seed, checkpoint, log):
             ran.append((method.spec, seed))
             targets = experiment.data.test.labels.numpy()
             share = shares[method.spec]

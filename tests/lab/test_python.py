@@ -99,6 +99,7 @@ def test_other_data_under_the_same_names_is_refused(tmp_path):
         ({"make_model": 3}, "make_model needs a function that gives a new model for each run; got int"),
         ({"epoch": 3}, "compare has no setting 'epoch'. Nearest: 'epochs'"),
         ({"width": 3}, "compare has no setting 'width'"),
+        ({"dry_run": True}, "compare has no setting 'dry_run' here: it returns a summary"),
         ({"schedule": "linear"}, "schedule needs one of cosine, step, constant; got 'linear'"),
         ({"metric": "accuracy"}, "metric needs one of error, balanced-error, auroc"),
         ({"methods": ["meox"]}, "Nearest: 'moex'"),

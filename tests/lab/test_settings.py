@@ -14,6 +14,7 @@ from torchmoments_lab.requests import Compare
 from torchmoments_lab.resolve import shared_settings
 from torchmoments_lab.settings import (
     DataSettings,
+    Execution,
     Judging,
     ModelSettings,
     PlannedRuns,
@@ -23,7 +24,7 @@ from torchmoments_lab.settings import (
 )
 from torchmoments_lab.typed import counted
 
-GROUPS = [DataSettings, ModelSettings, Preprocessing, TrainingSettings, Judging, RunSettings, PlannedRuns]
+GROUPS = [DataSettings, ModelSettings, Preprocessing, TrainingSettings, Judging, RunSettings, PlannedRuns, Execution]
 COMMANDS = [requests.Compare, requests.Sweep, requests.Probe, requests.Inspect, requests.Train, requests.Places]
 ALL = [*GROUPS, *COMMANDS, requests.Report]
 FIELDS = [

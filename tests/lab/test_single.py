@@ -19,6 +19,7 @@ from torchmoments_lab.requests import Compare, Train
 from torchmoments_lab.runs import Run
 from torchmoments_lab.single import train_once
 from torchmoments_lab.training import train as training
+from torchmoments_lab.training.epochs import EpochLog
 
 
 @pytest.fixture
@@ -51,9 +52,12 @@ def test_a_stopped_run_goes_on_to_the_same_result_bit_for_bit(tiny, tmp_path, mo
     train_once(whole)
     stopped_after(2, monkeypatch, lambda: train_once(tiny))
     assert [path.name for path in tiny.out.iterdir()] == ["checkpoint.pt"]
-    epochs = []
-    train_once(tiny, lambda done, total: epochs.append(done))
+    epochs, add = [], EpochLog.add
+    monkeypatch.setattr(EpochLog, "add", lambda self, epoch: epochs.append(epoch.epoch) or add(self, epoch))
+    said = []
+    train_once(tiny, notice=said.append)
     assert epochs == [3, 4]
+    assert "4 epochs of 3 steps, 2 of them complete already; on cpu." in said[-1]
     assert outcome(tiny.out) == outcome(whole.out)
 
 
@@ -212,6 +216,12 @@ def test_two_devices_mix_by_their_own_draws_and_go_on_after_a_stop(tmp_path):
 import os, shutil
 from torchmoments_lab.training import train
 import torchmoments as tm
+from torchmoments_lab.training.epochs import EpochLog
+begin = EpochLog.begin
+def noted_begin(self, epochs):
+    open(f"log{os.environ.get('LOCAL_RANK', '0')}", "w").close()
+    begin(self, epochs)
+EpochLog.begin = noted_begin
 step, save, draw = train.step, train.Training.save, tm.Site.draw
 def noted(site, *arguments, **options):
     site.drawn = draw(site, *arguments, **options)
@@ -232,6 +242,8 @@ train.step, train.Training.save = watched, save_and_copy
     )
     mixed = ["--method", "moex:at=0"]
     assert command(tmp_path, "whole", *mixed).returncode == 0
+    # The first writes the epochs for both.
+    assert [path.name for path in tmp_path.glob("log*")] == ["log0"]
     draws = [(tmp_path / f"draws{rank}").read_text() for rank in (0, 1)]
     assert draws[0] != draws[1]
     assert [path.name for path in (tmp_path / "resumed").iterdir()] == ["checkpoint.pt"]

@@ -14,9 +14,10 @@ import torchmoments as tm
 from torchmoments_lab.comparison import settings_of_runs
 from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.files import damaged, read_record, write_record
+from torchmoments_lab.forecast import DRY, forecast
 from torchmoments_lab.lock import refuse_other_settings, working_in
 from torchmoments_lab.methods import parse_norm
-from torchmoments_lab.pool import Progress, train_missing
+from torchmoments_lab.pool import Watch, train_missing, unwatched
 from torchmoments_lab.probe import report
 from torchmoments_lab.probe.runs import ViewRun, view_methods
 from torchmoments_lab.probe.views import Source, View, check_all_goes_through
@@ -30,16 +31,16 @@ from torchmoments_lab.statistics.values import LEAST_SEEDS
 RECORD = "probe.json"
 
 
-def probe(request: Probe, progress: Progress = lambda done, total: None, notice: Notice = silent) -> ProbeSummary:
+def probe(request: Probe, watch: Watch = unwatched, notice: Notice = silent) -> ProbeSummary | None:
     """Train what is missing in the folder, and report the norms that are asked for.
 
     Args:
         request: what to train, and the folder.
-        progress: called with the number of runs done, complete ones of earlier times included, and their total.
-        notice: called with what was decided that the request does not say.
+        watch: called with the progress of the runs.
+        notice: called with what was decided that the request does not say, and with what is going to be trained.
 
     Returns:
-        What summary.json holds.
+        What summary.json holds; None after a dry run.
 
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
@@ -53,17 +54,22 @@ def probe(request: Probe, progress: Progress = lambda done, total: None, notice:
         notice(sentence)
     experiment = resolved.experiment.with_facts(at=place, quick=request.quick, trained=request.trained)
     settings = dict(experiment.shared)
-    with working_in(request.out, RECORD, "probe"):
+    with working_in(request.out, RECORD, "probe", dry_run=request.execution.dry_run):
         refuse_other_settings(request.out, _recorded(request.out, settings), settings)
         plain, views = _runs(request, experiment, place)
         missing = [run for run in plain if not run.is_complete()]
         missing_views = [run for run in views if not run.is_complete()]
         asked = sorted({*_asked(request.out), request.runs.seeds})
+        training, workers = experiment.training, request.runs.workers
+        notice(forecast([*plain, *views], [*missing, *missing_views], workers, "trainings"))
+        if request.execution.dry_run:
+            notice(DRY)
+            return None
         write_record(request.out / RECORD, {"settings": settings, "seeds": asked})
-        total, training, workers = len(plain) + len(views), experiment.training, request.runs.workers
-        train_missing(missing, len(plain), training, workers, lambda done, _: progress(done, total))
+        total = len(plain) + len(views)
+        train_missing(missing, total, training, workers, watch, later=len(missing_views))
         ready = [run for run in missing_views if run.plain is None or run.plain.is_complete()]
-        train_missing(ready, len(views), training, workers, lambda done, _: progress(len(plain) + done, total))
+        train_missing(ready, total, training, workers, watch)
         seeds = request.runs.seeds
         # With fewer there was no interval to look at.
         grown = any(LEAST_SEEDS <= earlier < seeds for earlier in asked)
@@ -79,14 +85,24 @@ def _most_frequent(experiment: Experiment, seeds: int) -> dict[int, int]:
 
 def _runs(request: Probe, experiment: Experiment, place: str) -> tuple[list[Run], list[ViewRun]]:
     """The plain runs, if the features are those of trained networks, and the views."""
-    seeds = range(request.runs.seeds)
+    seeds, tensorboard = range(request.runs.seeds), request.execution.tensorboard
     method = experiment.methods[0]
     plain: list[Run] = []
     if request.trained:
-        plain = [Run.of_many(request.out, experiment, method, seed, keeps_weights=True) for seed in seeds]
+        plain = [
+            Run.of_many(request.out, experiment, method, seed, tensorboard=tensorboard, keeps_weights=True)
+            for seed in seeds
+        ]
     views = [
         ViewRun.of_many(
-            request.out, experiment, view, seed, place=place, plain=plain[seed] if plain else None, quick=request.quick
+            request.out,
+            experiment,
+            view,
+            seed,
+            tensorboard=tensorboard,
+            place=place,
+            plain=plain[seed] if plain else None,
+            quick=request.quick,
         )
         for seed in seeds
         for view in view_methods(request.norms)

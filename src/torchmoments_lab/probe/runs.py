@@ -20,8 +20,9 @@ from torchmoments_lab.probe.head import fit_head, pooled
 from torchmoments_lab.probe.views import FromPlace, Source, View
 from torchmoments_lab.runs import Run
 from torchmoments_lab.training.device import check_device
+from torchmoments_lab.training.epochs import Epoch, EpochLog
 from torchmoments_lab.training.feed import Feed
-from torchmoments_lab.training.train import Epoch, Result, train
+from torchmoments_lab.training.train import Result, train
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,12 @@ class ViewRun(Run):
     plain: Run | None = field(kw_only=True)
     quick: bool = field(kw_only=True)
 
-    def trained(self) -> Result:
+    def trained(self, log: EpochLog) -> Result:
         source, view = self._source_and_view()
         if self.quick:
             return self._with_head(source, view)
         network = _FromPlaceNetwork(**vars(self.experiment.network), place=self.place, source=source, view=view)
-        return train(replace(self.experiment, network=network), self.method, self.seed)
+        return train(replace(self.experiment, network=network), self.method, self.seed, log=log)
 
     def _source_and_view(self) -> tuple[Source, View]:
         """The network whose features are probed, on its device, and the part of them."""

@@ -30,8 +30,8 @@ class PlannedRuns(Settings):
 
     seeds: int | str = field(default=20, metadata={"metavar": "INT|INT..INT"})
     """Runs of each method. A seed draws the training images, the initial weights and the order of the batches; runs of
-    one seed are paired. Intervals need three. 10..40: looks at the results after 10, 20 and 40 seeds, and stops as soon as every comparison
-    is decided, or hopeless; intervals and p count these looks."""
+    one seed are paired. Intervals need three. 10..40: looks at the results after 10, 20 and 40 seeds, and stops as soon
+    as every comparison is decided, or hopeless; intervals and p count these looks."""
     looks: tuple[int, ...] = ()
     """Other numbers of seeds to look at, with --seeds 10..40: 10 25 40."""
     stop_at: float | None = None

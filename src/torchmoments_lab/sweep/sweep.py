@@ -16,15 +16,16 @@ from torchmoments_lab.comparison import RECORD, joined, runs_of
 from torchmoments_lab.data.split import Data
 from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.files import read_record, write_record
+from torchmoments_lab.forecast import DRY, forecast
 from torchmoments_lab.lock import working_in
-from torchmoments_lab.pool import Progress, train_missing
+from torchmoments_lab.pool import Watch, train_missing, unwatched
 from torchmoments_lab.report.reading import read_comparison, read_comparison_record
 from torchmoments_lab.report.runs import Comparison
 from torchmoments_lab.report.summary import SweepSummary
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.requests import Sweep as Request
 from torchmoments_lab.resolve import Notice, resolve, silent
-from torchmoments_lab.settings import ELSEWHERE, PlannedRuns
+from torchmoments_lab.settings import ELSEWHERE, Execution, PlannedRuns
 from torchmoments_lab.spec import labels_alone
 from torchmoments_lab.sweep import report
 from torchmoments_lab.sweep.grid import Axis, Cell, Values, cells, distinct, parse_grid, with_settings
@@ -32,16 +33,16 @@ from torchmoments_lab.sweep.summary import Outcome, Sweep
 from torchmoments_lab.training.schedule import steps_an_epoch
 
 
-def sweep(request: Request, progress: Progress = lambda done, total: None, notice: Notice = silent) -> SweepSummary:
+def sweep(request: Request, watch: Watch = unwatched, notice: Notice = silent) -> SweepSummary | None:
     """Train what is missing in the folder, and report the grid.
 
     Args:
         request: what to train, and the folder.
-        progress: called with the number of runs done, complete ones of earlier times included, and their total.
-        notice: called with what was decided that the request does not say.
+        watch: called with the progress of the runs.
+        notice: called with what was decided that the request does not say, and with what is going to be trained.
 
     Returns:
-        What summary.json holds.
+        What summary.json holds; None after a dry run.
 
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
@@ -56,19 +57,24 @@ def sweep(request: Request, progress: Progress = lambda done, total: None, notic
     # Most parts say the same.
     for sentence in dict.fromkeys(remarks):
         notice(sentence)
+    dry_run = request.execution.dry_run
     with ExitStack() as held:
-        held.enter_context(working_in(request.out, "sweep.json", "sweep", lost=_PARTS))
+        held.enter_context(working_in(request.out, "sweep.json", "sweep", lost=_PARTS, dry_run=dry_run))
         seeds = request.runs.seeds
         records = [joined(part.request, part.experiment, seeds) for part in parts]
         runs = sorted(
             (run for part in parts for run in runs_of(part.request, part.experiment, seeds)), key=lambda run: run.seed
         )
         missing = [run for run in runs if not run.is_complete()]
+        notice(forecast(runs, missing, request.runs.workers, "combinations"))
+        if dry_run:
+            notice(DRY)
+            return None
         write_record(request.out / "sweep.json", _record(request))
         for part, record in zip(parts, records, strict=True):
             held.enter_context(working_in(part.request.out, RECORD, "compare"))
             write_record(part.request.out / RECORD, record)
-        train_missing(missing, len(runs), request.training, request.runs.workers, progress)
+        train_missing(missing, len(runs), request.training, request.runs.workers, watch)
         return report.write(request.out, _read(request, axes, grid, parts))
 
 
@@ -111,7 +117,17 @@ def _comparisons(request: Request, grid: list[Cell], notice: Notice) -> list[_Pa
         here = with_settings(request, settings)
         methods = tuple(dict.fromkeys(first[spec] for spec in specs))
         runs = PlannedRuns(here.runs.seeds, workers=here.runs.workers)
-        part = Compare(here.data, here.model, here.preprocessing, here.training, here.judging, methods, runs, out=out)
+        part = Compare(
+            here.data,
+            here.model,
+            here.preprocessing,
+            here.training,
+            here.judging,
+            methods,
+            runs,
+            here.execution,
+            out=out,
+        )
         experiment = resolve(part, part.judging, methods, notice=notice, loaded=loaded.get(part.data.data)).experiment
         loaded[part.data.data] = experiment.data
         if request.steps is not None:
@@ -128,11 +144,12 @@ def _judging(request: Request, part: _Part, spec: str) -> str:
     epochs = part.request.training.epochs if request.steps is None else part.experiment.epochs
     out = request.out.with_name(f"{request.out.name}-test")
     specs = tuple(dict.fromkeys((request.reference, spec)))
-    return short(part.request.with_values(methods=specs, evaluate="test", epochs=epochs, out=out))
+    asked = replace(part.request, execution=Execution())
+    return short(asked.with_values(methods=specs, evaluate="test", epochs=epochs, out=out))
 
 
 def _record(request: Request) -> dict[str, Any]:
-    here = ("workers", "out", *ELSEWHERE)
+    here = ("workers", *request.execution.values(), "out", *ELSEWHERE)
     asked = {name: value for name, value in request.values().items() if name not in here}
     asked = {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
     before = (read_record(request.out / "sweep.json", requests=list) or {"requests": []})["requests"]

@@ -5,9 +5,10 @@ whatever the method. Each has its own stream of random numbers, and the site's i
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,6 +27,7 @@ from torchmoments_lab.training.averaging import averaged
 from torchmoments_lab.training.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
 from torchmoments_lab.training.criterion import Criterion, balancing_weights
 from torchmoments_lab.training.device import make_fabric, own_random_numbers
+from torchmoments_lab.training.epochs import Epoch, EpochLog
 from torchmoments_lab.training.feed import Feed
 from torchmoments_lab.training.optimizer import freeze_statistics, make_optimizer
 from torchmoments_lab.training.preparation import Preparation
@@ -37,26 +39,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """Means over the images of one epoch, in train mode. Loss and accuracy (percent) count mixed labels by weight.
-
-    `mixed` is the percentage of its steps in which images or features were mixed. `lr` is that of its first step, of
-    the body, if the classifier has another.
-    """
-
-    epoch: int
-    loss: float
-    accuracy: float
-    mixed: float
-    lr: float
-
-
-@dataclass(frozen=True)
 class Result:
     """The outcome of one run.
 
     Args:
-        epochs: see `Epoch`.
+        epochs: see `epochs.Epoch`.
         scores: probabilities of the classes for the test images [N, K] float32. None on other ranks than the first.
         seconds: of training; the first epoch, in which things are set up, counts as much as the others do on average.
         weights: the trained state_dict, on the CPU.
@@ -78,7 +65,7 @@ def train(
     fabric: "Fabric | None" = None,
     threads: int = 1,
     checkpoint: Checkpoint | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    log: EpochLog | None = None,
 ) -> Result:
     """Train one network, and predict the test images once, after the last epoch.
 
@@ -87,7 +74,7 @@ def train(
     Args:
         fabric: one device if None. With several, each trains on its share of each batch.
         checkpoint: the state is saved there after an epoch, and loaded from there first.
-        progress: called with the number of epochs done and their total.
+        log: gets each epoch, in the first process.
 
     Raises:
         FloatingPointError: the loss is not finite; the sentence says at which step.
@@ -98,11 +85,16 @@ def train(
         training = Training(experiment, method, seed, fabric)
         if checkpoint is not None:
             training.load(checkpoint)
+        if fabric.global_rank > 0:
+            log = None
+        if log is not None:
+            log.begin(training.epochs)
         while training.epoch < experiment.epochs:
             training.run_epoch()
             if checkpoint is not None and checkpoint.is_due():
                 training.save(checkpoint)
-            progress(training.epoch, experiment.epochs)
+            if log is not None:
+                log.add(training.epochs[-1])
         return training.result()
 
 
@@ -174,7 +166,8 @@ class Training:
         lr = float(self.schedule.get_last_lr()[0])
         tally = Tally()
         try:
-            self._run_steps(tally)
+            for _ in self.steps_of_epoch(tally):
+                pass
             tally.read()
         except NotFiniteError as bad:
             raise FloatingPointError(
@@ -189,7 +182,8 @@ class Training:
             self.schedule.step()
         self.seconds.append(time.perf_counter() - start)
 
-    def _run_steps(self, tally: Tally) -> None:
+    def steps_of_epoch(self, tally: Tally) -> Iterator[None]:
+        """Train an epoch, and stop after each step."""
         fabric, classes = self.fabric, len(self.experiment.data.classes)
         self.model.train()
         if self.settings.freeze_body:
@@ -212,9 +206,10 @@ class Training:
             if self.settings.schedule_every == "step":
                 self.schedule.step()
             tally.add(loss, accuracy, len(x), is_mixed)
+            yield
 
     def result(self) -> Result:
-        scores = self._predict() if self.fabric.global_rank == 0 else None
+        scores = self.predict() if self.fabric.global_rank == 0 else None
         if scores is not None and not np.isfinite(scores).all():
             raise FloatingPointError(
                 f"the scores of the test images need to be finite; after the last step some are not. {self._repair()}"
@@ -229,11 +224,11 @@ class Training:
         """The network that is tested and kept."""
         return self.module if self.average is None else self.average.module
 
-    def _predict(self) -> np.ndarray:
-        """Probabilities [N, K] float32 of the test images, in eval mode."""
+    def predict(self, batches: int | None = None) -> np.ndarray:
+        """Probabilities [N, K] float32 of the test images in eval mode, or of the first batches of them."""
         network = self._final().eval()
         with torch.inference_mode(), self.fabric.autocast():
-            scores = [logits(network(x)).float().softmax(1).cpu() for x in self.feed.test()]
+            scores = [logits(network(x)).float().softmax(1).cpu() for x in islice(self.feed.test(), batches)]
         return torch.cat(scores).numpy()
 
     def save(self, checkpoint: Checkpoint) -> None:

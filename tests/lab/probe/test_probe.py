@@ -83,12 +83,16 @@ def test_whole_features_serve_about_as_well_as_in_the_network_that_they_are_from
 def test_norms_and_seeds_may_be_added_and_complete_runs_are_left_alone(tiny):
     probe(tiny.with_values(seeds=1))
     before = times(tiny.out)
-    progress = []
-    probe(tiny.with_values(norms=("pono", "in")), lambda done, total: progress.append((done, total)))
+    seen = []
+    probe(tiny.with_values(norms=("pono", "in")), seen.append)
     after = times(tiny.out)
     assert {path: after[path] for path in before} == before
     assert len(after) == 2 * (1 + 1 + 2 + 2)
-    assert progress[-1] == (12, 12)
+    assert {progress.total for progress in seen} == {12}
+    # Of the first seed 4 were there: a plain run and three views.
+    assert (seen[0].done, seen[-1].done) == (4, 12)
+    done = [progress.done for progress in seen]
+    assert done == sorted(done)
 
 
 def test_without_training_no_plain_run_is_made(tiny):
@@ -133,8 +137,9 @@ def test_a_wrong_request_is_one_sentence_and_writes_nothing(refused, flags, sent
 def test_the_command_prints_its_table(tmp_path, call):
     flags = ["--train-size", "50", "--epochs", "1", "--width", "4", "--seeds", "1", "--norms", "pono"]
     code, said, complaint = call("probe", *flags, "--workers", "1", "--out", str(tmp_path / "out"))
-    assert (code, complaint) == (0, "")
+    assert code == 0
     assert "moments alone" in said
+    assert complaint.splitlines()[-1].startswith("4 of 4  normalized:norm=pono seed 0  error ")
 
 
 def test_that_moments_predict_the_class_is_shown_for_other_seeds_and_images(tiny):

@@ -19,7 +19,8 @@ from torchmoments_lab.requests import Sweep as Request
 from torchmoments_lab.sweep.report import sentences
 from torchmoments_lab.sweep.summary import Outcome, Sweep, summarize
 from torchmoments_lab.sweep.sweep import sweep
-from torchmoments_lab.training.train import Epoch, Result
+from torchmoments_lab.training.epochs import Epoch
+from torchmoments_lab.training.train import Result
 
 
 @pytest.fixture
@@ -173,10 +174,10 @@ def test_with_evaluate_test_it_is_judged_on_the_test_images(tiny):
 def test_complete_runs_are_left_alone_and_values_axes_and_seeds_may_be_added(tiny):
     sweep(tiny)
     before = summaries(tiny.out)
-    progress = []
+    seen = []
     wider = tiny.with_values(grid=("lam=0.9/0.5", "p=0.5/1"), seeds=2)
-    summary = sweep(wider, lambda done, total: progress.append((done, total)))
-    assert progress[0] == (6, 10)
+    summary = sweep(wider, seen.append)
+    assert (seen[0].done, seen[0].total) == (6, 10)
     after = summaries(tiny.out)
     assert {path: after[path] for path in before} == before
     # lam=0.9 is the default: the runs of the first sweep, under their old word.
@@ -185,8 +186,8 @@ def test_complete_runs_are_left_alone_and_values_axes_and_seeds_may_be_added(tin
     )
     assert len(json.loads((tiny.out / "sweep.json").read_text())["requests"]) == 2
     again = []
-    sweep(wider, lambda done, total: again.append((done, total)))
-    assert again == [(10, 10)]
+    sweep(wider, again.append)
+    assert [(progress.done, progress.total) for progress in again] == [(10, 10)]
     assert summaries(tiny.out) == after
 
 
@@ -267,7 +268,8 @@ def test_a_wrong_request_is_one_sentence_and_writes_nothing(refused, flags, sent
 def test_the_command_prints_its_tables_and_a_failed_run_is_exit_code_1(tmp_path, call):
     flags = ["--train-size", "50", "--width", "4", "--seeds", "2", "--workers", "1", "--grid", "p=0.5/1"]
     code, said, complaint = call("sweep", *flags, "--epochs", "1", "--out", str(tmp_path / "out"))
-    assert (code, complaint) == (0, "")
+    assert code == 0
+    assert "8 runs (4 combinations x 2 seeds): small" in " ".join(complaint.split())
     assert "minus none" in said
     assert "p: 0.5 → 1" in said
     code, said, _ = call("sweep", *flags, "--epochs", "30", "--lr", "1e30", "--out", str(tmp_path / "failed"))
@@ -332,7 +334,7 @@ def test_steps_and_epochs_together_are_refused(tiny, more):
     ],
 )
 def test_beside_a_moex_its_labels_alone_are_trained_unless_one_says_which(tmp_path, monkeypatch, asked, controls):
-    def train(experiment, method, seed):
+    def train(experiment, method, seed, log):
         targets = experiment.data.test.labels.numpy()
         wrong = np.random.default_rng(seed).random(len(targets)) < 0.1
         scores = np.eye(10, dtype=np.float32)[np.where(wrong, (targets + 1) % 10, targets)]

@@ -10,6 +10,7 @@ from torchmoments_lab.methods import parse_method
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.training import train as training
 from torchmoments_lab.training.checkpoint import Checkpoint
+from torchmoments_lab.training.epochs import EpochLog
 from torchmoments_lab.training.train import fair_seconds
 
 TINY = Compare().with_values(train_size=40, batch_size=16, width=4, epochs=3)
@@ -63,12 +64,14 @@ def test_a_run_goes_on_after_an_epoch_to_the_same_weights(unequal, tmp_path, set
     whole = run(config, unequal, "moex")
     checkpoint = Checkpoint(tmp_path / "run.pt", {})
 
-    def stop(done, total):
-        if done == 2:
-            raise KeyboardInterrupt
+    class Stops(EpochLog):
+        def add(self, epoch):
+            if epoch.epoch == 2:
+                raise KeyboardInterrupt
 
+    log = Stops(tmp_path / "epochs.csv")
     with pytest.raises(KeyboardInterrupt):
-        training.train(experiment(config, data=unequal), parse_method("moex"), 0, checkpoint=checkpoint, progress=stop)
+        training.train(experiment(config, data=unequal), parse_method("moex"), 0, checkpoint=checkpoint, log=log)
     resumed = run(config, unequal, "moex", checkpoint=checkpoint)
     assert resumed.epochs == whole.epochs
     assert all(whole.weights[name].equal(resumed.weights[name]) for name in whole.weights)
