@@ -152,7 +152,7 @@ def test_weights_that_are_the_same_for_every_seed_are_noticed_recorded_and_told(
         torch.manual_seed(0)
         return make_model(num_classes)
 
-    request = {"methods": ["none", "labels"], "out": tmp_path / "out", **FAST}
+    request = {"methods": ["none", "labels"], "out": tmp_path / "out", **FAST, "seeds": 3}
     summary = compare(seeded, tensors(30, 0), tensors(12, 1), **request)
     assert "No initial weights are new for each seed." in caplog.messages
     assert summary.settings["new_weights"] == "none"
