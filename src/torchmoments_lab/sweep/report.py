@@ -12,7 +12,7 @@ from torchmoments_lab.report.page import Picture, Table
 from torchmoments_lab.report.report import write_grid
 from torchmoments_lab.report.summary import Best, Cell, SweepSummary
 from torchmoments_lab.report.wording import FEW, adjusted, compared, listed, plus_minus, with_interval
-from torchmoments_lab.statistics.values import Difference, Estimate
+from torchmoments_lab.statistics.values import LEAST_SEEDS, Difference, Estimate
 from torchmoments_lab.sweep.summary import MORE_DATA, Sweep, summarize
 from torchmoments_lab.typed import counted
 
@@ -78,6 +78,8 @@ def sentences(summary: SweepSummary) -> list[str]:
         )
     else:
         found.append("No combination has complete runs of all seeds.")
+    if 0 < max(cell.error.n for cell in summary.cells) < LEAST_SEEDS:
+        found.append("No difference can be shown: intervals and p need three seeds or more.")
     if summary.grown:
         found.append(
             "Seeds were added without a plan. Differences and effects hold however often one looks; the "

@@ -110,6 +110,12 @@ def test_the_best_is_compared_as_one_that_was_chosen_among_all(t, not_worse):
     assert (found.best.rivals, found.best.not_worse) == (2, not_worse)
 
 
+@pytest.mark.parametrize(("seeds", "told"), [(1, True), (2, True), (3, False)])
+def test_that_intervals_need_three_seeds_is_told(seeds, told):
+    summary = swept(dict.fromkeys(range(seeds), 2.0), {p: {s: 1.0 + s for s in range(seeds)} for p in ("0", "1")})
+    assert ("No difference can be shown: intervals and p need three seeds or more." in sentences(summary)) == told
+
+
 def test_the_conclusion_says_how_many_are_worse(tiny):
     summary = sweep(tiny.with_values(seeds=1))
     for rivals, alike, sentence in [
