@@ -87,6 +87,7 @@ def run(study: Study) -> int:
     out = RUNS / study.name
     # Relative: the report shows the command.
     words = [*shlex.split(study.command), *_data_folder(study.command), "--out", str(out.relative_to(ROOT))]
+    _install_pictures(study.command)
     print("torchmoments", shlex.join(words), flush=True)
     code = subprocess.run([sys.executable, "-m", "torchmoments_lab", *words], check=False, cwd=ROOT).returncode
     if code != 2:
@@ -119,6 +120,15 @@ def _data_folder(command: str) -> list[str]:
     """The folder of Debian's dataset-fashion-mnist; without it the files are downloaded."""
     folder = Path("/usr/share/datasets/fashion-mnist")
     return ["--data-dir", str(folder)] if "fashion-mnist" in command and folder.is_dir() else []
+
+
+def _install_pictures(command: str) -> None:
+    """Bring the pictures and weights that a command names and that are not there, see `pictures`."""
+    import pictures
+
+    for name, bring in pictures.KNOWN.items():
+        if f"runs/data/{name}" in command and not list(pictures.DATA.glob(f"{name}*")):
+            bring()
 
 
 def page() -> None:

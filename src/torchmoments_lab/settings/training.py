@@ -24,9 +24,9 @@ class TrainingSettings(Settings):
     batch_size: int = 50
     """Images a step."""
     optimizer: Optimizer | None = None
-    """sgd: with momentum 0.9. adamw. None: sgd."""
+    """sgd: with momentum 0.9. None: sgd; from trained weights adamw."""
     lr: float | None = None
-    """Learning rate at the start. None: 0.1 of sgd, 0.003 of adamw; from trained weights 0.01 and 0.001."""
+    """Learning rate at the start. None: sgd 0.1, adamw 0.003; from trained weights 0.01 and 0.001."""
     head_lr: float | None = None
     """That of the classifier, the last layer. None: the same; from trained weights ten times as much."""
     freeze_body: bool = False

@@ -36,7 +36,7 @@ def filled(
         images: in its training set.
         has_head: whether the network's classifier is known; it can have no rate of its own otherwise.
     """
-    optimizer = training.optimizer or "sgd"
+    optimizer = training.optimizer or ("adamw" if fine_tunes else "sgd")
     rates = (_FINE_TUNING if fine_tunes else _FROM_SCRATCH)[optimizer]
     lr = training.lr or rates.lr
     head_lr = training.head_lr

@@ -18,6 +18,12 @@ def test_from_scratch_it_is_the_training_of_the_papers():
     assert (of(data="digits").epochs, of(data="digits").train_size) == (80, 200)
 
 
+def test_fine_tuning_is_done_with_adamw():
+    found = of(True)
+    assert (found.optimizer, found.lr, found.head_lr, found.weight_decay) == ("adamw", 0.001, 0.01, 0.05)
+    assert of(True, optimizer="sgd").lr == 0.01
+
+
 def test_fine_tuning_has_its_own_rates_for_each_optimizer_and_a_faster_head():
     for optimizer in ("sgd", "adamw"):
         found, scratch = of(True, optimizer=optimizer), of(optimizer=optimizer)
@@ -57,5 +63,5 @@ def test_what_is_given_stays_and_filling_in_twice_is_filling_in_once():
 
 def test_a_frozen_body_has_no_rate():
     found = of(True, freeze_body=True)
-    assert (found.lr, found.head_lr) == (None, 0.1)
+    assert (found.lr, found.head_lr) == (None, 0.01)
     found.check()
