@@ -40,13 +40,13 @@ DATA: dict[str, dict[str, dict[str, Any]]] = {
 # is left out there.
 ROWS: dict[str, list[dict[str, Any]]] = {
     "fine-tuning": [
+        {"optimizer": "adamw", "lr": 0.001, "head_lr": 0.001},
+        {"optimizer": "adamw", "lr": 0.001},
+        {"optimizer": "adamw", "lr": 0.0003},
+        {"optimizer": "adamw", "lr": 0.003},
         {"optimizer": "sgd", "lr": 0.01},
         {"optimizer": "sgd", "lr": 0.003},
         {"optimizer": "sgd", "lr": 0.03},
-        {"optimizer": "adamw", "lr": 0.0003},
-        {"optimizer": "adamw", "lr": 0.001},
-        {"optimizer": "adamw", "lr": 0.003},
-        {"optimizer": "adamw", "lr": 0.001, "head_lr": 0.001},
         {"optimizer": "adamw", "lr": 0.001, "min_steps": 100},
         {"optimizer": "adamw", "lr": 0.001, "min_steps": 600},
         {"optimizer": "adamw", "lr": 0.001, "crop_scale": 0.08},
@@ -65,7 +65,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"optimizer": "sgd", "lr": 0.1, "warmup_epochs": 5},
     ],
 }
-SEEDS = 2
+SEEDS = 5
 
 
 def named(row: dict[str, Any]) -> str:
@@ -96,16 +96,34 @@ def run(workers: int) -> None:
 
 
 def table() -> None:
-    rows = []
+    """Write the metrics of each run, and the mean errors of each row in Markdown."""
+    rows: list[dict[str, Any]] = []
     for start, data, row, out in cells():
-        if not (out / "comparison.json").exists():
-            continue
-        (runs,) = read_comparison(out).runs.values()
-        for seed, one in sorted(runs.items()):
-            scores = {metric: one.value(metric) for metric in METRICS}
-            rows.append({"start": start, "data": data, "row": named(row), "seed": seed, **scores})
+        if (out / "comparison.json").exists():
+            (runs,) = read_comparison(out).runs.values()
+            rows += [
+                {"start": start, "data": data, "row": named(row), "seed": seed}
+                | {metric: run.value(metric) for metric in METRICS}
+                for seed, run in sorted(runs.items())
+            ]
     RESULTS.mkdir(exist_ok=True)
     write_text(RESULTS / "seeds.csv", as_csv(rows))
+    for start, sets in DATA.items():
+        found = [row for row in rows if row["start"] == start]
+        write_text(RESULTS / f"{start}.md", "\n".join(_table(found, list(sets))) + "\n")
+
+
+def _table(rows: list[dict[str, Any]], sets: list[str]) -> list[str]:
+    """Error and, in brackets, log loss in nats: means over the seeds."""
+    lines = [f"| | {' | '.join(sets)} |", "|---|" + "---:|" * len(sets)]
+    for name in dict.fromkeys(row["row"] for row in rows):
+        cells = []
+        for data in sets:
+            of_cell = [row for row in rows if (row["row"], row["data"]) == (name, data)]
+            error, loss = (sum(row[of] for row in of_cell) / max(1, len(of_cell)) for of in ("error", "log-loss"))
+            cells.append(f"{error:.1f} ({loss / 100:.2f})" if of_cell else "")
+        lines.append(f"| {name.replace(',', ', ')} | {' | '.join(cells)} |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ picture, and predictions.npz: the targets and the predicted classes of each run,
 again. What the study shows is written by hand into results/NAME/findings.md, once the table has been read.
 """
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -124,11 +125,9 @@ def _data_folder(command: str) -> list[str]:
 
 def _install_pictures(command: str) -> None:
     """Bring the pictures and weights that a command names and that are not there, see `pictures`."""
-    import pictures
-
-    for name, bring in pictures.KNOWN.items():
-        if f"runs/data/{name}" in command and not list(pictures.DATA.glob(f"{name}*")):
-            bring()
+    for name in dict.fromkeys(re.findall(r"runs/data/(\w+)", command)):
+        if not list((ROOT / "runs" / "data").glob(f"{name}*")):
+            subprocess.run([sys.executable, str(FILE.with_name("pictures.py")), name], check=True)
 
 
 def page() -> None:

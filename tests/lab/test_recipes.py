@@ -158,7 +158,7 @@ def test_a_recipe_runs_on_files_in_the_format_of_cifar(tmp_path, capsys, monkeyp
     code = main(["train", "--recipe", "cifar100-pyramidnet200", *flags, "--out", str(tmp_path / "out")])
     told = capsys.readouterr()
     assert code == 0, told.err
-    assert "after 1 epochs" in told.out
+    assert "after 1 epoch, " in told.out
 
 
 def test_the_command_line_of_the_process_is_expanded_too(monkeypatch, capsys):

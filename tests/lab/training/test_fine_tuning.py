@@ -42,15 +42,19 @@ def command(pictures, weights, *more):
 @pytest.mark.slow
 def test_it_learns_and_says_where_it_mixes_and_what_is_new(pictures, weights, tmp_path, capsys):
     out = tmp_path / "out"
-    flags = ["--epochs", "4", "--lr", "0.05", "--batch-size", "8", "--methods", "none", "moex", "--augment"]
+    flags = ["--epochs", "4", "--batch-size", "8", "--methods", "none", "moex", "--augment"]
     assert command(pictures, weights, *flags, "--out", str(out)) == 0
-    said = " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().err.split())
     assert "Features are mixed after 'maxpool' of timm/resnet10t" in said
     assert "fc is new: the weights have another classifier." in said
     assert "Of the initial weights only those of 'fc' are new for each seed." in said
+    assert "It starts from trained weights: what is left open of the training is that of fine-tuning." in said
     settings = json.loads((out / "comparison.json").read_text())["settings"]
     assert settings["weights"].startswith("resnet10t.pt ")
     assert (settings["place"], settings["train_size"]) == ("maxpool", 32)
+    assert (settings["fine_tune"], settings["optimizer"], settings["lr"]) == (True, "adamw", 0.001)
+    assert (settings["augment"], settings["crop_scale"], settings["flips"]) == (True, 0.35, "horizontal")
+    assert settings["mean"] == [0.485, 0.456, 0.406]
     assert settings["images"].startswith("32 + 8 of 2 classes")
     assert json.loads((out / "runs/none/seed0/env.json").read_text())["timm"] == timm.__version__
     losses = np.genfromtxt(out / "runs/none/seed0/metrics.csv", delimiter=",", names=True)["loss"]
