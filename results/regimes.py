@@ -41,19 +41,19 @@ DATA: dict[str, dict[str, dict[str, Any]]] = {
 ROWS: dict[str, list[dict[str, Any]]] = {
     "fine-tuning": [
         {"optimizer": "adamw", "lr": 0.001, "head_lr": 0.001},
-        {"optimizer": "adamw", "lr": 0.001},
-        {"optimizer": "adamw", "lr": 0.0003},
-        {"optimizer": "adamw", "lr": 0.003},
-        {"optimizer": "sgd", "lr": 0.01},
-        {"optimizer": "sgd", "lr": 0.003},
-        {"optimizer": "sgd", "lr": 0.03},
-        {"optimizer": "adamw", "lr": 0.001, "min_steps": 100},
-        {"optimizer": "adamw", "lr": 0.001, "min_steps": 600},
-        {"optimizer": "adamw", "lr": 0.001, "crop_scale": 0.08},
-        {"optimizer": "adamw", "freeze_body": True},
-        {"optimizer": "adamw", "lr": 0.001, "ema": 0.99},
-        {"optimizer": "adamw", "lr": 0.001, "crop_scale": 0.7},
-        {"optimizer": "adamw", "lr": 0.001, "test_crop": 0.875},
+        {"optimizer": "adamw", "lr": 0.001, "head_lr": 0.01},
+        {"optimizer": "adamw", "lr": 0.0003, "head_lr": 0.003},
+        {"optimizer": "adamw", "lr": 0.003, "head_lr": 0.03},
+        {"optimizer": "sgd", "lr": 0.01, "head_lr": 0.1},
+        {"optimizer": "sgd", "lr": 0.003, "head_lr": 0.03},
+        {"optimizer": "sgd", "lr": 0.03, "head_lr": 0.3},
+        {"optimizer": "adamw", "lr": 0.001, "head_lr": 0.01, "min_steps": 100},
+        {"optimizer": "adamw", "lr": 0.001, "head_lr": 0.001, "min_steps": 600},
+        {"optimizer": "adamw", "lr": 0.001, "head_lr": 0.001, "crop_scale": 0.08},
+        {"optimizer": "adamw", "head_lr": 0.01, "freeze_body": True},
+        {"optimizer": "adamw", "lr": 0.001, "head_lr": 0.001, "ema": 0.99},
+        {"optimizer": "adamw", "lr": 0.001, "head_lr": 0.001, "crop_scale": 0.7},
+        {"optimizer": "adamw", "lr": 0.001, "head_lr": 0.001, "test_crop": 0.875},
     ],
     "scratch": [
         {"optimizer": "sgd", "lr": 0.1},
@@ -114,14 +114,14 @@ def table() -> None:
 
 
 def _table(rows: list[dict[str, Any]], sets: list[str]) -> list[str]:
-    """Error and, in brackets, log loss in nats: means over the seeds."""
+    """Error and, in brackets, log loss in nats and the number of seeds."""
     lines = [f"| | {' | '.join(sets)} |", "|---|" + "---:|" * len(sets)]
     for name in dict.fromkeys(row["row"] for row in rows):
         cells = []
         for data in sets:
             of_cell = [row for row in rows if (row["row"], row["data"]) == (name, data)]
             error, loss = (sum(row[of] for row in of_cell) / max(1, len(of_cell)) for of in ("error", "log-loss"))
-            cells.append(f"{error:.1f} ({loss / 100:.2f})" if of_cell else "")
+            cells.append(f"{error:.1f} ({loss / 100:.2f}; {len(of_cell)})" if of_cell else "")
         lines.append(f"| {name.replace(',', ', ')} | {' | '.join(cells)} |")
     return lines
 

@@ -109,9 +109,7 @@ def _filled_training(request: Setup, model: ModelSettings, trial: Trial, images:
             f"{'freeze_body' if given.freeze_body else 'head_lr'} needs a classifier, a last layer with an output for "
             f"each class; none is found in model {model.model!r}. Leave it out."
         )
-    training = filled_training(
-        given, data=request.data.data, images=images, fine_tunes=model.fine_tune, has_head=bool(trial.head)
-    )
+    training = filled_training(given, data=request.data.data, images=images, fine_tunes=model.fine_tune)
     training.check()
     return training
 

@@ -28,7 +28,7 @@ class TrainingSettings(Settings):
     lr: float | None = None
     """Learning rate at the start. None: sgd 0.1, adamw 0.003; from trained weights 0.01 and 0.001."""
     head_lr: float | None = None
-    """That of the classifier, the last layer. None: the same; from trained weights ten times as much."""
+    """That of the classifier, the last layer. None: the same."""
     freeze_body: bool = False
     """Train the classifier alone. The rest keeps its weights, and its normalizations their statistics."""
     weight_decay: float | None = None

@@ -19,29 +19,21 @@ class _Rates(NamedTuple):
 
 _FROM_SCRATCH: dict[Optimizer, _Rates] = {"sgd": _Rates(0.1, 5e-4), "adamw": _Rates(0.003, 0.05)}
 _FINE_TUNING: dict[Optimizer, _Rates] = {"sgd": _Rates(0.01, 5e-4), "adamw": _Rates(0.001, 0.05)}
-# Of a new classifier, which has everything to learn; in units of the others' rate.
-_HEAD_RATE = 10
 _EPOCHS = {"digits": 80}
 _USUAL_EPOCHS, _FINE_TUNING_EPOCHS = 60, 20
 _FINE_TUNING_STEPS = 300
 
 
-def filled(
-    training: TrainingSettings, *, data: str, images: int, fine_tunes: bool, has_head: bool = True
-) -> TrainingSettings:
+def filled(training: TrainingSettings, *, data: str, images: int, fine_tunes: bool) -> TrainingSettings:
     """The settings with a value for each None that has a default.
 
     Args:
         data: name of the data set.
         images: in its training set.
-        has_head: whether the network's classifier is known; it can have no rate of its own otherwise.
     """
     optimizer = training.optimizer or ("adamw" if fine_tunes else "sgd")
     rates = (_FINE_TUNING if fine_tunes else _FROM_SCRATCH)[optimizer]
     lr = training.lr or rates.lr
-    head_lr = training.head_lr
-    if head_lr is None and ((fine_tunes and has_head) or training.freeze_body):
-        head_lr = (_HEAD_RATE if fine_tunes else 1) * lr
     train_size = training.train_size or (200 if data == "digits" else images)
     epochs = _epochs(training, train_size, data, fine_tunes)
     warmup = training.warmup_epochs
@@ -51,7 +43,7 @@ def filled(
         epochs=epochs,
         optimizer=optimizer,
         lr=None if training.freeze_body else lr,
-        head_lr=head_lr,
+        head_lr=training.head_lr or (lr if training.freeze_body else None),
         weight_decay=rates.weight_decay if training.weight_decay is None else training.weight_decay,
         warmup_epochs=(epochs // 10 if fine_tunes else 0) if warmup is None else warmup,
         schedule_every=training.schedule_every or ("step" if fine_tunes else "epoch"),

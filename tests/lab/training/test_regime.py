@@ -6,9 +6,9 @@ from torchmoments_lab.settings import TrainingSettings
 from torchmoments_lab.training.regime import filled
 
 
-def of(fine_tunes=False, data="folder:x", images=400, has_head=True, **settings):
+def of(fine_tunes=False, data="folder:x", images=400, **settings):
     given = TrainingSettings(**settings)
-    return filled(given, data=data, images=images, fine_tunes=fine_tunes, has_head=has_head)
+    return filled(given, data=data, images=images, fine_tunes=fine_tunes)
 
 
 def test_from_scratch_it_is_the_training_of_the_papers():
@@ -20,17 +20,15 @@ def test_from_scratch_it_is_the_training_of_the_papers():
 
 def test_fine_tuning_is_done_with_adamw():
     found = of(True)
-    assert (found.optimizer, found.lr, found.head_lr, found.weight_decay) == ("adamw", 0.001, 0.01, 0.05)
+    assert (found.optimizer, found.lr, found.head_lr, found.weight_decay) == ("adamw", 0.001, None, 0.05)
     assert of(True, optimizer="sgd").lr == 0.01
 
 
-def test_fine_tuning_has_its_own_rates_for_each_optimizer_and_a_faster_head():
+def test_fine_tuning_has_its_own_rates_for_each_optimizer():
     for optimizer in ("sgd", "adamw"):
         found, scratch = of(True, optimizer=optimizer), of(optimizer=optimizer)
         assert found.lr < scratch.lr
-        assert found.head_lr == 10 * found.lr
         assert (found.warmup_epochs, found.schedule_every) == (found.epochs // 10, "step")
-    assert of(True, has_head=False).head_lr is None
 
 
 @pytest.mark.parametrize(
@@ -63,5 +61,5 @@ def test_what_is_given_stays_and_filling_in_twice_is_filling_in_once():
 
 def test_a_frozen_body_has_no_rate():
     found = of(True, freeze_body=True)
-    assert (found.lr, found.head_lr) == (None, 0.01)
+    assert (found.lr, found.head_lr) == (None, 0.001)
     found.check()
