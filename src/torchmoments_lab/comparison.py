@@ -63,7 +63,7 @@ def compare(
         first, *later = [look for look in looks if look >= reached] or [last]
         look = _look(request, experiment, first)
         more = f" More seeds follow, up to {last}, unless these decide it." if later else ""
-        notice(forecast(look.runs, look.missing, request.runs.workers, "methods") + more)
+        notice(forecast(look.runs, look.missing, request.runs.workers, "method") + more)
         if request.execution.dry_run:
             notice(DRY)
             return None

@@ -10,23 +10,24 @@ from torchmoments_lab.runs import Run
 from torchmoments_lab.training.device import all_devices
 from torchmoments_lab.training.schedule import steps_an_epoch
 from torchmoments_lab.training.timing import Cost, cost_of
+from torchmoments_lab.typed import counted
 
 DRY = "That was a dry run: nothing was trained or written."
 _SECONDS_OF_TIMING = 2.0
 
 
-def forecast(runs: Sequence[Run], missing: Sequence[Run], workers: int | None, kinds: str) -> str:
+def forecast(runs: Sequence[Run], missing: Sequence[Run], workers: int | None, kind: str) -> str:
     """The sentences.
 
     Args:
         runs: all of them.
         missing: those that are not complete yet, in the order of training.
         workers: as the request has it.
-        kinds: what there are several of for each seed: "methods".
+        kind: what there are several of for each seed: "method".
     """
     seeds = len({run.seed for run in runs})
-    each = f"{_several(len(runs) // seeds, kinds)} x {_several(seeds, 'seeds')}"
-    whole = f"{_several(len(runs), 'runs')} ({each})"
+    each = f"{counted(len(runs) // seeds, kind)} x {counted(seeds, 'seed')}"
+    whole = f"{counted(len(runs), 'run')} ({each})"
     if not missing:
         return f"{whole}, all complete already."
     complete = len(runs) - len(missing)
@@ -44,15 +45,15 @@ def forecast(runs: Sequence[Run], missing: Sequence[Run], workers: int | None, k
 def described(experiments: Sequence[Experiment]) -> str:
     """What is trained, and how long: small, 77,754 parameters, 200 training images, 80 epochs of 4 steps."""
 
-    def span(of: Callable[[Experiment], int], things: str) -> str:
+    def span(of: Callable[[Experiment], int], thing: str) -> str:
         numbers = sorted({of(experiment) for experiment in experiments})
         first = "" if len(numbers) == 1 else f"{numbers[0]:,} to "
-        return first + _several(numbers[-1], things)
+        return first + counted(numbers[-1], thing)
 
     models = " and ".join(dict.fromkeys(experiment.network.settings.model for experiment in experiments))
     return (
-        f"{models}, {span(lambda e: e.parameters, 'parameters')}, {span(lambda e: e.train_size, 'training images')}, "
-        f"{span(lambda e: e.epochs, 'epochs')} of {span(_steps, 'steps')}"
+        f"{models}, {span(lambda e: e.parameters, 'parameter')}, {span(lambda e: e.train_size, 'training image')}, "
+        f"{span(lambda e: e.epochs, 'epoch')} of {span(_steps, 'step')}"
     )
 
 
@@ -91,7 +92,3 @@ def _work(experiment: Experiment) -> tuple[object, ...]:
     training = experiment.training
     batch = min(training.batch_size, experiment.train_size)
     return experiment.network, experiment.preprocessing, batch, training.optimizer, training.precision, training.ema
-
-
-def _several(number: int, things: str) -> str:
-    return f"{number:,} {things if number != 1 else things.removesuffix('s')}"

@@ -40,12 +40,13 @@ def keep_images(out: Path, experiment: Experiment) -> None:
     few = len(data.test) <= _MOST
     if (out / TRAINING).exists() and ((out / TEST).exists() or not few):
         return
+    shape = data.shape
+    if shape is not None and (len(shape) != 3 or shape[0] not in (1, 3)):
+        return
     feed = Feed(data, experiment.network.initial(0).input, experiment.preprocessing, torch.device("cpu"))
     generator = torch.Generator().manual_seed(seeds_of(0).augment)
     chosen = torch.randperm(len(index), generator=generator)[:SHOWN]
     ((x, _),) = feed.training(feed.subset(index), [chosen], generator)
-    if x.ndim != 4 or x.shape[1] not in (1, 3):
-        return
     augmented = feed.before_normalization(x)
     # Those that came normalized have any values.
     black, white = (float(augmented.min()), float(augmented.max())) if data.is_normalized else (0.0, 1.0)

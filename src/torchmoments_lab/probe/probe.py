@@ -61,7 +61,7 @@ def probe(request: Probe, watch: Watch = unwatched, notice: Notice = silent) -> 
         missing_views = [run for run in views if not run.is_complete()]
         asked = sorted({*_asked(request.out), request.runs.seeds})
         training, workers = experiment.training, request.runs.workers
-        notice(forecast([*plain, *views], [*missing, *missing_views], workers, "trainings"))
+        notice(forecast([*plain, *views], [*missing, *missing_views], workers, "training"))
         if request.execution.dry_run:
             notice(DRY)
             return None

@@ -66,7 +66,7 @@ def sweep(request: Request, watch: Watch = unwatched, notice: Notice = silent) -
             (run for part in parts for run in runs_of(part.request, part.experiment, seeds)), key=lambda run: run.seed
         )
         missing = [run for run in runs if not run.is_complete()]
-        notice(forecast(runs, missing, request.runs.workers, "combinations"))
+        notice(forecast(runs, missing, request.runs.workers, "combination"))
         if dry_run:
             notice(DRY)
             return None
