@@ -70,10 +70,11 @@ def _cells(axes: Axes, shares: np.ndarray, size: float) -> None:
     axes.invert_yaxis()
     for y, x in np.ndindex(shares.shape):
         share = shares[y, x]
+        words = f"{share:.0f}"
         # What rounds to 0 is left out, except for what is right.
-        if np.isfinite(share) and (share >= 0.5 or x == y):
+        if np.isfinite(share) and (words != "0" or x == y):
             color = "white" if share > 72 else "black"
-            axes.text(x + 0.5, y + 0.52, f"{share:.0f}", ha="center", va="center", color=color, fontsize=size)
+            axes.text(x + 0.5, y + 0.52, words, ha="center", va="center", color=color, fontsize=size)
 
 
 def picture_rows(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> Figure:

@@ -30,6 +30,13 @@ def test_each_share_is_a_number_in_its_cell_and_what_rounds_to_nothing_is_left_o
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
 
 
+def test_half_a_percent_rounds_to_nothing_too():
+    shares = np.array([[99.5, 0.5], [0.51, 99.49]])
+    (axes,) = confusions({"none": shares}, ["a", "b"]).axes
+    # Half a number is rounded to an even one.
+    assert sorted(text.get_text() for text in axes.texts) == ["1", "100", "99"]
+
+
 def test_what_is_right_is_blue_and_what_is_wrong_orange():
     (axes,) = confusions({"moex": np.array([[90.0, 10.0], [60.0, 40.0]])}, ["a", "b"]).axes
     red, _, blue, _ = axes.collections[0].cmap(axes.collections[0].norm([90.0, -10.0, -60.0, 40.0])).T
