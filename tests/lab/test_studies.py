@@ -41,7 +41,11 @@ def load():
 
 
 @pytest.mark.parametrize("study", load(), ids=lambda study: study.name)
-def test_the_command_of_a_study_is_one_that_runs(study):
+def test_the_command_of_a_study_is_one_that_runs(study, tmp_path, monkeypatch):
+    # Where the weights are that the study brings before it starts.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "data").mkdir(parents=True)
+    (tmp_path / "runs" / "data" / "lite0.safetensors").touch()
     kind, *words = shlex.split(study.command)
     config = asked({"sweep": Sweep, "probe": Probe, "compare": Compare}[kind], words)
     config.check()
