@@ -103,6 +103,9 @@ def test_train_says_what_came_of_it(tmp_path, call):
     _, said, complaint = call("train", *flags[:-1], str(tmp_path / "labels"), "--method", "labels")
     assert "Features are mixed" not in complaint
     assert "% after 1 epoch, " in said
+    _, said, _ = call("train", *flags[:-1], str(tmp_path / "nats"), "--metric", "log-loss")
+    assert said.startswith("log loss ")
+    assert "%" not in said
     code, said, complaint = call("train", *flags[:-1], str(tmp_path / "hot"), "--lr", "1e30", "--epochs", "30")
     assert code == 1
     assert complaint.splitlines()[-1].startswith("moex seed 0 failed: the loss needs to stay finite")

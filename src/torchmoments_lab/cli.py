@@ -42,22 +42,22 @@ def _run(arguments: Sequence[str]) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "torchmoments").startswith("torchmoments"):
             raise
-        _complain("The command line needs the lab. Install it with: pip install 'torchmoments[lab]'")
+        _note("The command line needs the lab. Install it with: pip install 'torchmoments[lab]'")
         return 2
     except ValueError as error:
         # A user of the command line has no Python to call.
-        _complain(str(error).replace("torchmoments.places(model)", "`torchmoments places`"))
+        _note(str(error).replace("torchmoments.places(model)", "`torchmoments places`"))
         return 2
     except BrokenPipeError:
         # The reader of our output has gone, as `| head` does; nor can the interpreter flush it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        _complain(f"a file could not be read or written: {error}.")
+        _note(f"a file could not be read or written: {error}.")
         return 1
     except STOPPED as stop:
         trains = set(arguments[:1]) <= {"compare", "sweep", "probe", "train", "inspect"}
-        _complain("Stopped before the first run." if trains else "Stopped.")
+        _note("Stopped before the first run." if trains else "Stopped.")
         return _exit_code(stop)
 
 
@@ -132,7 +132,7 @@ def _inspect(request: "Inspect") -> int:
     except STOPPED as stop:
         _stop_with_runs(stop, request.out)
     except RuntimeError as error:
-        _complain(f"the training failed: {error}")
+        _note(f"the training failed: {error}")
         return 1
     return 0
 
@@ -142,7 +142,6 @@ def _train(request: "Train") -> int:
         import lightning_fabric  # noqa: F401  # the training needs it, and its import is faster in here
 
         from torchmoments_lab.display import display
-        from torchmoments_lab.metrics import NAMES
         from torchmoments_lab.single import CHECKPOINT, is_first_rank, train_once
 
     keep_memory()
@@ -160,13 +159,12 @@ def _train(request: "Train") -> int:
             raise
         _stop_at_once(stop, "Stopped before the first epoch was complete.")
     except FloatingPointError as error:
-        _complain(f"{request.method} seed {request.seed} failed: {error}")
+        _note(f"{request.method} seed {request.seed} failed: {error}")
         return 1
     if first and run is not None:
-        summary = run.summary()
+        seconds = run.summary()["seconds"]
         _print(
-            f"{NAMES[request.judging.metric]} {summary['error']:.2f}% after {counted(run.experiment.epochs, 'epoch')}, "
-            f"{summary['seconds']:.1f} s of training.",
+            f"{run.outcome(digits=2)} after {counted(run.epochs, 'epoch')}, {seconds:.1f} s of training.",
             f"Written to {request.out}: weights.safetensors, summary.json, metrics.csv",
         )
     return 0
@@ -176,7 +174,7 @@ def _places(request: "Places") -> int:
     with without_collector():
         from torchmoments_lab.places import list_places
 
-    _print(*list_places(request, _print))
+    _print(*list_places(request, _note))
     return 0
 
 
@@ -185,13 +183,11 @@ def _predict(request: "Predict") -> int:
         from torchmoments_lab.files import write_text
         from torchmoments_lab.inference.predict import predict
 
-    found = predict(
-        request.weights, request.images, device=request.device, batch_size=request.batch_size, notice=_print
-    )
+    found = predict(request.weights, request.images, device=request.device, batch_size=request.batch_size, notice=_note)
     request.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(request.out, found.as_csv())
     counts = ", ".join(f"{name} {number:,}" for name, number in found.counts().items() if number)
-    _print(f"{len(found.files):,} pictures: {counts}.", request.out)
+    _print(f"{counted(len(found.files), 'picture')}: {counts}.", request.out)
     return 0
 
 
@@ -257,7 +253,7 @@ def _stop_with_runs(stop: BaseException, out: Path) -> NoReturn:
 
 
 def _stop_at_once(stop: BaseException, sentence: str) -> NoReturn:
-    _complain(sentence)
+    _note(sentence)
     sys.stderr.flush()
     # The end of processes that read images is no error any more.
     if hasattr(signal, "SIGCHLD"):
@@ -271,5 +267,6 @@ def _exit_code(stop: BaseException) -> int:
     return 128 + (stop.number if isinstance(stop, Terminated) else signal.SIGINT)
 
 
-def _complain(sentence: str) -> None:
+def _note(sentence: str) -> None:
+    """Print a sentence that is no result, as notices and complaints are."""
     print(sentence, file=sys.stderr)

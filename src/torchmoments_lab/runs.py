@@ -87,10 +87,10 @@ class Run:
         """What the last epoch came to, of a run that is training, maybe in another process."""
         return last_epoch(self._beside("metrics.csv"))
 
-    def outcome(self) -> str:
+    def outcome(self, digits: int = 1) -> str:
         """What came of a run that is complete, in few words."""
         metric = self.experiment.metric
-        return f"{NAMES[metric]} {self.summary()['error']:.1f}{'' if metric == 'log-loss' else '%'}"
+        return f"{NAMES[metric]} {self.summary()['error']:.{digits}f}{'' if metric == 'log-loss' else '%'}"
 
     def settings(self) -> dict[str, Setting]:
         return {**self.experiment.shared, "method": self.method.spec, "seed": self.seed}
