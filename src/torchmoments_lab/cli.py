@@ -53,7 +53,7 @@ def _run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        _note(f"a file could not be read or written: {error}.")
+        _note(" ".join([f"a file could not be read or written: {error}.", *getattr(error, "__notes__", [])]).strip())
         return 1
     except STOPPED as stop:
         trains = set(arguments[:1]) <= {"compare", "sweep", "probe", "train", "inspect"}
@@ -146,6 +146,7 @@ def _train(request: "Train") -> int:
 
     keep_memory()
     first = is_first_rank()
+    kept = f"The last whole epoch is kept in {request.out}; rerun the command to resume."
     try:
         with display(quiet=not first) as shown:
             run = train_once(request, shown.watch, _print if first and request.execution.dry_run else shown.say)
@@ -153,11 +154,14 @@ def _train(request: "Train") -> int:
         # The first process speaks for the others.
         if not first:
             os._exit(_exit_code(stop))
-        if (request.out / CHECKPOINT).exists():
-            _stop_at_once(stop, f"Stopped. The last whole epoch is kept in {request.out}; rerun the command to resume.")
         if not request.out.exists():
             raise
-        _stop_at_once(stop, "Stopped before the first epoch was complete.")
+        has_epoch = (request.out / CHECKPOINT).exists()
+        _stop_at_once(stop, f"Stopped. {kept}" if has_epoch else "Stopped before the first epoch was complete.")
+    except OSError as error:
+        if (request.out / CHECKPOINT).exists():
+            error.add_note(kept)
+        raise
     except FloatingPointError as error:
         _note(f"{request.method} seed {request.seed} failed: {error}")
         return 1
@@ -227,6 +231,9 @@ def _resumable(request: "Compare | Sweep | Probe", work: "Callable[[Watch, Notic
             return work(shown.watch, _print if request.execution.dry_run else shown.say)
     except STOPPED as stop:
         _stop_with_runs(stop, request.out)
+    except OSError as error:
+        error.add_note(_kept(request.out))
+        raise
 
 
 def _print(*parts: Any) -> None:
@@ -243,13 +250,21 @@ def _print(*parts: Any) -> None:
 
 def _stop_with_runs(stop: BaseException, out: Path) -> NoReturn:
     """End the process, and say how many runs are kept; raise again if none has begun."""
+    kept = _kept(out)
+    if not kept:
+        raise stop
+    _stop_at_once(stop, f"Stopped. {kept}")
+
+
+def _kept(out: Path) -> str:
+    """How many runs are complete, and how to go on; nothing if none has begun."""
     from torchmoments_lab.report.reading import count_complete
 
     if not any(path.is_dir() for pattern in ("runs", "*/runs") for path in out.glob(pattern)):
-        raise stop
+        return ""
     complete = count_complete(out)
-    kept = f"{counted(complete, 'complete run')} {'is' if complete == 1 else 'are'} kept"
-    _stop_at_once(stop, f"Stopped. {kept} in {out}; rerun the command to resume.")
+    are = f"{counted(complete, 'complete run')} {'is' if complete == 1 else 'are'}"
+    return f"{are} kept in {out}; rerun the command to resume."
 
 
 def _stop_at_once(stop: BaseException, sentence: str) -> NoReturn:

@@ -1,17 +1,21 @@
 """Files that are read whole and written whole, so that nobody ever sees half of one."""
 
 import csv
+import errno
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+SWEEP = "sweep.json"
 # A command recognizes its folder by these; made again from the runs in it if lost.
-RECORDS = ("comparison.json", "sweep.json", "probe.json", "inspect.json")
+RECORDS = ("comparison.json", SWEEP, "probe.json", "inspect.json")
+# The end of the temporary name of what is being written; nobody else's files end so.
+UNFINISHED = ".unfinished"
 # Made again from the data, see `gallery`.
 _OF_IMAGES = ("images.json", "test.jpg", "training.jpg")
 
@@ -75,20 +79,42 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode(errors="backslashreplace"))
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    with replacing(path) as temporary:
-        temporary.write_bytes(content)
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write under a temporary name, and move it.
 
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A file to write, under a temporary name; it takes the place of `path` when the block ends, or goes."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    Raises:
+        OSError: it could not be written, and is as it was.
+    """
+    temporary = path.with_name(f".{path.name}{UNFINISHED}")
     try:
-        yield temporary
+        with naming(path):
+            temporary.write_bytes(content)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def in_memory(save: Callable[[BytesIO], Any]) -> memoryview:
+    """What a function writes to a file: libraries that write files themselves hide why they could not."""
+    file = BytesIO()
+    save(file)
+    return file.getbuffer()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An error of writing says which file, as that of opening does."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def is_of_the_disk(error: Exception) -> bool:
+    """Whether nothing can be written: whatever is tried next fails in the same way."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:

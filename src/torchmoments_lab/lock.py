@@ -5,16 +5,21 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 import filelock
 
-from torchmoments_lab.files import RECORDS
+from torchmoments_lab.files import RECORDS, SWEEP, UNFINISHED
 
 _LOCK = ".lock"
 # The epochs of a run that trains, see `training.epochs`.
 _EPOCHS = ".metrics.csv"
+# What a process that was killed leaves, in a folder that has nothing else yet.
+_LEFT = (_LOCK, f"*{UNFINISHED}", _EPOCHS, "tensorboard")
+# Where comparisons are in a folder: it is one, or has them.
+_COMPARISONS = ("", "*/")
 # What is in a folder of runs whose record was lost.
 RUNS = "runs/*/seed*/config.json"
 
@@ -47,7 +52,9 @@ def hold(out: Path, known: Sequence[str], kind: str, *, dry_run: bool = False) -
     """
     try:
         _check_ours(out, known, kind)
-        lock = filelock.FileLock(out / _LOCK, timeout=0)
+        # The comparisons of a sweep are held together: it may have more than a process may open files.
+        home = out.parent if (out.parent / SWEEP).exists() else out
+        lock = filelock.FileLock(home / _LOCK, timeout=0)
         if not dry_run:
             out.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -68,12 +75,12 @@ def hold(out: Path, known: Sequence[str], kind: str, *, dry_run: bool = False) -
         yield
     finally:
         _remove_half_made(out)
-        for path in out.glob("runs/*/.seed*.lock"):
+        for path in _matches(out, "runs/*/.seed*.lock"):
             # One that is held is of another process.
             with suppress(filelock.Timeout, OSError), filelock.FileLock(path, timeout=0):
                 path.unlink()
         with suppress(OSError):
-            (out / _LOCK).unlink()
+            (home / _LOCK).unlink()
         lock.release()
 
 
@@ -81,7 +88,7 @@ def _check_ours(out: Path, known: Sequence[str], kind: str) -> None:
     if out.exists() and not out.is_dir():
         raise ValueError(f"out needs a folder; got the file '{out}'. Choose another one with --out.")
     if out.is_dir() and not any(any(out.glob(pattern)) for pattern in known):
-        others = sorted(path.name for path in out.iterdir() if path.name not in (_LOCK, _EPOCHS))
+        others = sorted(path.name for path in out.iterdir() if not any(fnmatch(path.name, left) for left in _LEFT))
         if others:
             raise ValueError(
                 f"out needs a new or empty folder, or one of `torchmoments {kind}`; got '{out}', which holds other "
@@ -93,12 +100,20 @@ def _check_ours(out: Path, known: Sequence[str], kind: str) -> None:
 
 
 def _remove_half_made(out: Path) -> None:
-    for pattern in (".tmp", "runs/*/.seed*.tmp", "runs/*/seed*/.tmp"):
-        for leftover in out.glob(pattern):
-            shutil.rmtree(leftover, ignore_errors=True)
-    for pattern in (_EPOCHS, f"runs/*/.seed*{_EPOCHS}"):
-        for leftover in out.glob(pattern):
-            leftover.unlink(missing_ok=True)
+    for place in ("", "runs/*/", "runs/*/seed*/"):
+        for leftover in _matches(out, f"{place}*{UNFINISHED}"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+    for leftover in (*out.glob(_EPOCHS), *_matches(out, f"runs/*/.seed*{_EPOCHS}")):
+        leftover.unlink(missing_ok=True)
+
+
+def _matches(out: Path, pattern: str) -> Iterator[Path]:
+    """The files of all comparisons in a folder."""
+    for comparison in _COMPARISONS:
+        yield from out.glob(f"{comparison}{pattern}")
 
 
 def refuse_other_settings(out: Path, held: Mapping[str, Any], came: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
 
 from torchmoments_lab import worker
+from torchmoments_lab.files import naming
 from torchmoments_lab.process import signals_held_back
 from torchmoments_lab.settings import TrainingSettings
 from torchmoments_lab.training.device import all_devices
@@ -174,7 +175,7 @@ def _in_a_file(jobs: Sequence[Job]) -> Iterator[Path]:
     """
     with TemporaryDirectory(prefix="torchmoments-") as folder:
         path = Path(folder) / "jobs.pickle"
-        with path.open("wb") as file:
+        with naming(path), path.open("wb") as file:
             try:
                 cloudpickle.dump(list(jobs), file)
             except OSError:

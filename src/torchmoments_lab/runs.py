@@ -25,7 +25,18 @@ import torch
 from torch import Tensor
 
 from torchmoments_lab.experiment import Experiment
-from torchmoments_lab.files import as_csv, damaged, read_record, runs_folder, write_record, write_text
+from torchmoments_lab.files import (
+    UNFINISHED,
+    as_csv,
+    damaged,
+    in_memory,
+    is_of_the_disk,
+    read_record,
+    runs_folder,
+    write_bytes,
+    write_record,
+    write_text,
+)
 from torchmoments_lab.lock import refuse_other_settings
 from torchmoments_lab.machine import cpu_name, version_of
 from torchmoments_lab.metadata import Metadata
@@ -126,12 +137,14 @@ class Run:
             with filelock.FileLock(self._beside("lock"), timeout=_LOCK_SECONDS):
                 if self.is_complete():
                     return None
-                shutil.rmtree(self._beside("tmp"), ignore_errors=True)
+                shutil.rmtree(self._beside("unfinished"), ignore_errors=True)
                 log = self.log()
                 try:
                     self.write(self.trained(log))
                     self._checkpoint.path.unlink(missing_ok=True)
                 except Exception as error:
+                    if is_of_the_disk(error):
+                        raise
                     reason = str(error) if isinstance(error, FloatingPointError) else f"{type(error).__name__}: {error}"
                     self.record_failure(reason, traceback.format_exc())
                     return reason
@@ -161,7 +174,7 @@ class Run:
         summary = {"error": score(self.experiment.metric, rows), "seconds": result.seconds}
         with self._new_folder(summary, threads) as folder:
             write_text(folder / "metrics.csv", as_csv([asdict(epoch) for epoch in result.epochs]))
-            np.save(folder / "predictions.npy", rows)
+            write_bytes(folder / "predictions.npy", in_memory(lambda file: np.save(file, rows)))
             if self.keeps_weights:
                 assert result.preparation is not None
                 metadata = Metadata.of(self.experiment, self.method, self.seed, result.preparation, summary["error"])
@@ -179,7 +192,7 @@ class Run:
     def _new_folder(self, summary: Mapping[str, Any], threads: int = 1) -> Iterator[Path]:
         """A folder under a temporary name, moved to its own when the block ends."""
         is_new = not self.folder.exists()
-        temporary = self._beside("tmp") if is_new else self.folder / ".tmp"
+        temporary = self._beside("unfinished") if is_new else self.folder / UNFINISHED
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         write_record(temporary / "config.json", self.settings())

@@ -67,7 +67,7 @@ def test_a_run_folder_holds_what_a_report_needs(original):
         assert summary["error"] == pytest.approx(100 * np.mean(predictions["target"] != predictions["predicted"]))
         assert len((folder / "metrics.csv").read_text().splitlines()) == 1 + TINY.training.epochs
         assert json.loads((folder / "env.json").read_text())["threads"] == 1
-    assert not [path for path in out.rglob("*") if path.name.startswith(".") or ".tmp" in path.name]
+    assert not [path for path in out.rglob("*") if path.name.startswith(".") or "unfinished" in path.name]
 
 
 def test_summary_has_the_promised_names_and_the_numbers_of_the_runs(original):
@@ -120,7 +120,7 @@ def test_complete_runs_are_left_alone_and_missing_ones_made(trained):
 
 
 def test_half_written_leftovers_are_cleaned(trained):
-    leftover = trained.out / "runs/none/.seed5.tmp"
+    leftover = trained.out / "runs/none/.seed5.unfinished"
     leftover.mkdir()
     (leftover / "config.json").write_text("{")
     epochs = trained.out / "runs/none/.seed5.metrics.csv"

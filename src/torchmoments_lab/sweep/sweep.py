@@ -15,7 +15,7 @@ from torchmoments_lab.command import short
 from torchmoments_lab.comparison import RECORD, joined, runs_of
 from torchmoments_lab.data.split import Data
 from torchmoments_lab.experiment import Experiment
-from torchmoments_lab.files import read_record, write_record
+from torchmoments_lab.files import SWEEP, read_record, write_record
 from torchmoments_lab.forecast import DRY, forecast
 from torchmoments_lab.lock import working_in
 from torchmoments_lab.pool import Watch, train_missing, unwatched
@@ -59,7 +59,10 @@ def sweep(request: Request, watch: Watch = unwatched, notice: Notice = silent) -
         notice(sentence)
     dry_run = request.execution.dry_run
     with ExitStack() as held:
-        held.enter_context(working_in(request.out, "sweep.json", "sweep", lost=_PARTS, dry_run=dry_run))
+        held.enter_context(working_in(request.out, SWEEP, "sweep", lost=_PARTS, dry_run=dry_run))
+        for part in parts:
+            # Only checked: the lock of the sweep holds them.
+            held.enter_context(working_in(part.request.out, RECORD, "compare", dry_run=True))
         seeds = request.runs.seeds
         records = [joined(part.request, part.experiment, seeds) for part in parts]
         runs = sorted(
@@ -70,9 +73,9 @@ def sweep(request: Request, watch: Watch = unwatched, notice: Notice = silent) -
         if dry_run:
             notice(DRY)
             return None
-        write_record(request.out / "sweep.json", _record(request))
+        write_record(request.out / SWEEP, _record(request))
         for part, record in zip(parts, records, strict=True):
-            held.enter_context(working_in(part.request.out, RECORD, "compare"))
+            part.request.out.mkdir(exist_ok=True)
             write_record(part.request.out / RECORD, record)
         train_missing(missing, len(runs), request.training, request.runs.workers, watch)
         return report.write(request.out, _read(request, axes, grid, parts))
@@ -152,7 +155,7 @@ def _record(request: Request) -> dict[str, Any]:
     here = ("workers", *request.execution.values(), "out", *ELSEWHERE)
     asked = {name: value for name, value in request.values().items() if name not in here}
     asked = {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
-    before = (read_record(request.out / "sweep.json", requests=list) or {"requests": []})["requests"]
+    before = (read_record(request.out / SWEEP, requests=list) or {"requests": []})["requests"]
     return {"requests": [*before, *([] if asked in before else [asked])]}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from torchmoments_lab.files import replacing
+from torchmoments_lab.files import in_memory, write_bytes
 from torchmoments_lab.lock import refuse_other_settings
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class Checkpoint:
         return True
 
     def write(self, state: dict[str, Any]) -> None:
-        with replacing(self.path) as temporary:
-            torch.save({"identity": self.identity, "state": state}, temporary)
+        content = {"identity": self.identity, "state": state}
+        write_bytes(self.path, in_memory(lambda file: torch.save(content, file)))
 
     def read(self) -> dict[str, Any] | None:
         """The state; None if there is no file.

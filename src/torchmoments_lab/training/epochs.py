@@ -1,12 +1,13 @@
 """What each epoch of a run came to, written while it trains: a CSV file, line by line, and TensorBoard's events."""
 
 import shutil
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torchmoments_lab.files import as_csv, write_text
+from torchmoments_lab.files import as_csv, naming, write_text
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard.writer import SummaryWriter
@@ -51,13 +52,14 @@ class EpochLog:
         if self.events is not None:
             from torch.utils.tensorboard.writer import SummaryWriter
 
+            threading.excepthook = _of_a_thread
             shutil.rmtree(self.events, ignore_errors=True)
             self._writer = SummaryWriter(str(self.events), flush_secs=_SECONDS_BETWEEN_WRITES)
             for epoch in epochs:
                 self._write_events(epoch)
 
     def add(self, epoch: Epoch) -> None:
-        with self.path.open("a") as file:
+        with naming(self.path), self.path.open("a") as file:
             # In one piece: nobody who follows the file sees half a line.
             file.write(",".join(map(str, astuple(epoch))) + "\n")
         self._write_events(epoch)
@@ -76,6 +78,12 @@ class EpochLog:
             for name, value in asdict(epoch).items():
                 if name != "epoch":
                     self._writer.add_scalar(name, value, epoch.epoch)
+
+
+def _of_a_thread(arguments: threading.ExceptHookArgs) -> None:
+    """TensorBoard writes in a thread, and raises what that raised again in ours: a full disk need not be told twice."""
+    if not isinstance(arguments.exc_value, OSError):
+        threading.__excepthook__(arguments)
 
 
 def last_epoch(path: Path) -> Epoch | None:

@@ -689,7 +689,7 @@ def test_what_is_no_comparison_or_has_no_complete_run_is_refused(folder, tmp_pat
 
 def test_a_folder_that_cannot_be_written_is_told(folder, capsys):
     # Root may write anywhere, but not a file in the place of a folder.
-    (folder / ".report.html.tmp").mkdir()
+    (folder / ".report.html.unfinished").mkdir()
     assert main(["report", str(folder)]) == 2
     assert "report needs a folder that can be written" in capsys.readouterr().err
 

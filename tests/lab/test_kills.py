@@ -1,0 +1,31 @@
+"""A few of the cases of `kills`, in a process of its own: it copies itself."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from torchmoments_lab.files import UNFINISHED
+from torchmoments_lab.lock import hold
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process that copies itself")
+@pytest.mark.parametrize(("command", "step"), [("train", 9), ("compare", 37), ("sweep", 71), ("probe", 53)])
+def test_a_command_that_ended_anywhere_goes_on_and_gives_the_same(command, step, request):
+    kills = request.path.with_name("kills.py")
+    ended = subprocess.run([sys.executable, kills, command, "--step", str(step)], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert " file operations, " in ended.stdout
+
+
+@pytest.mark.parametrize("left", [f".comparison.json{UNFINISHED}", UNFINISHED, ".metrics.csv", ".lock", "tensorboard"])
+def test_a_folder_with_nothing_but_what_a_kill_left_is_taken(tmp_path, left):
+    (tmp_path / left).touch()
+    with hold(tmp_path, ["comparison.json"], "compare"):
+        pass
+    (tmp_path / "thesis.tmp").touch()
+    with pytest.raises(ValueError, match=r"such as thesis\.tmp"), hold(tmp_path, ["comparison.json"], "compare"):
+        pass
+    assert (tmp_path / "thesis.tmp").exists()
