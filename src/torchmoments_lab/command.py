@@ -12,13 +12,14 @@ def command(request: Compare, shared: Mapping[str, Any]) -> list[str]:
     """The arguments of the command, with every setting written out, so that it means the same when a default changes.
 
     Args:
-        shared: settings as resolved, for those that the request leaves open.
+        shared: settings as resolved: with a value for those that the request leaves open.
     """
     arguments = ["torchmoments", "compare"]
     for name, value in request.values().items():
         if name in request.execution.values():
             continue
-        arguments += as_flag(name, shared.get(name) if value is None else value)
+        # Of a file of weights, what is shared is its digest.
+        arguments += as_flag(name, value if name == "weights" else shared.get(name, value))
     return arguments
 
 

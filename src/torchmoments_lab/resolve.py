@@ -1,7 +1,6 @@
 """The door: whatever can be wrong with a request is found here, before anything is written."""
 
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +12,22 @@ from torchmoments_lab.data import load
 from torchmoments_lab.data.describe import facts, sentences
 from torchmoments_lab.data.own import from_objects
 from torchmoments_lab.data.split import Data
+from torchmoments_lab.decisions import decisions
 from torchmoments_lab.experiment import Experiment
-from torchmoments_lab.methods import Method, check_different, parse_methods
+from torchmoments_lab.methods import check_different, parse_methods
 from torchmoments_lab.metrics import check_classes
+from torchmoments_lab.models.built import Built, Input
 from torchmoments_lab.models.network import Network
 from torchmoments_lab.models.trial import Trial, try_network
 from torchmoments_lab.requests import Setup
-from torchmoments_lab.settings import ELSEWHERE, DataSettings, Judging, ModelSettings, Setting, TrainingSettings
+from torchmoments_lab.settings import (
+    ELSEWHERE,
+    DataSettings,
+    Judging,
+    ModelSettings,
+    Setting,
+    TrainingSettings,
+)
 from torchmoments_lab.training.device import check_device
 from torchmoments_lab.training.feed import Feed
 from torchmoments_lab.training.preparation import filled as filled_preprocessing
@@ -89,8 +97,8 @@ def resolve(
     seen = trial.initial is not None and trial.initial.fine_tunes
     model = replace(request.model, fine_tune=request.model.fine_tunes or seen)
     training = _filled_training(request, model, trial, len(loaded.train))
-    preprocessing = filled_preprocessing(request.preprocessing, loaded, trial.built.input)
-    decided = _decisions(model, methods, trial)
+    preprocessing = filled_preprocessing(request.preprocessing, loaded, _wanted(trial.built, model))
+    decided = decisions(model, methods, trial, training, preprocessing, of_pictures=loaded.are_pictures)
     for sentence in (*remarks, *lacking, *decided):
         notice(sentence)
     shared = shared_settings(request.data, model, preprocessing, training, judging)
@@ -108,6 +116,11 @@ def _filled_training(request: Setup, model: ModelSettings, trial: Trial, images:
         raise ValueError(
             f"{'freeze_body' if given.freeze_body else 'head_lr'} needs a classifier, a last layer with an output for "
             f"each class; none is found in model {model.model!r}. Leave it out."
+        )
+    if given.freeze_body and not model.fine_tune:
+        raise ValueError(
+            "freeze_body needs trained weights; the network starts from scratch. Write --pretrained, --weights FILE, "
+            "or --fine-tune if a function of yours loads them."
         )
     training = filled_training(given, data=request.data.data, images=images, fine_tunes=model.fine_tune)
     training.check()
@@ -145,30 +158,13 @@ def shared_settings(*groups: Settings) -> dict[str, Setting]:
     }
 
 
-def _decisions(model: ModelSettings, methods: Sequence[Method], trial: Trial) -> list[str]:
-    """What the request does not say."""
-    found = []
-    if any(method.goes_after_stem and method.changes_features for method in methods):
-        found.append(f"Features are mixed after '{trial.place}' of {model.model}; another place: moex:at=NAME.")
-    if trial.built.new_head:
-        head = " and ".join(trial.built.new_head)
-        found.append(f"{head} is new: the weights have another classifier. It starts near zero.")
-    new = trial.facts.get("new_weights")
-    if new is not None:
-        which = "No initial weights are" if new == "none" else f"Of the initial weights only those of {new} are"
-        found.append(f"{which} new for each seed.")
-    if model.fine_tune:
-        found.append("It starts from trained weights: what is left open of the training is that of fine-tuning.")
-    elif new == "none":
-        found.append("If these are trained weights, write --fine-tune.")
-    is_new = trial.initial is not None and set(trial.head) & set(trial.initial.new)
-    if model.fine_tune and is_new and trial.first_loss > 1 + math.log(trial.classes):
-        found.append(
-            f"The first loss is about {trial.first_loss:.1f}, where {math.log(trial.classes):.1f} is that of no "
-            f"knowledge: the classifier of {model.model!r} starts too large, and spoils what the network learned. Let "
-            f"make_model give it small weights: torch.nn.init.normal_(model.{trial.head[-1]}.weight, std=0.01)."
-        )
-    return found
+def _wanted(built: Built, model: ModelSettings) -> Input:
+    """The images that a network takes; timm's networks say what they were trained with, also those of a user's
+    function."""
+    config = getattr(built.module, "pretrained_cfg", None) or {}
+    if not model.fine_tune or built.input.mean is not None or not {"mean", "std"} <= set(config):
+        return built.input
+    return replace(built.input, mean=tuple(config["mean"]), std=tuple(config["std"]))
 
 
 def _digest(weights: Path | None) -> str | None:

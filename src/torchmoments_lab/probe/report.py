@@ -150,7 +150,7 @@ def figure(summary: ProbeSummary) -> Figure:
         for norm, name, view in _rows(summary)
     ]
     label = "error, %, on a logarithmic axis; mean with 95% CI"
-    return bars([Bars(rows, label, log=True)])
+    return bars([Bars(rows, label, log=True, signed=False)])
 
 
 def _parts(norms: Sequence[str]) -> list[str]:

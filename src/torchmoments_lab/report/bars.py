@@ -26,12 +26,13 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """Rows that share an axis, with headings over their words. Differences have signs, and a line at 0."""
+    """Rows that share an axis, with headings over their words. Differences are signed, and have a line at 0."""
 
     rows: Sequence[Bar]
     label: str
     headings: Sequence[str] = ()
     log: bool = False
+    signed: bool = True
 
 
 def bars(parts: Sequence[Bars]) -> Figure:
@@ -52,12 +53,12 @@ def bars(parts: Sequence[Bars]) -> Figure:
         axes.set(ylim=(height, 0), yticks=[], xscale="log" if part.log else "linear")
         axes.grid(axis="x", color=LINE, linewidth=0.7)
         axes.set_xlabel("\n".join(labels[number]), color=MUTED)
-        if not part.log:
+        if part.signed:
             axes.axvline(0, color=MUTED, linewidth=1)
         _write(axes, -_ROW / 2, [[heading] for heading in part.headings], part, room, MUTED)
         y = 0.0
         for row, lines, high in zip(part.rows, words[number], heights[number], strict=True):
-            _row(axes, y + high / 2, row, "" if part.log else "+")
+            _row(axes, y + high / 2, row, "+" if part.signed else "")
             _write(axes, y + high / 2, lines, part, room, INK)
             y += high
         if part.log:

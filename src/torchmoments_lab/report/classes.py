@@ -16,6 +16,8 @@ from torchmoments_lab.statistics.values import Estimate, clipped
 
 # More classes than these are too many to draw, or to list; and pairs of them that are listed instead.
 _DRAWN, _LISTED, _PAIRS = 12, 20, 10
+# Columns that a page has room for.
+_BESIDE = 4
 
 
 def section(comparison: Comparison) -> Section:
@@ -48,15 +50,24 @@ def _recalls(images: Images, complete: Mapping[str, Sequence[RunRecord]], of_ref
     }
     # A class without test images has NaN, which is last.
     listed = sorted(np.argsort(of_reference, kind="stable")[:_LISTED].tolist())
-    rows = []
-    for c in listed:
-        cells = [wording.with_interval(_recall(of_method[:, targets == c])) for of_method in right.values()]
-        rows.append([images.classes[c], f"{images.training[c]:,}", f"{counts[c]:,}", *cells])
+    recalls = {
+        c: [wording.with_interval(_recall(of_method[:, targets == c])) for of_method in right.values()] for c in listed
+    }
+    of_class = {c: [images.classes[c], f"{images.training[c]:,}", f"{counts[c]:,}"] for c in listed}
+    headings, names = ["Class", "Training", "Test", *right], 1
+    rows = [[*of_class[c], *recalls[c]] for c in listed]
+    if len(right) > _BESIDE:
+        headings, names = ["Class", "Method", "Recall", "Training", "Test"], 2
+        rows = [
+            [name, method, cell, training, test]
+            for c, (name, training, test) in of_class.items()
+            for method, cell in zip(right, recalls[c], strict=True)
+        ]
     caption = "Images of each class, and the percentage of its test images that is recognized (recall)"
     if len(listed) < len(images.classes):
         few = f"The {_LISTED} of {len(images.classes):,} classes that are recognized least by {next(iter(complete))}"
         caption = f"{few}: images of each, and the percentage of its test images that is recognized (recall)"
-    table = Table(caption, ["Class", "Training", "Test", *right], rows)
+    table = Table(caption, headings, rows, names=names)
     return [table, Text("Each 95% interval is for itself, and for no verdict: of twenty, one misses.")]
 
 

@@ -10,8 +10,8 @@ _TOO_FEW = "No difference can be shown: intervals and p need three seeds or more
 
 def sentences(summary: Summary) -> list[str]:
     """What the summary shows, what it does not, and what its intervals cover; the headline first."""
-    of_all = [*of_labels(summary), *remarks.of_all(summary), *summary.on_runs()]
-    return [headline(summary), *of_each(summary), *of_all]
+    first = [headline(summary), *remarks.no_better_than_one_class(summary)]
+    return [*first, *of_each(summary), *of_labels(summary), *remarks.of_all(summary), *summary.on_runs()]
 
 
 def of_each(summary: Summary) -> list[str]:
@@ -25,7 +25,7 @@ def of_each(summary: Summary) -> list[str]:
 
 def notes(summary: Summary) -> list[str]:
     """What a reader of the headline must not miss."""
-    return [*of_labels(summary), *remarks.notes(summary)]
+    return [*remarks.no_better_than_one_class(summary), *of_labels(summary), *remarks.notes(summary)]
 
 
 def headline(summary: Summary) -> str:
@@ -42,7 +42,8 @@ def headline(summary: Summary) -> str:
     if gains or harms:
         return _some_shown(gains, harms, alike, unshown, summary)
     if alike and not unshown:
-        return f"No difference from {reference} that matters, of {summary.margin:g} points: {listed(alike, 'and')}."
+        matters = f"No difference from {reference} that matters, of {summary.margin:g} points: {listed(alike, 'and')}"
+        return f"{matters}{_unknown(summary)}."
     if unshown:
         nearest = min((differences[method] for method in [*alike, *unshown]), key=_p)
         still = {method: -_adjusted(differences[method])[0] for method in [*alike, *unshown]}
@@ -54,7 +55,7 @@ def headline(summary: Summary) -> str:
             allowed = "with so few seeds not all intervals have an end yet"
         return (
             f"No difference from {reference} is shown for {listed([*alike, *unshown], 'or')} "
-            f"({_evidence(nearest, summary, 'smallest p')}); {allowed}."
+            f"({_evidence(nearest, summary, 'smallest p')}); {allowed}{_unknown(summary)}."
         )
     numbers = [difference.n for difference in differences.values()]
     if not numbers:
@@ -67,8 +68,26 @@ def headline(summary: Summary) -> str:
 
 
 def of_labels(summary: Summary) -> list[str]:
-    """For each MoEx: how much of its gain the labels alone give."""
-    return [_of_labels(method, beyond, summary) for method, beyond in summary.beyond_labels.items()]
+    """For each MoEx: how much of its gain the labels alone give; of those for which it cannot be told, one sentence."""
+    told: dict[str, BeyondLabels] = {}
+    untold: dict[str, BeyondLabels] = {}
+    for method, beyond in summary.beyond_labels.items():
+        may_be_0 = beyond.share.mean is not None and beyond.share.n >= LEAST_SEEDS and beyond.share.ci95 is None
+        (untold if may_be_0 and beyond.difference.ci95_adjusted else told)[method] = beyond
+    if len(untold) == 1:
+        told, untold = dict(summary.beyond_labels), {}
+    found = [_of_labels(method, beyond, summary) for method, beyond in told.items()]
+    if untold:
+        differences = (
+            f"{method} minus {beyond.labels} {beyond.difference.mean:+.2f} ({ends(beyond.difference.ci95_adjusted)})"
+            for method, beyond in untold.items()
+            if beyond.difference.ci95_adjusted is not None
+        )
+        found.append(
+            f"Which share of a difference its labels alone give cannot be told for {listed(list(untold), 'and')}: the "
+            f"differences may be 0. In points, with simultaneous 95% CIs: {'; '.join(differences)}."
+        )
+    return found
 
 
 def share_of_labels(share: Estimate) -> str:
@@ -97,7 +116,13 @@ def _some_shown(gains: list[str], harms: list[str], alike: list[str], unshown: l
         found.append(f"no difference that matters for {listed(alike, 'and')}")
     if unshown:
         found.append(f"no difference is shown for {listed(unshown, 'or')}")
-    return "; ".join(found) + "."
+    return "; ".join(found) + _unknown(summary) + "."
+
+
+def _unknown(summary: Summary) -> str:
+    """Which methods the headline says nothing of."""
+    unknown = [method for method, difference in summary.differences.items() if difference.outcome == "unknown"]
+    return f"; {listed(unknown, 'and')} {'has' if len(unknown) == 1 else 'have'} no interval" if unknown else ""
 
 
 def _of_method(method: str, summary: Summary) -> str:

@@ -21,7 +21,10 @@ def section(summary: Summary) -> Section:
     said = "Roughly, and one number at a time: the other stays as it is."
     if summary.covers_images:
         caption = f"The interval for other seeds on these images alone; {caption[0].lower()}{caption[1:]}"
-        said = f"The interval on these images alone is not used for the verdict: others would change more. {said}"
+        said = (
+            "The interval on these images alone is not used for the verdict: others would change more. With few seeds, "
+            f"from which alone it is estimated, it may be the wider one. {said}"
+        )
     blocks += [Table(caption, ["Method", *columns], rows), Text(said), *map(Text, remarks.advice(summary))]
     return Section("What the intervals cover, and what more would show", blocks)
 

@@ -3,8 +3,11 @@
 All text is as the user and the statistics have it; what renders a page escapes it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
+
+from torchmoments_lab.report.wording import typeset
 
 if TYPE_CHECKING:
     from torchmoments_lab.report.drawing import Drawing
@@ -54,6 +57,17 @@ class Command:
 
 
 Block = Text | Table | Picture | Command
+
+
+def with_commands(sentences: Sequence[str]) -> list[Text | Command]:
+    """Sentences, and the commands that they end with on lines of their own, to be copied."""
+    found: list[Text | Command] = []
+    for sentence in sentences:
+        words, start, arguments = sentence.partition(": torchmoments ")
+        found.append(Text(typeset(f"{words}:" if start else words)))
+        if start:
+            found.append(Command(f"torchmoments {arguments}"))
+    return found
 
 
 @dataclass(frozen=True)

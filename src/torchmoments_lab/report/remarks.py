@@ -7,15 +7,19 @@ from torchmoments_lab.typed import counted
 
 
 def of_all(summary: Summary) -> list[str]:
-    """All remarks."""
-    first = [*no_better_than_one_class(summary), *coverage(summary), *chosen_later(summary)]
-    return [*first, *looked(summary), *collapsed(summary), *advice(summary)]
+    """Those that say more than the headline."""
+    return [
+        *coverage(summary),
+        *chosen_later(summary),
+        *looked(summary),
+        *collapsed(summary),
+        *advice(summary),
+    ]
 
 
 def notes(summary: Summary) -> list[str]:
     """Those that a reader of the headline must not miss."""
-    found = [*no_better_than_one_class(summary), *summary.on_images(), *chosen_later(summary)]
-    found += looked(summary) + collapsed(summary)
+    found = [*summary.on_images(), *chosen_later(summary), *looked(summary), *collapsed(summary)]
     if "copies" in summary.settings:
         found.append(
             f"{summary.split.capitalize()} images that are also training images, pixel for pixel: "

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torchmoments_lab.files import as_csv, write_bytes, write_text
 from torchmoments_lab.report import conclusion, contents, provenance, render, wording
-from torchmoments_lab.report.page import Block, Page, Section, Text
+from torchmoments_lab.report.page import Block, Page, Section, with_commands
 from torchmoments_lab.report.reading import read_comparison
 from torchmoments_lab.report.records import write_summary
 from torchmoments_lab.report.runs import Runs
@@ -64,7 +64,7 @@ def write_grid(
         conclusion=wording.typeset(first),
         facts=provenance.facts(summary, [len(of_method) for of_method in runs.values() if of_method]),
         sections=[
-            Section("Results", [*(Text(wording.typeset(sentence)) for sentence in others), *blocks]),
+            Section("Results", [*with_commands(others), *blocks]),
             Section("How it was made", [*provenance.of_runs(summary.settings, runs)]),
         ],
         end="Made from the run folders alone. Rerun the command to make it again.",

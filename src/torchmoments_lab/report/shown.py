@@ -1,6 +1,6 @@
 """The sections of a report that show images: as the network gets them, and those on which the methods differ."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from torchmoments_lab.settings import Setting
 from torchmoments_lab.typed import counted
 
 # Methods whose images are shown; a page of more is not read.
-_METHODS = 4
+_METHODS = 3
 _FLIPS = {"horizontal": "mirrored left to right", "vertical": "mirrored top to bottom", "both": "mirrored both ways"}
 
 
@@ -91,23 +91,46 @@ def _changed(method: str, name: str, comparison: Comparison, summary: Summary, i
     )
     if not better and not worse:
         return [Text(f"{method} is wrong on the same images as {reference}, and as often.")]
+    many, few = int((change <= -half).sum()), int((change >= half).sum())
     sentence = (
-        f"Compared with {reference}, {method} is right with at least half of the seeds more on "
-        f"{(change <= -half).sum():,} of {len(change):,} {summary.split} images, and with at least half of them fewer "
-        f"on {(change >= half).sum():,}."
+        f"Of {counted(len(change), f'{summary.split} image')}, {method} gets {many:,} right with at least half of the "
+        f"seeds more than {reference}, and {few:,} wrong with at least half more."
     )
+    if not many and not few:
+        sentence += " The images below change less."
     blocks: list[Block] = [Text(sentence)]
+    parts = [
+        (words, numbers)
+        for words, numbers in ((f"Right more often with {method}", better), (f"Wrong more often with {method}", worse))
+        if numbers
+    ]
     if images.test is not None:
-        named = ((f"Right more often with {method}", better), (f"Wrong more often with {method}", worse))
-        rows = [(words, [*images.test[numbers]]) for words, numbers in named if numbers]
+        rows = [(words, [*images.test[numbers]]) for words, numbers in parts]
         described = "; ".join(f"{words}: {counted(len(pictures), 'image')}" for words, pictures in rows)
         drawing = draw(name, lambda: picture_rows(rows))
-        blocks.append(Picture(name, f"{described}, in the order of the table below.", drawing))
+        blocks.append(Picture(name, f"{described}, in the order of the tables below.", drawing))
     targets = next(iter(runs.values())).predictions["target"]
-    cells = [[images.name(i), images.classes[targets[i]], f"{before[i]}", f"{wrong[i]}"] for i in (*better, *worse)]
-    order = ", in the order of the pictures" if images.test is not None else ""
-    caption = f"Wrong with so many of {wording.seeds(len(seeds))}{order}"
-    return [*blocks, Table(caption, ["Image", "Class", reference, method], cells, names=2)]
+    taken = _taken_for([of[seed] for of in (others, runs) for seed in seeds], len(images.classes))
+    for words, numbers in parts:
+        cells = [
+            [images.name(i), images.classes[targets[i]], images.classes[taken[i]], f"{before[i]}", f"{wrong[i]}"]
+            for i in numbers
+        ]
+        order = ", in the order of the pictures" if images.test is not None else ""
+        caption = f"{words}{order}: wrong with so many of {wording.seeds(len(seeds))}, and then most often taken for"
+        blocks.append(Table(caption, ["Image", "Class", "Taken for", reference, method], cells, names=3))
+    return blocks
+
+
+def _taken_for(runs: Sequence[RunRecord], classes: int) -> np.ndarray:
+    """[images]: the class that each is most often wrongly taken for."""
+    targets = runs[0].predictions["target"]
+    votes = np.zeros((len(targets), classes))
+    for run in runs:
+        votes[np.arange(len(targets)), run.predictions["predicted"]] += 1
+    votes[np.arange(len(targets)), targets] = -1
+    found: np.ndarray = votes.argmax(axis=1)
+    return found
 
 
 def _wrong(runs: Iterable[RunRecord]) -> np.ndarray:

@@ -51,7 +51,7 @@ def summarize(comparison: Comparison) -> Summary:
         method: {of: possible(of_metric[number], of) for of, of_metric in found.items()}
         for number, method in enumerate(others)
     }
-    level = level_of_each(sum(difference.p_value is not None for difference in found[metric]))
+    level = level_of_each(len(others))
     return Summary(
         reference=reference,
         methods=methods,
@@ -136,8 +136,7 @@ def _paired(
     alone = [spread(scores_of(each, metric)) for each in (runs, others)]
     unpaired = sum(one.variance for one in alone if one is not None)
     points = margin or tenth(methods[reference].metrics[metric].mean or 0.0)
-    critical = looks.last_critical(level)
-    seeds, images = (needed(of, points, critical) for needed in (planning.seeds_needed, planning.images_needed))
+    seeds, images = (needed(of, points, looks, level) for needed in (planning.seeds_needed, planning.images_needed))
     any_collapsed = methods[method].collapsed or methods[reference].collapsed
     times = looks.critical(level, of) / ONCE.critical(level, of)
     return replace(

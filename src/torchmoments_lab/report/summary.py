@@ -178,8 +178,8 @@ class Summary(About):
 
     @property
     def comparisons(self) -> int:
-        """How many differences are judged together: those with an interval."""
-        return sum(difference.p_value is not None for difference in self.differences.values())
+        """How many differences are judged together, those without runs yet too."""
+        return len(self.paired)
 
     def is_open(self, method: str) -> bool:
         """Whether the plan has looks left for a method that is neither decided nor hopeless."""
@@ -255,6 +255,11 @@ class SweepSummary(About):
     effects: tuple[Effect, ...]
     grown: bool
     seconds: float
+
+    @property
+    def has_differences(self) -> bool:
+        """Whether there is more than the reference, with several settings."""
+        return any(cell.difference is not None for cell in (*self.controls, *self.cells))
 
 
 @dataclass(frozen=True)

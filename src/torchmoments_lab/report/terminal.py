@@ -8,8 +8,8 @@ from rich.console import Console, ConsoleOptions
 from rich.table import Table as Shown
 from rich.text import Text
 
-from torchmoments_lab.report.page import Command, Table
-from torchmoments_lab.report.wording import folded, longest, shares, typeset
+from torchmoments_lab.report.page import Command, Table, with_commands
+from torchmoments_lab.report.wording import folded, longest, shares
 
 # Between two columns of `box.SIMPLE_HEAD`.
 _GAP = 3
@@ -39,12 +39,8 @@ def parts(tables: Sequence[Table]) -> list[Fitted | Text | str]:
 
 
 def sentences(conclusion: Sequence[str]) -> list[str | Command]:
-    """Sentences, and the commands that they end with on lines of their own, to be copied."""
-    found: list[str | Command] = []
-    for sentence in conclusion:
-        words, start, arguments = sentence.partition(": torchmoments ")
-        found += [typeset(f"{words}:"), Command(f"torchmoments {arguments}")] if start else [typeset(words)]
-    return found
+    """Sentences, and the commands that they end with."""
+    return [part if isinstance(part, Command) else part.words for part in with_commands(conclusion)]
 
 
 def _widths(table: Table, room: int) -> dict[int, int]:

@@ -76,11 +76,13 @@ def with_interval(estimate: Estimate, sign: str = "") -> str:
 
 
 def plus_minus(estimate: Estimate, sign: str = "") -> str:
-    """4.80 ± 0.36, if there is little room."""
-    if estimate.mean is None:
-        return NONE
-    half = "" if estimate.ci95 is None else f" ± {(estimate.ci95[1] - estimate.ci95[0]) / 2:.2f}"
-    return f"{signed(estimate.mean, sign)}{half}"
+    """4.80 ± 0.36, if there is little room; with both ends where one of them is cut off at what can be."""
+    if estimate.mean is None or estimate.ci95 is None:
+        return with_interval(estimate, sign)
+    below, above = estimate.mean - estimate.ci95[0], estimate.ci95[1] - estimate.mean
+    if f"{below:.2f}" != f"{above:.2f}":
+        return with_interval(estimate, sign)
+    return f"{signed(estimate.mean, sign)} ± {below:.2f}"
 
 
 def compared(difference: Difference | None) -> list[str]:

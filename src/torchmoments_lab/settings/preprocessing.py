@@ -1,6 +1,5 @@
 """How images are prepared for the network."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,8 +48,8 @@ class Preprocessing(Settings):
             raise ValueError(f"{given[0]} is a part of the augmentation, which is off. Write --augment too.")
         if bool(self.mean) != bool(self.std):
             raise ValueError("mean and std belong together; got one of them. Write both, or leave both out.")
-        if not all(map(math.isfinite, (*self.mean, *self.std))) or any(value <= 0 for value in self.std):
+        if not all(0 <= value <= 1 for value in self.mean) or not all(0 < value <= 1 for value in self.std):
             raise ValueError(
-                f"mean and std need finite numbers, and those of std above 0; got {self.mean} and {self.std}. "
-                "Write --mean 0.5 --std 0.25, for example."
+                "mean and std need numbers from 0 to 1, as pixels are, and those of std above 0; got "
+                f"{self.mean} and {self.std}. If they are of pixels up to 255, divide by 255: --mean 0.485 --std 0.229."
             )

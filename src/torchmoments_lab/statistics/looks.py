@@ -28,8 +28,9 @@ class Looks(Protocol):
     def critical(self, level: float, of: Spread) -> float:
         """The |t| from which on p is below the level; infinite if there is none."""
 
-    def last_critical(self, level: float) -> float:
-        """About what that becomes with many seeds, at the last look if there is one."""
+    @property
+    def later(self) -> "Looks":
+        """The rule once there are more seeds: of a plan, that of its last look."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class Once:
     def critical(self, level: float, of: Spread) -> float:
         return -float(stdtrit(of.df, level / 2))
 
-    def last_critical(self, level: float) -> float:
-        return -float(ndtri(level / 2))
+    @property
+    def later(self) -> "Anytime":
+        return ANYTIME
 
 
 ONCE = Once()
@@ -74,8 +76,9 @@ class Planned:
     def critical(self, level: float, of: Spread) -> float:
         return abs(float(stdtrit(of.df, self._nominal(level) / 2)))
 
-    def last_critical(self, level: float) -> float:
-        return -float(ndtri(nominal_levels(self.looks, level)[-1] / 2))
+    @property
+    def later(self) -> "Planned":
+        return Planned(self.looks, len(self.looks) - 1)
 
     def _nominal(self, level: float) -> float:
         return nominal_levels(self.looks, level)[self.look]
@@ -112,9 +115,9 @@ class Anytime:
         r = (c**0.5 / level) ** (2 / (df + 1))
         return float((df * (r - 1) / (1 - r / c)) ** 0.5) if r < c else float("inf")
 
-    def last_critical(self, level: float) -> float:
-        # Between 20 and 200 seeds it hardly changes.
-        return self.critical(level, Spread(1.0, 0.0, 0.0, seeds=40, images=1))
+    @property
+    def later(self) -> "Anytime":
+        return self
 
     def _c(self, of: Spread) -> float:
         return 1 + self.G * of.of_seeds * of.seeds / of.variance

@@ -1,37 +1,61 @@
 """How many seeds or test images a difference needs."""
 
-import math
 from collections.abc import Callable
 
-from scipy.special import ndtr, ndtri
+import numpy as np
+from scipy.special import gammaincinv, ndtr, ndtri
 
 from torchmoments_lab.statistics.crossed import Spread
-from torchmoments_lab.statistics.looks import Planned
+from torchmoments_lab.statistics.looks import Looks, Planned
 
 _POWER = 0.8
 # Beyond it the answer is never.
-_MOST = 100_000_000
+_MOST = 2**27
 
 
-def seeds_needed(of: Spread, points: float, critical: float) -> int | None:
-    """Seeds, on as many test images as now, with which a difference of so many points, divided by its standard error,
-    is beyond the critical value in 80% of cases; None: never."""
-    return _needed(points, critical, lambda n: of.expected(n, of.images).variance)
+def seeds_needed(of: Spread, points: float, looks: Looks, level: float) -> int | None:
+    """Seeds in all, on as many test images as now, with which a difference of so many points is shown in 80% of cases.
+
+    Those that are there, if they are enough; if they are not, more seeds are one more look. None: never.
+    """
+    if power(points, of, looks, level) >= _POWER:
+        return int(of.seeds)
+    return _least(int(of.seeds), lambda n: power(points, of.expected(n, of.images), looks.later, level))
 
 
-def images_needed(of: Spread, points: float, critical: float) -> int | None:
-    """Test images, with as many seeds as now; None: never, or they are no sample."""
-    return None if of.images == 1 else _needed(points, critical, lambda n: of.expected(of.seeds, n).variance)
-
-
-def _needed(points: float, critical: float, variance: Callable[[float], float]) -> int | None:
-    wanted = (points / (critical + float(ndtri(_POWER)))) ** 2
-    # The variance is (something / n) + what stays.
-    stays = variance(math.inf)
-    if stays >= wanted:
+def images_needed(of: Spread, points: float, looks: Looks, level: float) -> int | None:
+    """Test images in all, with as many seeds as now; None: never, or they are no sample."""
+    if of.images == 1:
         return None
-    needed = (variance(1) - stays) / (wanted - stays)
-    return math.ceil(needed) if needed <= _MOST else None
+    if power(points, of, looks, level) >= _POWER:
+        return int(of.images)
+    return _least(int(of.images), lambda n: power(points, of.expected(of.seeds, n), looks, level))
+
+
+def power(points: float, of: Spread, looks: Looks, level: float) -> float:
+    """The chance that a difference of so many points is shown, in its direction: P(T > critical), where T has a
+    noncentral t distribution with the noncentrality  points / sqrt(V),
+
+        T = (Z + points / sqrt(V)) / s        Z normal, df s^2 chi-squared
+    """
+    s = (2 * gammaincinv(of.df / 2, (np.arange(512) + 0.5) / 512) / of.df) ** 0.5
+    return float(ndtr(points / of.standard_error - looks.critical(level, of) * s).mean())
+
+
+def _least(now: int, power_with: Callable[[int], float]) -> int | None:
+    """The smallest number above `now` with enough power, which grows with it."""
+    enough = now + 1
+    while power_with(enough) < _POWER:
+        now, enough = enough, 2 * enough
+        if enough > _MOST:
+            return None
+    while enough - now > 1:
+        middle = (now + enough) // 2
+        if power_with(middle) < _POWER:
+            now = middle
+        else:
+            enough = middle
+    return enough
 
 
 def chance(mean: float, of: Spread, plan: Planned, level: float, margin: float | None = None) -> float:
@@ -45,7 +69,7 @@ def chance(mean: float, of: Spread, plan: Planned, level: float, margin: float |
     mean, at_last = abs(mean), of.expected(plan.looks[-1], of.images)
     last = at_last.variance
     share = min(1.0, last / of.variance)
-    half = Planned(plan.looks, len(plan.looks) - 1).critical(level, at_last) * last**0.5
+    half = plan.later.critical(level, at_last) * last**0.5
     reach = float(ndtri(0.9)) * of.standard_error
     deviation = max((last * (1 - share)) ** 0.5, 1e-12)
 

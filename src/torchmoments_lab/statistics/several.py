@@ -26,12 +26,10 @@ def differences(
         looks: how each was looked at; once if left out.
         margin: a difference of less, in points, does not matter.
     """
-    spreads = [spread(scores) if scores.size else None for scores in paired]
-    comparisons = sum(found is not None for found in spreads)
-    rules = looks or [ONCE] * len(paired)
+    # One without runs yet counts too: what is known of the others is the same when it has some.
     return [
-        _difference(scores, of, rule, comparisons, margin)
-        for scores, of, rule in zip(paired, spreads, rules, strict=True)
+        _difference(scores, spread(scores) if scores.size else None, rule, len(paired), margin)
+        for scores, rule in zip(paired, looks or [ONCE] * len(paired), strict=True)
     ]
 
 

@@ -12,20 +12,16 @@ from torchmoments_lab.report.page import Picture, Table
 from torchmoments_lab.report.report import write_grid
 from torchmoments_lab.report.summary import Best, Cell, SweepSummary
 from torchmoments_lab.report.wording import FEW, adjusted, compared, listed, plus_minus, with_interval
-from torchmoments_lab.statistics.values import LEAST_SEEDS, Difference, Estimate
+from torchmoments_lab.statistics.values import LEAST_SEEDS, Estimate
 from torchmoments_lab.sweep.summary import MORE_DATA, Sweep, summarize
 from torchmoments_lab.typed import counted
-
-_NOTHING = Difference(None, None, 0, None)
 
 
 def write(out: Path, sweep: Sweep) -> SweepSummary:
     """Write the report of a sweep to `out`, see `report.report`."""
     summary = summarize(sweep)
     summary = replace(summary, conclusion=tuple(sentences(summary)))
-    numbers = [f"{' '.join(cell.values.values())} {with_interval(_difference(cell), '+')}" for cell in summary.cells]
-    described = f"Difference from {summary.reference}, points: {'; '.join(numbers)}."
-    picture = Picture("sweep", described, draw("sweep", lambda: figure(summary)))
+    picture = Picture("sweep", _described(summary), draw("sweep", lambda: figure(summary)))
     title = f"sweep of {', '.join(_plain(axis) for axis in summary.axes)}"
     write_grid(out, title, summary, [picture, *tables(summary)], sweep.runs, _seed_rows(sweep))
     return summary
@@ -34,15 +30,20 @@ def write(out: Path, sweep: Sweep) -> SweepSummary:
 def tables(summary: SweepSummary) -> list[Table]:
     """The cells, and if an axis has two values the effects."""
     axes, name = list(summary.axes), summary.metric_name
+    beside = (*summary.references, *summary.controls) if summary.has_differences else ()
     rows = [
         [*labels, plus_minus(cell.error), *compared(cell.difference), str(cell.error.n)]
-        for cells, in_grid in (((*summary.references, *summary.controls), False), (summary.cells, True))
+        for cells, in_grid in ((beside, False), (summary.cells, True))
         for cell in cells
         for labels in [list(cell.values.values()) if in_grid else _labels(cell, axes)]
     ]
     images = counted(summary.images, f"{summary.split} image") if summary.images else f"{summary.split} images"
-    caption = f"{name[0].upper()}{name[1:]} on {images}, mean ± 95% CI; differences and p for all of them together"
+    caption = f"{name[0].upper()}{name[1:]} on {images}, mean ± 95% CI"
     headings = [*axes, f"{name}, {summary.unit}", f"minus {summary.reference}, points", "p", "n"]
+    if summary.has_differences:
+        caption += "; differences and p for all of them together"
+    else:
+        headings, rows = [*headings[:-3], "n"], [[*row[:-3], row[-1]] for row in rows]
     found = [Table(caption, headings, rows, names=len(axes), spare=("n", "p"))]
     if len(summary.cells) > 1 and summary.effects:
         rows = [[str(effect), *compared(effect.effect), str(effect.effect.n)] for effect in summary.effects]
@@ -88,9 +89,22 @@ def sentences(summary: SweepSummary) -> list[str]:
     return [*found, *summary.on_runs()]
 
 
+def _described(summary: SweepSummary) -> str:
+    values = {" ".join(cell.values.values()): cell for cell in summary.cells}
+    if not summary.has_differences:
+        numbers = [f"{name} {with_interval(cell.error)}" for name, cell in values.items()]
+        return f"{summary.metric_name} of {summary.reference}, {summary.unit}: {'; '.join(numbers)}."
+    numbers = [f"{name} {with_interval(_difference(cell), '+')}" for name, cell in values.items()]
+    return f"Difference from {summary.reference}, points: {'; '.join(numbers)}."
+
+
 def figure(summary: SweepSummary) -> Figure:
     """One axis, or two of which one has numbers and the other is the method or a training setting: lines. Two: a heat
-    map. More: bars, and the effects below them."""
+    map. More: bars, and the effects below them. Of the reference alone: bars."""
+    if not summary.has_differences:
+        alone = [Bar(list(cell.values.values()), cell.error) for cell in summary.cells]
+        label = f"{summary.metric_name} of {summary.reference}, {summary.unit}; lines are 95% CIs"
+        return bars([Bars(alone, label, list(map(_plain, summary.axes)), signed=False)])
     label = f"{summary.metric_name} minus {summary.reference}, points"
     differences = [_difference(cell) for cell in summary.cells]
     across = _line_axis(summary)
@@ -139,7 +153,10 @@ def _is_number(text: str) -> bool:
 
 
 def _difference(cell: Cell) -> Estimate:
-    return adjusted(cell.difference or _NOTHING)
+    """From the reference; of the reference itself 0."""
+    if cell.difference is None:
+        return Estimate(None if cell.error.mean is None else 0.0, None, cell.error.n)
+    return adjusted(cell.difference)
 
 
 def _against_reference(summary: SweepSummary, best: Best) -> str:

@@ -81,13 +81,16 @@ class Sweep:
 def summarize(sweep: Sweep) -> SweepSummary:
     """What the runs show, without the conclusion. The cells and the controls are judged together."""
     metric = sweep.metric
+    # The reference in the grid is not compared with itself.
+    judged = [outcome for outcome in sweep.outcomes if outcome.method != sweep.reference]
     found = differences(
-        [minus(outcome.runs, sweep.reference_of(outcome), metric) for outcome in sweep.outcomes],
-        [outcome.looks for outcome in sweep.outcomes],
+        [minus(outcome.runs, sweep.reference_of(outcome), metric) for outcome in judged],
+        [outcome.looks for outcome in judged],
     )
+    of_judged = {id(outcome): possible(difference, metric) for outcome, difference in zip(judged, found, strict=True)}
     compared = [
-        (outcome.values is not None, replace(outcome.cell(metric), difference=possible(difference, metric)))
-        for outcome, difference in zip(sweep.outcomes, found, strict=True)
+        (outcome.values is not None, replace(outcome.cell(metric), difference=of_judged.get(id(outcome))))
+        for outcome in sweep.outcomes
     ]
     runs = [run for of_method in sweep.runs.values() for run in of_method.values()]
     failed: list[Failure] = [failure for part in sweep.comparisons for failure in part.failed]

@@ -146,7 +146,8 @@ def _judging(request: Request, part: _Part, spec: str) -> str:
     """The command that judges one combination on the test images."""
     epochs = part.request.training.epochs if request.steps is None else part.experiment.epochs
     out = request.out.with_name(f"{request.out.name}-test")
-    specs = tuple(dict.fromkeys((request.reference, spec)))
+    # What the reference's own best settings are for is a comparison with them.
+    specs = (request.reference, spec) if spec != request.reference else Compare().methods
     asked = replace(part.request, execution=Execution())
     return short(asked.with_values(methods=specs, evaluate="test", epochs=epochs, out=out))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from safetensors.torch import save_file
 
 from torchmoments_lab import predict
@@ -34,6 +34,12 @@ def here(tmp_path, monkeypatch):
             # Wider than high, for the preparation without torchmoments.
             pixels = random.integers(0, 256, (90, 131), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / folder / f"cell{number:04}.png")
+    # One with colours below what is transparent, and one that the camera was turned for.
+    rows = random.integers(0, 256, (40, 33, 4), dtype=np.uint8)
+    Image.fromarray(rows, "RGBA").save(tmp_path / "new" / "cell0003.png")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(pixels).save(tmp_path / "new" / "cell2624.png", exif=exif)
     save_file(timm.create_model("tf_efficientnet_lite0").state_dict(), tmp_path / "lite0.safetensors")
     monkeypatch.chdir(tmp_path)
 
@@ -58,6 +64,15 @@ def test_the_guide_works_from_the_comparison_to_the_program_without_torch(here, 
     names = {}
     exec(compile(WITHOUT_TORCH, "use.md", "exec"), names)
     np.testing.assert_allclose(names["probabilities"], single, atol=1e-5)
+    # Bilinear, and less than the whole picture.
+    model = ["--model", "torchvision/resnet18", "--image-size", "40", "--test-crop", "0.8"]
+    assert main(["train", "--data", "folder:elpv", *model, "--train-size", "16", "--epochs", "1", "--out", "cut"]) == 0
+    assert main(["export", "--weights", "cut/weights.safetensors", "--out", "model.onnx"]) == 0
+    other = {}
+    exec(compile(WITHOUT_TORCH, "use.md", "exec"), other)
+    np.testing.assert_allclose(
+        other["probabilities"], predict("cut/weights.safetensors", "new").probabilities, atol=1e-5
+    )
     program = torch.export.load("model.pt2").module()
     x = torch.from_numpy(np.stack([names["prepared"](f"new/cell{n}.png") for n in ("0003", "2624")]))
     np.testing.assert_allclose(program(x).detach().numpy(), single, atol=1e-5)

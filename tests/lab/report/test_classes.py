@@ -115,11 +115,16 @@ def test_without_any_confusion_there_is_no_table_of_it():
     assert len(tables(comparison(named(30), targets, {"none": np.array([targets] * 3)}))) == 1
 
 
-@pytest.mark.parametrize("methods", [1, 12])
-def test_each_method_has_a_column(methods):
-    words = ["none", *(f"moex:p=0.{k}" for k in range(1, methods))]
-    found, _, _ = made(methods=words)
-    assert tables(found)[0].headings[3:] == words
+def test_each_method_has_a_column_or_if_there_are_many_a_row_for_each_class():
+    words = ["none", *(f"moex:p=0.{k}" for k in range(1, 12))]
+    few, many = (tables(made(methods=methods)[0])[0] for methods in (words[:4], words))
+    assert few.headings == ["Class", "Training", "Test", *words[:4]]
+    assert many.headings == ["Class", "Method", "Recall", "Training", "Test"]
+    assert [row[:2] for row in many.rows[:12]] == [[few.rows[0][0], word] for word in words]
+    for c, (name, training, test, *recalls) in enumerate(few.rows):
+        assert many.rows[12 * c : 12 * c + 4] == [
+            [name, word, recall, training, test] for word, recall in zip(words[:4], recalls, strict=True)
+        ]
 
 
 def test_methods_without_a_run_are_left_out():

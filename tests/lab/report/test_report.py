@@ -204,7 +204,7 @@ def test_figures_follow_the_colours_of_the_page(trained):
 def test_html_and_markdown_say_the_same(trained):
     html, markdown = html_of(trained), markdown_of(trained)
     assert html.tables == markdown.tables
-    assert len(html.tables) == 11
+    assert len(html.tables) == 13
     title, *said = [words for words in html.blocks if words]
     assert title == said[0] == markdown.blocks[0]
     assert [words for words in said if words not in markdown.blocks] == []
@@ -366,6 +366,7 @@ def test_the_commands_of_a_report_ask_for_the_same_again(tmp_path, monkeypatch):
     methods, out = ("none", "moex:p=1,at=stem+layer1"), tmp_path / "my runs"
     # A report has a value for each of those that depend on the model and the data.
     filled = {"optimizer": "sgd", "weight_decay": 5e-4, "warmup_epochs": 0, "schedule_every": "epoch"}
+    filled |= {"mean": (0.30625,), "std": (0.375,)}
     first = Compare().with_values(
         train_size=50, epochs=1, width=4, lr=1e-3, methods=methods, seeds=1, workers=1, out=out, **filled
     )

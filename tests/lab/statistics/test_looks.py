@@ -87,9 +87,9 @@ def test_seeds_count_as_far_as_the_images_let_them():
     assert ANYTIME.p_value(3.2, of) == pytest.approx(1 / mixture(3.2, 10, of.df), rel=1e-4)
 
 
-@pytest.mark.parametrize("rule", [ONCE, Planned((100, 200, 400), 2), ANYTIME])
-def test_the_last_critical_value_is_about_that_of_many_seeds(rule):
-    assert rule.last_critical(0.03) == pytest.approx(rule.critical(0.03, of_seeds(400)), rel=0.05)
+def test_more_seeds_after_a_single_look_are_an_unplanned_one_and_a_plan_goes_to_its_end():
+    assert ONCE.later == ANYTIME.later == ANYTIME
+    assert Planned((10, 20, 40), 0).later == Planned((10, 20, 40), 2)
 
 
 def test_a_few_seeds_have_no_anytime_interval():

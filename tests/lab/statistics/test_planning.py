@@ -3,8 +3,8 @@ import pytest
 from scipy import stats
 
 from torchmoments_lab.statistics.crossed import Spread, spread
-from torchmoments_lab.statistics.looks import Planned
-from torchmoments_lab.statistics.planning import chance, images_needed, seeds_needed
+from torchmoments_lab.statistics.looks import ANYTIME, ONCE, Planned
+from torchmoments_lab.statistics.planning import chance, images_needed, power, seeds_needed
 
 
 def of(seeds, images, of_seeds, of_images, rest):
@@ -13,43 +13,87 @@ def of(seeds, images, of_seeds, of_images, rest):
     return Spread(of_seeds / seeds + residual, of_images / images + residual, residual, seeds, images)
 
 
-def power(points, variance):
-    z = points / variance**0.5
-    return stats.norm.sf(1.96 - z) + stats.norm.sf(1.96 + z)
+RULES = [ONCE, Planned((10, 20, 40), 2), ANYTIME]
+
+
+def simulated(points, seeds, rule, level):
+    """How often a difference is shown, of seeds that alone vary, with deviation 1."""
+    scores = points + np.random.default_rng(0).standard_normal((100_000, seeds))
+    variance = scores.var(axis=1, ddof=1) / seeds
+    return np.mean(scores.mean(axis=1) / variance**0.5 > rule.critical(level, Spread(1.0, 0.0, 0.0, seeds, 1)))
+
+
+@pytest.mark.parametrize("seeds", [3, 4, 8, 20])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("level", [0.05, 0.0253])
+def test_the_power_is_that_of_simulated_comparisons_with_few_seeds_too(seeds, rule, level):
+    for points in (0.5, 1.0, 3.0, 8.0):
+        expected = simulated(points, seeds, rule, level)
+        assert power(points, Spread(1 / seeds, 0.0, 0.0, seeds, 1), rule, level) == pytest.approx(expected, abs=0.006)
+
+
+@pytest.mark.parametrize("images", [30, 400])
+def test_the_power_is_that_of_a_noncentral_t(images):
+    present = of(6, images, 4.0, 20.0, 400.0)
+    t = stats.nct(present.df, 2.5 / present.standard_error)
+    assert power(2.5, present, ONCE, 0.05) == pytest.approx(t.sf(stats.t.isf(0.025, present.df)), abs=2e-3)
 
 
 def test_so_many_seeds_have_eighty_percent_power_and_one_fewer_has_less():
     present = of(10, 1000, 4.0, 20.0, 400.0)
-    needed = seeds_needed(present, 1.0, 1.96)
-    assert needed is not None
-    assert power(1.0, 4 / needed + 20 / 1000 + 400 / (needed * 1000)) >= 0.8
-    assert power(1.0, 4 / (needed - 1) + 20 / 1000 + 400 / ((needed - 1) * 1000)) < 0.8
+    for rule in RULES[1:]:
+        needed = seeds_needed(present, 1.0, rule, 0.05)
+        assert needed is not None
+        assert needed > 10
+        assert power(1.0, present.expected(needed, 1000), rule, 0.05) >= 0.8
+        assert power(1.0, present.expected(needed - 1, 1000), rule, 0.05) < 0.8
+
+
+def test_seeds_that_are_added_after_a_single_look_are_counted_as_a_look_without_a_plan():
+    present = of(10, 1000, 4.0, 20.0, 400.0)
+    assert power(1.0, present, ONCE, 0.05) < 0.8
+    assert seeds_needed(present, 1.0, ONCE, 0.05) == seeds_needed(present, 1.0, ANYTIME, 0.05)
 
 
 def test_so_many_images_have_eighty_percent_power_and_one_fewer_has_less():
     present = of(10, 100, 0.2, 20.0, 400.0)
-    needed = images_needed(present, 1.0, 1.96)
+    needed = images_needed(present, 1.0, ONCE, 0.05)
     assert needed is not None
-    assert power(1.0, 0.2 / 10 + 20 / needed + 400 / (10 * needed)) >= 0.8
-    assert power(1.0, 0.2 / 10 + 20 / (needed - 1) + 400 / (10 * (needed - 1))) < 0.8
+    assert needed > 100
+    assert power(1.0, present.expected(10, needed), ONCE, 0.05) >= 0.8
+    assert power(1.0, present.expected(10, needed - 1), ONCE, 0.05) < 0.8
+
+
+def test_what_is_there_is_enough_only_if_its_power_is():
+    present = of(3, 300, 10.0, 0.0, 0.0)
+    # A normal distribution in place of t would say that it is.
+    assert (stats.norm.isf(0.025) + stats.norm.isf(0.2)) * present.standard_error < 6
+    assert power(6.0, present, ONCE, 0.05) < 0.7
+    assert seeds_needed(present, 6.0, ONCE, 0.05) > 3
+    assert seeds_needed(present, 12.0, ONCE, 0.05) == 3
+    assert images_needed(present, 12.0, ONCE, 0.05) == 300
 
 
 def test_no_number_of_seeds_makes_up_for_few_images_nor_of_images_for_few_seeds():
-    assert seeds_needed(of(10, 100, 4.0, 40.0, 400.0), 1.0, 1.96) is None
-    assert images_needed(of(10, 100, 4.0, 40.0, 400.0), 1.0, 1.96) is None
-    assert seeds_needed(of(10, 100, 4.0, 40.0, 400.0), 3.0, 1.96) is not None
+    present = of(10, 100, 4.0, 40.0, 400.0)
+    for rule in RULES:
+        assert seeds_needed(present, 1.0, rule, 0.05) is None
+        assert seeds_needed(present, 3.0, rule, 0.05) is not None
+    assert images_needed(present, 1.0, ONCE, 0.05) is None
 
 
 def test_next_to_no_difference_is_never_shown():
-    assert seeds_needed(of(10, 1000, 4.0, 0.0, 400.0), 1e-160, 1.96) is None
-    assert seeds_needed(of(10, 1000, 4.0, 0.0, 400.0), 1e-3, 1.96) is not None
+    present = of(10, 1000, 4.0, 0.0, 400.0)
+    for rule in RULES:
+        assert seeds_needed(present, 1e-160, rule, 0.05) is None
+        assert seeds_needed(present, 1e-2, rule, 0.05) is not None
 
 
 def test_images_that_are_no_sample_are_not_asked_for():
     alone = spread(np.array([[1.0], [2.0], [4.0]]))
     assert alone is not None
-    assert images_needed(alone, 5.0, 1.96) is None
-    assert seeds_needed(alone, 5.0, 1.96) is not None
+    assert images_needed(alone, 5.0, ONCE, 0.05) is None
+    assert seeds_needed(alone, 5.0, ONCE, 0.05) is not None
 
 
 @pytest.mark.parametrize(("mean", "images"), [(0.0, 0.0), (0.2, 0.0), (0.6, 0.0), (0.3, 0.05)])

@@ -53,8 +53,8 @@ def test_the_verdict_the_adjusted_interval_and_the_adjusted_p_agree(looks):
     assert outcomes == {"gain", "harm", "not shown"}
 
 
-def test_differences_without_an_interval_are_not_counted():
-    alone = difference(drawn(-1.0))
+def test_differences_without_an_interval_are_counted_so_that_a_lost_run_changes_nothing_for_the_others():
+    alone, *_ = differences([drawn(-1.0), *[drawn(0.0, number=number) for number in (1, 2, 3)]])
     found, same, missing, one_seed = differences(
         [drawn(-1.0), np.zeros((10, 40)), np.empty((0, 0)), np.array([[-1.0, 1.0]])]
     )

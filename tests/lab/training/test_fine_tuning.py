@@ -48,7 +48,7 @@ def test_it_learns_and_says_where_it_mixes_and_what_is_new(pictures, weights, tm
     assert "Features are mixed after 'maxpool' of timm/resnet10t" in said
     assert "fc is new: the weights have another classifier." in said
     assert "Of the initial weights only those of 'fc' are new for each seed." in said
-    assert "It starts from trained weights: what is left open of the training is that of fine-tuning." in said
+    assert "so what is left open of the training is that of fine-tuning: adamw, lr 0.001." in said
     settings = json.loads((out / "comparison.json").read_text())["settings"]
     assert settings["weights"].startswith("resnet10t.pt ")
     assert (settings["place"], settings["train_size"]) == ("maxpool", 32)
