@@ -1,4 +1,4 @@
-"""A user's function by name: `your.module:function`. The current directory counts too, as for `python -m`."""
+"""A user's function by name: `your.module:function`. The current directory counts too, after Python's own modules."""
 
 import importlib
 import sys
@@ -21,7 +21,9 @@ def find_function(what: str, name: str) -> Callable[..., Any]:
     module_name, _, function_name = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)
+        # Before what is installed: `utils` and `data` are names that others have, too.
+        installed = (number for number, path in enumerate(sys.path) if Path(path).name.endswith("-packages"))
+        sys.path.insert(next(installed, len(sys.path)), here)
     try:
         module = importlib.import_module(module_name)
     except Exception as error:

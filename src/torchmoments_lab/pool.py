@@ -185,6 +185,21 @@ def _in_a_file(jobs: Sequence[Job]) -> Iterator[Path]:
         yield path
 
 
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Processes that are started in the block find modules where this one does, and not in the current folder before
+    that: `random.py` in a folder of data would be run in place of Python's."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
 class _Death(NamedTuple):
     """The runs that were training when a worker died, [] if none did; and how it ended, if it was the only one."""
 
@@ -192,6 +207,7 @@ class _Death(NamedTuple):
     exit_code: int | None = None
 
 
+@_safe_path()
 def _train_until_a_worker_dies(
     path: Path,
     waiting: deque[int],

@@ -226,3 +226,28 @@ def test_workers_end_when_their_parent_is_killed(tmp_path, start):
     killed = time.monotonic()
     wait_until(lambda: not any(map(is_alive, trainers)), "the end of the workers")
     assert time.monotonic() - killed < 10
+
+
+def test_files_of_the_current_folder_are_not_run_in_the_place_of_modules(tmp_path):
+    # As the installed command is: a file in a folder of its own.
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "torchmoments"
+    script.write_text("import sys\nfrom torchmoments_lab.cli import main\nsys.exit(main())\n")
+    here = tmp_path / "pictures"
+    here.mkdir()
+    for name in ("random", "select", "copy", "token", "fractions"):
+        (here / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\nraise ImportError\n")
+    (here / "mydata.py").write_text(
+        "import torch\ndef make_data():\n    x = torch.randn(24, 1, 8, 8)\n    y = torch.arange(24) % 2\n"
+        "    return (x[:16], y[:16]), (x[16:], y[16:])\n"
+    )
+    flags = ["--methods", "none", "--epochs", "1", "--width", "4", "--seeds", "2", "--workers", "2", "--out", "out"]
+    ended = subprocess.run(
+        [sys.executable, script, "compare", "--data", "mydata:make_data", *flags],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
+    assert ended.returncode == 0, ended.stderr
