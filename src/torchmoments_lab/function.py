@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torchmoments_lab.process import exits_are_errors
 from torchmoments_lab.typed import nearest
 
 
@@ -25,7 +26,8 @@ def find_function(what: str, name: str) -> Callable[..., Any]:
         installed = (number for number, path in enumerate(sys.path) if Path(path).name.endswith("-packages"))
         sys.path.insert(next(installed, len(sys.path)), here)
     try:
-        module = importlib.import_module(module_name)
+        with exits_are_errors():
+            module = importlib.import_module(module_name)
     except Exception as error:
         # A module that is imported runs, so anything may come.
         raise ValueError(

@@ -37,6 +37,17 @@ class Terminated(SystemExit):
 
 
 @contextmanager
+def exits_are_errors() -> Iterator[None]:
+    """A `sys.exit` of a user's code fails what called it, and does not end the process as if all were done."""
+    try:
+        yield
+    except Terminated:
+        raise
+    except SystemExit as end:
+        raise RuntimeError(f"sys.exit({'' if end.code is None else repr(end.code)}) was called") from end
+
+
+@contextmanager
 def ending_in_order() -> Iterator[None]:
     """Signals that end the process raise `Terminated` in the block, as Ctrl-C raises KeyboardInterrupt; both only once.
 

@@ -43,6 +43,7 @@ from torchmoments_lab.metadata import Metadata
 from torchmoments_lab.methods import Method
 from torchmoments_lab.metrics import NAMES, score
 from torchmoments_lab.models.weights import read_safetensors, write_safetensors
+from torchmoments_lab.process import exits_are_errors
 from torchmoments_lab.settings import WEIGHTS, Setting
 from torchmoments_lab.training.checkpoint import Checkpoint
 from torchmoments_lab.training.device import check_device
@@ -140,7 +141,9 @@ class Run:
                 shutil.rmtree(self._beside("unfinished"), ignore_errors=True)
                 log = self.log()
                 try:
-                    self.write(self.trained(log))
+                    with exits_are_errors():
+                        result = self.trained(log)
+                    self.write(result)
                     self._checkpoint.path.unlink(missing_ok=True)
                 except Exception as error:
                     if is_of_the_disk(error):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from torchmoments_lab.function import find_function
+from torchmoments_lab.process import exits_are_errors
 from torchmoments_lab.random_numbers import fixed_random_numbers
 
 
@@ -19,7 +20,7 @@ def make(name: str) -> tuple[Any, Any]:
     """
     function = find_function("data", name)
     try:
-        with fixed_random_numbers(0):
+        with fixed_random_numbers(0), exits_are_errors():
             returned = function()
     except Exception as error:
         raise ValueError(

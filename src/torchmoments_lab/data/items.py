@@ -19,6 +19,7 @@ from torchmoments_lab.data.dataset import DatasetImages
 from torchmoments_lab.data.picture import DEEP, channels_last, float32
 from torchmoments_lab.data.records import RECORD, record
 from torchmoments_lab.data.split import Split
+from torchmoments_lab.process import exits_are_errors
 from torchmoments_lab.random_numbers import fixed_random_numbers
 
 # Items that are read twice, to see whether they are the same each time.
@@ -85,7 +86,7 @@ def _items(name: str, dataset: Any, origin: tuple[str, int] | None) -> Half:
 
     def get(read: Callable[[int], Any], index: int, seed: int = 0) -> Any:
         try:
-            with fixed_random_numbers(seed):
+            with fixed_random_numbers(seed), exits_are_errors():
                 return read(index)
         except Exception as error:
             # A user's own code runs here, so anything may come.

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from torchmoments_lab.function import find_function
+from torchmoments_lab.process import exits_are_errors
 
 
 def call_make_model(name: str, make_model: Callable[..., Any] | None, classes: int) -> nn.Module:
@@ -27,7 +28,8 @@ def call_make_model(name: str, make_model: Callable[..., Any] | None, classes: i
     function = find_function("model", name) if make_model is None else make_model
     keywords = {"num_classes": classes} if _takes_classes(function) else {}
     try:
-        module = function(**keywords)
+        with exits_are_errors():
+            module = function(**keywords)
     except Exception as error:
         raise ValueError(f"model needs {name} to give a module; it raised {type(error).__name__}: {error}") from error
     if not isinstance(module, nn.Module):

@@ -17,6 +17,7 @@ from torchmoments_lab.models.head import head_of
 from torchmoments_lab.models.initial import Initial, digest, initial_of
 from torchmoments_lab.models.network import Network, logits
 from torchmoments_lab.models.place import default_place
+from torchmoments_lab.process import exits_are_errors
 from torchmoments_lab.settings import Setting
 
 
@@ -62,9 +63,10 @@ def try_network(network: Network, methods: Sequence[Method], images_for: Callabl
         images = images_for(built.input)
         scores = check_runs(built.module, images, network.classes, name).float()
         try:
-            place = _default_place(built.module, images)
-            for method in methods:
-                check_method(built.module, method, images, place)
+            with exits_are_errors():
+                place = _default_place(built.module, images)
+                for method in methods:
+                    check_method(built.module, method, images, place)
         except ValueError:
             raise
         except Exception as error:
@@ -104,7 +106,8 @@ def output_of(network: nn.Module, x: Tensor, name: str) -> Any:
     """What the network returns for the images, in the mode that it is in; raises ValueError as `check_runs`."""
     _check_signature(network, x, name)
     try:
-        return network(x)
+        with exits_are_errors():
+            return network(x)
     except Exception as error:
         raise _does_not_run(name, x, error) from error
 
