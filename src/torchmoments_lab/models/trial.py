@@ -99,6 +99,12 @@ def check_runs(network: nn.Module, x: Tensor, classes: int, name: str) -> Tensor
                 f"model {name!r} needs an output for each of the {classes} classes of the data, [{len(x)}, {classes}]; "
                 f"got {shape}. Let make_model take num_classes."
             )
+        if not logits(output).isfinite().all():
+            weights = [part for part, tensor in network.state_dict().items() if not tensor.isfinite().all()]
+            why = f"nor is its {weights[0]}" if weights else "though its weights are"
+            raise ValueError(
+                f"model {name!r} needs to give finite numbers; those of the first images are not, {why}. Repair it."
+            )
     return logits(output)
 
 

@@ -49,6 +49,11 @@ def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str, clas
         "of another shape": [
             f"{name} {list(state[name].shape)} for {list(own[name].shape)}" for name in differing if name not in new
         ],
+        "of another kind": [
+            f"{name} ({why})"
+            for name in own
+            if name in state and name not in new and (why := _unfit(state[name], own[name])) is not None
+        ],
     }
     if any(wrong.values()):
         problems = "; ".join(f"{len(names)} {what}: {_first(names)}" for what, names in wrong.items() if names)
@@ -105,9 +110,10 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(inside), Mapping):
             content = content[inside]
             break
-    if not isinstance(content, Mapping) or not content or not all(isinstance(t, Tensor) for t in content.values()):
+    items = content.items() if isinstance(content, Mapping) else ()
+    if not items or not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in items):
         raise ValueError(f"weights need names and tensors; got {type(content).__name__} of something else in '{path}'.")
-    return content
+    return dict(items)
 
 
 def _without_prefix(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -116,6 +122,17 @@ def _without_prefix(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> d
         if all(name.startswith(prefix) for name in state) and not any(name.startswith(prefix) for name in own):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
+
+
+def _unfit(given: Tensor, own: Tensor) -> str | None:
+    """Why a tensor cannot take the place of one of the network's, but for its shape: a copy would be something else."""
+    if given.is_meta:
+        return "without data"
+    if given.layout != torch.strided or given.is_quantized:
+        return "quantized" if given.is_quantized else str(given.layout).removeprefix("torch.")
+    if own.is_floating_point() and not given.is_floating_point():
+        return str(given.dtype).removeprefix("torch.")
+    return "not finite" if given.is_floating_point() and not given.isfinite().all() else None
 
 
 def _is_side_output(name: str) -> bool:

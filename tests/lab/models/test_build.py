@@ -224,3 +224,16 @@ def test_whatever_a_network_raises_while_it_is_mixed_names_the_model(monkeypatch
         ValueError, match=r"model 'small' needs to run on images \[3, 8, 8\]; it raised IndexError: range"
     ):
         trial.try_network(network, [parse_method("moex")], lambda wanted: torch.rand(4, 3, 8, 8))
+
+
+@pytest.mark.parametrize(("bad", "why"), [("1.weight", r"nor is its 1\.weight"), (None, "though its weights are")])
+def test_numbers_that_are_not_finite_are_told_apart_from_a_learning_rate(bad, why):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    x = torch.rand(4, 1, 8, 8)
+    if bad is None:
+        x *= 1e38
+        nn.init.constant_(network[1].weight, 1e38)
+    else:
+        network.state_dict()[bad][0, 0] = float("nan")
+    with pytest.raises(ValueError, match=f"model 'net' needs to give finite numbers; .*, {why}. Repair it."):
+        check_runs(network, x, 10, "net")

@@ -81,6 +81,34 @@ def test_weights_that_do_not_fit_name_their_keys(tmp_path, given):
     )
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda t: t.to(torch.int8), "int8"),
+        (lambda t: t.to(torch.complex64), "complex64"),
+        (lambda t: t > 0, "bool"),
+        (lambda t: t.to_sparse(), "sparse_coo"),
+        (lambda t: t.to("meta"), "without data"),
+        (lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8), "quantized"),
+        (lambda t: t.index_fill(0, torch.tensor([1]), float("nan")), "not finite"),
+        (lambda t: t.index_fill(0, torch.tensor([1]), float("inf")), "not finite"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_tensors_that_would_become_something_else_are_refused(tmp_path, given, change, why):
+    given["layer1.conv1.weight"] = change(given["layer1.conv1.weight"])
+    refused(tmp_path, given, rf"are 1 of another kind: layer1\.conv1\.weight \({why}\)\.")
+
+
+def test_half_and_double_precision_are_taken(tmp_path, given):
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        kept = {name: t.to(dtype) if t.is_floating_point() else t for name, t in given.items()}
+        torch.save(kept, tmp_path / "weights.pt")
+        model = network()
+        load_file(model, tmp_path / "weights.pt", classes=4)
+        assert model.stem[0].weight.equal(kept["stem.0.weight"].float())
+
+
 def test_a_file_of_other_objects_is_not_unpickled(tmp_path, given, capfd):
     class Evil:
         def __reduce__(self):
@@ -93,6 +121,8 @@ def test_a_file_of_other_objects_is_not_unpickled(tmp_path, given, capfd):
 def test_a_file_that_is_damaged_or_no_weights_is_refused(tmp_path, given):
     refused(tmp_path, [1, 2, 3], "names and tensors; got list")
     refused(tmp_path, {"accuracy": 3.0}, "names and tensors")
+    refused(tmp_path, {0: torch.zeros(2)}, "names and tensors")
+    refused(tmp_path, {}, "names and tensors")
     for name, content in (("cut.pt", b"PK\x03\x04 cut"), ("cut.safetensors", b"\x08"), ("text.pt", b"hello")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=f"weights need .*{name}"):
