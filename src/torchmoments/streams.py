@@ -23,7 +23,8 @@ def rank_of_this_process() -> int:
     """Return the rank; called at each draw, because a process group may be created after a site."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank()
-    return int(os.environ.get("RANK") or 0)
+    # RANK alone is no launcher's: one that was left in the environment must not change the draws.
+    return int(os.environ.get("RANK") or 0) if int(os.environ.get("WORLD_SIZE") or 1) > 1 else 0
 
 
 def _scramble(number: int) -> int:

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from torchmoments_lab.parser import parse
-from torchmoments_lab.process import Terminated, accept_any_terminal, ending_in_order, keep_memory, without_collector
+from torchmoments_lab.process import (
+    Terminated,
+    accept_any_terminal,
+    ending_in_order,
+    is_first_rank,
+    keep_memory,
+    without_collector,
+)
 from torchmoments_lab.typed import counted
 
 if TYPE_CHECKING:
@@ -142,7 +149,7 @@ def _train(request: "Train") -> int:
         import lightning_fabric  # noqa: F401  # the training needs it, and its import is faster in here
 
         from torchmoments_lab.display import display
-        from torchmoments_lab.single import CHECKPOINT, is_first_rank, train_once
+        from torchmoments_lab.single import CHECKPOINT, RankError, train_once
 
     keep_memory()
     first = is_first_rank()
@@ -164,6 +171,9 @@ def _train(request: "Train") -> int:
         raise
     except FloatingPointError as error:
         _note(f"{request.method} seed {request.seed} failed: {error}")
+        return 1
+    except RankError as error:
+        _note(f"{error}. {kept}" if (request.out / CHECKPOINT).exists() else f"{error}.")
         return 1
     if first and run is not None:
         seconds = run.summary()["seconds"]
@@ -283,5 +293,6 @@ def _exit_code(stop: BaseException) -> int:
 
 
 def _note(sentence: str) -> None:
-    """Print a sentence that is no result, as notices and complaints are."""
-    print(sentence, file=sys.stderr)
+    """Print a sentence that is no result, as notices and complaints are; one of several processes speaks for all."""
+    if is_first_rank():
+        print(sentence, file=sys.stderr)

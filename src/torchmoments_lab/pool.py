@@ -161,7 +161,7 @@ def train_all(
             for number in _train_until_a_worker_dies(path, waiting, workers, begun, done).runs:
                 death = _train_until_a_worker_dies(path, deque([number]), 1, begun, done)
                 if death.runs:
-                    reason = f"its worker process died {_cause(death.exit_code)}"
+                    reason = f"its worker process died {cause_of_death(death.exit_code)}"
                     runs[number].record_failure(reason)
                     done(number, reason)
 
@@ -249,7 +249,7 @@ def _train_until_a_worker_dies(
             pool.shutdown(wait=True, kill_workers=True)
 
 
-def _cause(exit_code: int | None) -> str:
+def cause_of_death(exit_code: int | None) -> str:
     """What the exit code of a process tells of its end: below 0, the signal."""
     if exit_code is None or exit_code >= 0:
         return f"with exit code {exit_code}"

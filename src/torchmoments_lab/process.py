@@ -36,6 +36,12 @@ class Terminated(SystemExit):
         self.number = number
 
 
+def is_first_rank() -> bool:
+    """Whether this process is the one that writes and speaks. torchrun starts the others with RANK, Fabric with
+    LOCAL_RANK."""
+    return int(os.environ.get("WORLD_SIZE") or 1) < 2 or int(os.environ.get("RANK") or os.environ["LOCAL_RANK"]) == 0
+
+
 @contextmanager
 def exits_are_errors() -> Iterator[None]:
     """A `sys.exit` of a user's code fails what called it, and does not end the process as if all were done."""

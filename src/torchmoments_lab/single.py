@@ -7,16 +7,19 @@ OUT/...               a run folder, see `runs`, and weights.safetensors, when it
 
 import logging
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from subprocess import Popen
 from typing import TYPE_CHECKING
 
 from torchmoments_lab.durations import about
 from torchmoments_lab.files import read_record
 from torchmoments_lab.forecast import DRY, described, seconds_of
 from torchmoments_lab.lock import hold
-from torchmoments_lab.pool import Progress, Watch, unwatched
+from torchmoments_lab.pool import Progress, Watch, cause_of_death, unwatched
+from torchmoments_lab.process import is_first_rank
 from torchmoments_lab.requests import Train
 from torchmoments_lab.resolve import Notice, resolve, silent
 from torchmoments_lab.runs import Run, events_folder
@@ -29,11 +32,11 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 CHECKPOINT = "checkpoint.pt"
+_SECONDS_OF_A_DEATH = 3
 
 
-def is_first_rank() -> bool:
-    """Whether this process is the one that writes and prints. The others are started by Fabric with their rank."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+class RankError(RuntimeError):
+    """The process of another rank ended, so that this one cannot go on."""
 
 
 class _Run(Run):
@@ -59,8 +62,10 @@ def train_once(request: Train, watch: Watch = unwatched, notice: Notice = silent
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
         FloatingPointError: the loss is not finite.
+        RankError: the process of another device died.
     """
     request.check()
+    _check_launcher(request.devices)
     experiment = resolve(
         request, request.judging, [request.method], notice=notice, devices=request.devices
     ).experiment.with_facts(devices=request.devices)
@@ -119,16 +124,42 @@ def _forecast(run: Run, checkpoint: Checkpoint, request: Train) -> str:
     return f"{run.name}: {described([experiment])}{from_}; on {where}.{time}"
 
 
+def _check_launcher(devices: int) -> None:
+    """Raise ValueError unless torchrun, if it started this, started as many processes as there are to be."""
+    started = int(os.environ.get("WORLD_SIZE") or 1) if "TORCHELASTIC_RUN_ID" in os.environ else devices
+    if started != devices:
+        raise ValueError(
+            f"devices needs the number of processes that torchrun has started, {started}; got {devices}. Write "
+            f"--devices {started}, or leave torchrun out: torchmoments starts the processes itself."
+        )
+
+
 @contextmanager
 def _ranks_of(fabric: "Fabric") -> Iterator[None]:
     """The processes of the other ranks run; on any exception they are killed at once: they would wait for this one."""
     try:
         fabric.launch()
         yield
-    except BaseException:
-        for process in getattr(fabric.strategy.launcher, "procs", []):
+    except BaseException as error:
+        processes = getattr(fabric.strategy.launcher, "procs", [])
+        why = _end_of_a_rank(processes) if isinstance(error, RuntimeError) else None
+        for process in processes:
             process.kill()
-        raise
+        if why is None:
+            raise
+        raise RankError(why) from error
+
+
+def _end_of_a_rank(processes: Sequence[Popen[bytes]]) -> str | None:
+    """How the first of the other ranks ended that did; None if all of them run, or cannot be seen from here."""
+    # The connection breaks before the end of the process is told.
+    deadline = time.monotonic() + _SECONDS_OF_A_DEATH
+    while processes and time.monotonic() < deadline:
+        for rank, process in enumerate(processes, 1):
+            if process.poll() is not None:
+                return f"the process of device {rank + 1} died {cause_of_death(process.returncode)}"
+        time.sleep(0.1)
+    return None
 
 
 def _held(out: Path, dry_run: bool) -> AbstractContextManager[None]:

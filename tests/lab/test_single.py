@@ -1,9 +1,13 @@
 """`torchmoments train`: checkpoints, resuming, several devices, its folder."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import filelock
 import numpy as np
@@ -253,6 +257,74 @@ train.step, train.Training.save = watched, save_and_copy
     # Four steps an epoch: the second run had one epoch to train.
     for rank in (0, 1):
         assert len((tmp_path / f"draws{rank}").read_text().splitlines()) == 8 + 4
+
+
+def by_torchrun(folder, *more):
+    flags = ["--train-size", "40", "--epochs", "2", "--width", "4", "--method", "moex", "--out", "out", *more]
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc-per-node",
+            "2",
+            "-m",
+            "torchmoments_lab",
+            "train",
+            *flags,
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_are_the_devices_and_nothing_else(tmp_path):
+    done = by_torchrun(tmp_path)
+    assert done.returncode != 0
+    sentence = "devices needs the number of processes that torchrun has started, 2; got 1. Write --devices 2, or leave "
+    assert done.stderr.count(sentence) == 1
+    assert not (tmp_path / "out").exists()
+    done = by_torchrun(tmp_path, "--devices", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Written to") == 1
+    assert (tmp_path / "out" / "summary.json").exists()
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_left_in_the_environment_changes_nothing(tiny, tmp_path, monkeypatch):
+    train_once(tiny)
+    monkeypatch.setenv("RANK", "1")
+    again = tiny.with_values(out=tmp_path / "again")
+    train_once(again)
+    assert outcome(again.out) == outcome(tiny.out)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the process through /proc")
+def test_the_death_of_a_process_is_one_sentence(tmp_path):
+    flags = ["--train-size", "40", "--epochs", "100000", "--width", "4", "--devices", "2", "--method", "none"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "torchmoments_lab", "train", *flags, "--out", tmp_path / "out"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 90
+    while not (tmp_path / "out" / "checkpoint.pt").exists():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    (other,) = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    os.kill(int(other), signal.SIGKILL)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "Traceback" not in said
+    assert said.splitlines()[-1] == (
+        "the process of device 2 died of SIGKILL: it was killed, or out of memory. The last whole epoch is kept in "
+        f"{tmp_path / 'out'}; rerun the command to resume."
+    )
 
 
 def test_a_folder_of_another_command_is_refused_and_left_alone(tiny):
