@@ -91,6 +91,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     for step in range(STEPS):
         losses = []
         for rank in range(2):
+            monkeypatch.setenv("WORLD_SIZE", "2")
             monkeypatch.setenv("RANK", str(rank))
             draws = tm.attach(net(), tm.MoEx(p=0.7), at="stem")
             draws.load_state_dict({"seed": 3, "counter": step})
@@ -121,6 +122,7 @@ def test_two_processes_arrive_where_one_does_by_hand(tmp_path: Path, monkeypatch
         assert ranks[0]["next"] != ranks[1]["next"]
         for rank, found in enumerate(ranks):
             with monkeypatch.context() as patch:
+                patch.setenv("WORLD_SIZE", "2")
                 patch.setenv("RANK", str(rank))
                 resumed = tm.attach(net(), tm.MoEx(p=0.7), at="stem", seed=99)
                 resumed.load_state_dict(copy.copy(ranks[0]["half"]))

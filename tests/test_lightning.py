@@ -185,6 +185,7 @@ def by_hand(
             x, y = (part[rank::ranks][start : start + batch_size] for part in (X, Y))
             draws.load_state_dict({"seed": seed, "counter": step})
             with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("WORLD_SIZE", "2")
                 patch.setenv("RANK", str(rank))
                 plan = draws.draw(batch_size)
             mixed += plan is not None

@@ -407,6 +407,7 @@ def test_two_processes_end_with_the_weights_of_a_loop_by_hand(tmp_path, monkeypa
     ranks = []
     for rank in (0, 1):
         saved = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
+        monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv("RANK", str(rank))
         ranks.append(with_plans(BERT, saved["batches"]))
     steps = [[*ranks[0][start : start + 2], *ranks[1][start : start + 2]] for start in (0, 2, 4)]
