@@ -23,7 +23,7 @@ from torchmoments_lab.process import (
     keep_memory,
     without_collector,
 )
-from torchmoments_lab.typed import counted
+from torchmoments_lab.typed import counted, visible
 
 if TYPE_CHECKING:
     from torchmoments_lab.pool import Watch
@@ -255,7 +255,9 @@ def _print(*parts: Any) -> None:
     output = Console()
     for part in parts:
         whole = str(part) if isinstance(part, Path) else part.lines if isinstance(part, Command) else None
-        output.print(part if whole is None else whole, markup=False, highlight=False, soft_wrap=whole is not None)
+        words = part if whole is None else whole
+        words = visible(words) if isinstance(words, str) else words
+        output.print(words, markup=False, highlight=False, soft_wrap=whole is not None)
 
 
 def _stop_with_runs(stop: BaseException, out: Path) -> NoReturn:
@@ -295,4 +297,4 @@ def _exit_code(stop: BaseException) -> int:
 def _note(sentence: str) -> None:
     """Print a sentence that is no result, as notices and complaints are; one of several processes speaks for all."""
     if is_first_rank():
-        print(sentence, file=sys.stderr)
+        print(visible(sentence), file=sys.stderr)

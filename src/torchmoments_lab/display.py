@@ -15,6 +15,7 @@ from rich.text import Text
 from torchmoments_lab.durations import Pace, about, exact
 from torchmoments_lab.pool import Job, Progress
 from torchmoments_lab.process import signals_held_back
+from torchmoments_lab.typed import visible
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_BETWEEN_LINES = 5
@@ -62,7 +63,7 @@ class Display:
     def say(self, sentence: str) -> None:
         """Print a sentence, above the bar if there is one."""
         with self._lock:
-            self._console.print(sentence, markup=False, highlight=False)
+            self._console.print(visible(sentence), markup=False, highlight=False)
 
     def watch(self, progress: Progress) -> None:
         """Show the progress, and what becomes of it."""

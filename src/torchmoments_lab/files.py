@@ -85,7 +85,8 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     Raises:
         OSError: it could not be written, and is as it was.
     """
-    temporary = path.with_name(f".{path.name}{UNFINISHED}")
+    # Two reports may be made at the same time.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
     try:
         with naming(path):
             temporary.write_bytes(content)

@@ -5,6 +5,7 @@ The command line passes nothing else; Python may pass anything: numbers of NumPy
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from pathlib import Path
@@ -18,6 +19,8 @@ _WANTED: dict[Any, str] = {
     str: "a string",
     Path: "a path",
 }
+# Of terminals, and those that turn the direction of what follows.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # For a message about a setting without a default that can be shown.
 _EXAMPLES: dict[Any, Any] = {int: 1, float: 0.1, str: "name", Path: "folder"}
 
@@ -90,6 +93,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     match = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.5)
     found = f"Nearest: {match[0]!r}. " if match else ""
     return found + f"All: {', '.join(known)}." if len(known) <= 20 else found.strip() or "None is like it."
+
+
+def visible(text: str) -> str:
+    """Text with control characters as escape sequences: the name of a folder may have some that a terminal obeys."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def counted(number: float, what: str, many: str | None = None) -> str:

@@ -82,3 +82,18 @@ def test_the_report_says_what_the_data_are_and_that_test_images_are_trained_on(t
     assert "classes: cat 30, dog 15" in report
     assert f"Test images that are also training images, pixel for pixel: {settings['copies']}. Errors on new" in report
     assert "Test images that are also training images" in (out / "report.html").read_text()
+
+
+def test_names_with_control_characters_are_shown_and_not_obeyed(tmp_path, call, pictures):
+    folder = pictures.rename(tmp_path / "pic\x1b[31mtures")
+    (folder / "cat").rename(folder / "ca\x1b]0;t\x07")
+    out = tmp_path / "o\x1b[5mut"
+    flags = [*FAST, *COMMANDS["compare"], "--out", str(out)]
+    code, said, complaint = call("compare", "--data", f"folder:{folder}", *flags)
+    assert code == 0
+    written = [path.read_text() for pattern in ("*.md", "*.html", "*.svg", "*.csv") for path in out.glob(pattern)]
+    assert len(written) >= 5
+    assert not [text for text in (said, complaint, *written) if {"\x1b", "\x07"} & set(text)]
+    assert "o\\x1b[5mut" in said
+    _, _, complaint = call("compare", "--data", f"folder:{folder}/none", *flags)
+    assert "pic\\x1b[31mtures/none" in complaint

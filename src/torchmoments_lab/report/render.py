@@ -9,11 +9,12 @@ from markupsafe import Markup
 
 from torchmoments_lab.report.page import Block, Command, Page, Picture, Table, Text
 from torchmoments_lab.report.wording import pieces
+from torchmoments_lab.typed import visible
 
 
 def html(page: Page) -> str:
     """One file that needs no other and no network, and runs no script."""
-    return _template().render(page=page, inline=Markup, breakable=_breakable)
+    return visible(_template().render(page=page, inline=Markup, breakable=_breakable))
 
 
 def _breakable(words: str) -> Markup:
@@ -29,7 +30,7 @@ def markdown(page: Page) -> str:
     parts += [_block(note) for note in page.notes]
     for section in page.sections:
         parts += [f"## {escape(section.title)}", *map(_block, section.blocks)]
-    return "\n\n".join([*parts, "---", line(page.end)]) + "\n"
+    return visible("\n\n".join([*parts, "---", line(page.end)]) + "\n")
 
 
 def escape(words: str) -> str:

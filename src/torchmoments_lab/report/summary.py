@@ -4,13 +4,14 @@ Errors are in percent, differences in percentage points; below 0 a method is bet
 intervals are for other seeds and other test images, see `statistics.crossed`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from torchmoments_lab.metrics import NAMES
 from torchmoments_lab.settings import Metric, Setting
 from torchmoments_lab.statistics.values import Difference, Estimate, Outcome
+from torchmoments_lab.typed import counted
 
 
 def metric_of(settings: Mapping[str, Setting]) -> Metric:
@@ -33,6 +34,25 @@ class Failure:
 
     def __str__(self) -> str:
         return f"{self.method} seed {self.seed} failed: {self.reason.removesuffix('.')}."
+
+
+# Reasons that a conclusion names, each with one run.
+_REASONS = 3
+
+
+def failures(failed: Sequence[Failure]) -> list[str]:
+    """A sentence for each of the first reasons, and one for the rest."""
+    of_reason: dict[str, list[Failure]] = {}
+    for failure in failed:
+        of_reason.setdefault(failure.reason, []).append(failure)
+    found = [
+        str(first)
+        if not others
+        else f"{counted(1 + len(others), 'run')} failed, all for one reason; the first: {first}"
+        for first, *others in list(of_reason.values())[:_REASONS]
+    ]
+    rest = sum(map(len, list(of_reason.values())[_REASONS:]))
+    return [*found, *([f"{counted(rest, 'more run')} failed; the report has their reasons."] if rest else [])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +91,7 @@ class About:
     def on_runs(self) -> list[str]:
         """Sentences on test images, environments and failures, which end every conclusion."""
         many = f"The runs come from {len(self.environments)} environments, see env.json in their folders."
-        failed = [str(failure) for failure in self.failed]
-        return [*self.on_images(), *[many] * (len(self.environments) > 1), *failed]
+        return [*self.on_images(), *[many] * (len(self.environments) > 1), *failures(self.failed)]
 
     def on_images(self) -> list[str]:
         """What is to be said if the intervals are not for other images, too."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from torchmoments_lab.report.conclusion import headline, notes, sentences
-from torchmoments_lab.report.summary import BeyondLabels, Failure, Method, Needed, Paired, Summary
+from torchmoments_lab.report.summary import BeyondLabels, Failure, Method, Needed, Paired, Summary, failures
 from torchmoments_lab.statistics.values import Difference, Estimate
 
 
@@ -405,3 +405,15 @@ def test_without_training_subsets_the_intervals_do_not_cover_them():
 @pytest.mark.parametrize("reason", ["the loss became nan", "the loss became nan. Try a smaller learning rate."])
 def test_a_failed_run_is_told_in_a_sentence_with_one_full_stop(reason):
     assert str(Failure("moex", 1, reason)) == f"moex seed 1 failed: {reason.removesuffix('.')}."
+
+
+def test_of_many_failed_runs_each_reason_is_told_once():
+    failed = [Failure("none", seed, "the loss became nan.") for seed in range(300)]
+    failed += [Failure("moex", 0, "its worker process died"), *(Failure("labels", k, f"reason {k}") for k in range(9))]
+    assert failures(failed) == [
+        "300 runs failed, all for one reason; the first: none seed 0 failed: the loss became nan.",
+        "moex seed 0 failed: its worker process died.",
+        "labels seed 0 failed: reason 0.",
+        "8 more runs failed; the report has their reasons.",
+    ]
+    assert failures([]) == []

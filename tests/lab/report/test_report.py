@@ -690,7 +690,8 @@ def test_what_is_no_comparison_or_has_no_complete_run_is_refused(folder, tmp_pat
 
 def test_a_folder_that_cannot_be_written_is_told(folder, capsys):
     # Root may write anywhere, but not a file in the place of a folder.
-    (folder / ".report.html.unfinished").mkdir()
+    (folder / "report.html").unlink(missing_ok=True)
+    (folder / "report.html").mkdir()
     assert main(["report", str(folder)]) == 2
     assert "report needs a folder that can be written" in capsys.readouterr().err
 
