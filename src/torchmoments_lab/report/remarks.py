@@ -135,7 +135,10 @@ def needs(method: str, summary: Summary) -> str | None:
         return f"{method}: a gain of {points} or more is ruled out."
     if seeds is not None and seeds <= n:
         return f"{method}: a difference of {points} would most likely have been shown."
-    ways = [f"about {counted(seeds - n, 'more seed')}"] if seeds is not None else []
+    ways = [] if seeds is None else [f"about {counted(seeds - n, 'more seed')}"]
+    if seeds is not None and summary.looks:
+        # The folder keeps to its plan.
+        ways = [f"a new plan of about {counted(seeds, 'seed')}"]
     if images is not None and images > summary.images:
         ways.append(f"about {counted(images - summary.images, f'more {summary.split} image')}")
     if not ways:

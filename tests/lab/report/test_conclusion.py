@@ -348,6 +348,13 @@ def test_a_difference_that_is_the_same_with_every_seed_is_not_called_no_differen
     assert "the same as none" not in said
 
 
+def test_after_a_plan_a_new_one_is_what_would_show_more():
+    paired = {"moex": entry(-0.5, 0.6, 0.4, needed=Needed(0.5, 30, 1360), look=20)}
+    said = sentences(summary(paired=paired, beyond_labels={}, looks=(10, 20)))
+    would = "a new plan of about 30 seeds or about 1,000 more test images would show a difference of 0.5 points."
+    assert f"moex: {would}" in said
+
+
 def test_shares_that_cannot_be_told_are_one_sentence():
     untold = BeyondLabels("labels", difference(0.4, 1.0, 0.6), Estimate(0.5, None, 20))
     paired = {name: entry(-0.5, 1.0, 0.4) for name in ("labels", "moex", "moex:norm=in")}
