@@ -22,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
+from torchmoments_lab.metrics import METRICS, NAMES
 from torchmoments_lab.probe import report as of_probe
-from torchmoments_lab.report import contents, render
+from torchmoments_lab.report import contents, render, wording
 from torchmoments_lab.report.page import Table
 from torchmoments_lab.report.records import read_summary
-from torchmoments_lab.report.summary import AnySummary, ProbeSummary, SweepSummary
+from torchmoments_lab.report.summary import AnySummary, ProbeSummary, Summary, SweepSummary
 from torchmoments_lab.report.wording import typeset
 from torchmoments_lab.sweep import report as of_sweep
 
@@ -36,7 +37,8 @@ RESULTS = ROOT / "results"
 RUNS = ROOT / "runs" / "studies"
 PICTURES = ("sweep.svg", "probe.svg", "differences.svg")
 KEPT = ("seeds.csv", "summary.json", *PICTURES)
-KEPT_OF_DEMO = ("seeds.csv", "summary.json", "report.html", "report.md", "differences.png", "curves.png")
+PICTURES_OF_DEMO = ("differences", "confusion", "pictures-1", "pictures-2", "inputs", "curves")
+KEPT_OF_DEMO = ("seeds.csv", "summary.json", "report.html", "report.md", *(f"{name}.png" for name in PICTURES_OF_DEMO))
 LARGEST = 1_000_000
 
 
@@ -170,7 +172,21 @@ def tables(summary: AnySummary) -> list[Table]:
         case ProbeSummary():
             return [of_probe.table(summary)]
         case _:
-            return [contents.results(summary)]
+            return [contents.results(summary), *([_every_metric(summary)] if summary.paired else [])]
+
+
+def _every_metric(summary: Summary) -> Table:
+    """The other metrics in short: the mean, and below the reference the difference with its interval."""
+    metrics = [metric for metric in METRICS if metric != summary.metric]
+    rows = []
+    for method, of_method in summary.methods.items():
+        cells = [f"{of_method.metrics[metric].mean or 0:.1f}" for metric in metrics]
+        if method in summary.paired:
+            found = [wording.adjusted(summary.paired[method].metrics[metric]) for metric in metrics]
+            cells = [f"{cell} ({wording.plus_minus(of, '+')})" for cell, of in zip(cells, found, strict=True)]
+        rows.append([method, *cells])
+    caption = f"Other metrics, looked at afterwards; in brackets minus {summary.reference}, ± for all methods together"
+    return Table(caption, ["Method", *(NAMES[metric] for metric in metrics)], rows)
 
 
 def _made_with(study: Study, summary: AnySummary) -> str:
@@ -180,7 +196,10 @@ def _made_with(study: Study, summary: AnySummary) -> str:
         for env in summary.environments
     )
     settings = summary.settings
-    shown = [f"{settings[name]} {words}".strip() for name, words in _SETTINGS.items() if settings.get(name) is not None]
+    known = {name: words for name, words in _SETTINGS.items() if settings.get(name) is not None}
+    if settings.get("model", "small") != "small":
+        known.pop("width", None)
+    shown = [f"{settings[name]} {words}".strip() for name, words in known.items()]
     files = ", ".join(
         f"[{name}](../results/{study.name}/{name})"
         for name in ("summary.json", "seeds.csv", "predictions.npz")
@@ -191,6 +210,7 @@ def _made_with(study: Study, summary: AnySummary) -> str:
 
 _SETTINGS = {
     "data": "",
+    "model": "",
     "train_size": "training images",
     "epochs": "epochs",
     "width": "channels",

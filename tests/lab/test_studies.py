@@ -169,6 +169,13 @@ def test_the_kept_results_name_no_folder_of_a_machine():
         assert not re.search(r"(?<![\w.])/(?:tmp|home|work)/", path.read_text()), path
 
 
+def test_the_kept_report_has_its_pictures():
+    folder = PATH.parent / "demo"
+    named = re.findall(r"\]\(([\w-]+\.png)\)", (folder / "report.md").read_text())
+    assert len(named) == 6
+    assert [name for name in named if not (folder / name).exists()] == []
+
+
 def test_an_unknown_study_is_refused(studies, capsys):
     assert studies.main(["run", "nothing"]) == 2
     assert "lam-p-digits" in capsys.readouterr().err
