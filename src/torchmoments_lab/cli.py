@@ -66,6 +66,10 @@ def _run(arguments: Sequence[str]) -> int:
         trains = set(arguments[:1]) <= {"compare", "sweep", "probe", "train", "inspect"}
         _note("Stopped before the first run." if trains else "Stopped.")
         return _exit_code(stop)
+    except SystemExit as end:
+        # Of a user's function: to whoever started the command, its code would say that all is done.
+        _note(f"a function of yours ended the program with sys.exit({'' if end.code is None else repr(end.code)}).")
+        return 1
 
 
 def _obey(arguments: Sequence[str]) -> int:

@@ -75,6 +75,15 @@ def test_it_is_one_sentence_before_anything_is_written(call, written, tmp_path, 
 
 
 @pytest.mark.slow
+def test_while_the_time_is_measured_it_does_not_end_as_if_all_were_done(call, written, tmp_path):
+    # The first step with gradients.
+    name = written("exits_in_a_step", "AT_FORWARD", "if torch.is_grad_enabled() and self.training: sys.exit(0)")
+    code, _, complaint = call(*command(name, tmp_path / "out", "--methods", "none"))
+    assert code == 1
+    assert "none seed 0  failed: RuntimeError: sys.exit(0) was called" in " ".join(complaint.split("\n"))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_it_fails_its_run_and_the_others_go_on(call, written, tmp_path, workers):
     while_none_trains = "if pathlib.Path('out/runs/none/.seed0.metrics.csv').exists(): sys.exit(0)"

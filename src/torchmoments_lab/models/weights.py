@@ -104,7 +104,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             "Save it again: torch.save(model.state_dict(), FILE)."
         ) from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = f"{type(error).__name__} {' '.join(str(error).split())[:200]}".strip()
         raise ValueError(f"weights need a file that can be read; got '{path}' ({reason}).") from error
     for inside in _INSIDE:
         if isinstance(content, Mapping) and isinstance(content.get(inside), Mapping):

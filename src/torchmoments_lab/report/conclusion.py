@@ -50,7 +50,8 @@ def headline(summary: Summary) -> str:
         most = max(still, key=lambda method: still[method])
         allowed = "the intervals allow no gain"
         if still[most] > 0:
-            allowed = f"the largest gain that an interval still allows is {still[most]:.2f} points ({most})"
+            largest = _gain(still[most], summary)
+            allowed = f"the largest gain that an interval still allows is {largest} ({most})"
         if still[most] == _ENDLESS:
             allowed = "with so few seeds not all intervals have an end yet"
         return (
@@ -144,7 +145,7 @@ def _of_method(method: str, summary: Summary) -> str:
             f"{summary.margin:g} points of 0."
         )
     if difference.outcome == "not shown":
-        gain = f"a gain of up to {-adjusted[0]:.2f} points" if adjusted[0] < 0 else "no gain"
+        gain = f"a gain of up to {_gain(-adjusted[0], summary)}" if adjusted[0] < 0 else "no gain"
         return (
             f"{method}: no difference from {reference} is shown ({_evidence(difference, summary)}); "
             f"the interval still allows {gain}."
@@ -154,6 +155,12 @@ def _of_method(method: str, summary: Summary) -> str:
         f"{method} {'lowers' if mean < 0 else 'raises'} the {summary.metric_name} by {abs(mean):.2f} points compared "
         f"with {reference} ({_confidence(summary)} {nearer:.2f} to {further:.2f}; {_evidence(difference, summary)})."
     )
+
+
+def _gain(points: float, summary: Summary) -> str:
+    """How large it may be; no more than all that there is."""
+    error = summary.errors[summary.reference].mean or 0.0
+    return f"{points:.2f} points" if points < error else f"all of the {summary.metric_name} of {summary.reference}"
 
 
 def _confidence(summary: Summary) -> str:

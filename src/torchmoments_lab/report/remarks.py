@@ -9,6 +9,7 @@ from torchmoments_lab.typed import counted
 def of_all(summary: Summary) -> list[str]:
     """Those that say more than the headline."""
     return [
+        *incomplete(summary),
         *coverage(summary),
         *chosen_later(summary),
         *looked(summary),
@@ -25,15 +26,24 @@ def notes(summary: Summary) -> list[str]:
             f"{summary.split.capitalize()} images that are also training images, pixel for pixel: "
             f"{summary.settings['copies']}. Errors on new images are higher."
         )
-    failed, missing = len(summary.failed), sum(map(len, summary.missing.values()))
-    if failed or missing:
-        counts = [f"{failed} failed"] * bool(failed) + [f"{missing} not trained yet"] * bool(missing)
-        complete = sum(error.n for error in summary.errors.values())
-        verb = "is" if complete == 1 else "are"
-        found.append(f"{complete} of {complete + failed + missing} runs {verb} complete: {' and '.join(counts)}.")
+    found += incomplete(summary)
     if len(summary.environments) > 1:
         found.append(f"The runs come from {len(summary.environments)} environments, see below.")
     return found
+
+
+def incomplete(summary: Summary) -> list[str]:
+    """How many runs are missing, if some are; a difference is over the seeds that both methods have."""
+    failed, missing = len(summary.failed), sum(map(len, summary.missing.values()))
+    if not failed and not missing:
+        return []
+    counts = [f"{failed} failed"] * bool(failed) + [f"{missing} not trained yet"] * bool(missing)
+    complete = sum(error.n for error in summary.errors.values())
+    verb = "is" if complete == 1 else "are"
+    return [
+        f"{complete} of {complete + failed + missing} runs {verb} complete: {' and '.join(counts)}. Each difference is "
+        "over the seeds that both have."
+    ]
 
 
 def coverage(summary: Summary) -> list[str]:

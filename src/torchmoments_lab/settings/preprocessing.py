@@ -5,6 +5,7 @@ from typing import Literal
 
 from torchmoments_lab.typed import Settings, at_least
 
+_LEAST_STD = 0.001
 Flips = Literal["none", "horizontal", "vertical", "both"]
 
 
@@ -48,8 +49,8 @@ class Preprocessing(Settings):
             raise ValueError(f"{given[0]} is a part of the augmentation, which is off. Write --augment too.")
         if bool(self.mean) != bool(self.std):
             raise ValueError("mean and std belong together; got one of them. Write both, or leave both out.")
-        if not all(0 <= value <= 1 for value in self.mean) or not all(0 < value <= 1 for value in self.std):
+        if not all(0 <= value <= 1 for value in self.mean) or not all(_LEAST_STD <= value <= 1 for value in self.std):
             raise ValueError(
-                "mean and std need numbers from 0 to 1, as pixels are, and those of std above 0; got "
+                f"mean and std need numbers from 0 to 1, as pixels are, those of std from {_LEAST_STD}; got "
                 f"{self.mean} and {self.std}. If they are of pixels up to 255, divide by 255: --mean 0.485 --std 0.229."
             )

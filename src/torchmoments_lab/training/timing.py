@@ -12,7 +12,7 @@ import torch
 
 from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.methods import Method
-from torchmoments_lab.process import give_memory_back, signals_held_back
+from torchmoments_lab.process import exits_are_errors, give_memory_back, signals_held_back
 from torchmoments_lab.random_numbers import global_random_numbers
 from torchmoments_lab.training.device import make_fabric, own_random_numbers
 from torchmoments_lab.training.tally import Tally
@@ -44,7 +44,7 @@ def cost_of(
     """
     training = replace(experiment.training, compile=False)
     try:
-        with global_random_numbers(0):
+        with global_random_numbers(0), exits_are_errors():
             return _cost(replace(experiment, training=training), method, seconds, threads, at_a_time)
     except Exception:
         # Whatever it is, the runs will say it, or be spared it.

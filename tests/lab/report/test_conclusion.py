@@ -424,3 +424,10 @@ def test_of_many_failed_runs_each_reason_is_told_once():
         "8 more runs failed; the report has their reasons.",
     ]
     assert failures([]) == []
+
+
+@pytest.mark.parametrize("others", [{}, {"labels": entry(-0.5, 0.6, 0.4)}])
+def test_no_larger_gain_is_allowed_than_there_is_error(others):
+    paired = {"moex": entry(-2.0, 90.0, 0.9), **others}
+    assert headline(summary(paired=paired, beyond_labels={})).count("all of the error of none") == 1
+    assert "92.00" not in " ".join(sentences(summary(paired=paired, beyond_labels={})))

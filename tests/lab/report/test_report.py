@@ -413,7 +413,9 @@ def test_missing_and_failed_runs_are_told_and_the_rest_is_reported(folder):
     assert summary.missing == {"labels": (0, 1)}
     assert {name: error.n for name, error in summary.errors.items()} == {"none": 3, "labels": 1, "moex": 2}
     page = html_of(folder)
-    assert "6 of 9 runs are complete: 1 failed and 2 not trained yet." in page.blocks
+    said = "6 of 9 runs are complete: 1 failed and 2 not trained yet. Each difference is over the seeds that both have."
+    assert said in page.blocks
+    assert said in summary.conclusion
     assert [["moex", "2", "the loss needs to stay finite"], ["labels", "0\u20131", "not trained yet"]] in [
         table[1:] for table in page.tables
     ]

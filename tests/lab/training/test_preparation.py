@@ -80,7 +80,7 @@ def test_mean_and_std_of_normalized_images_are_refused():
         ({"augment": True, "rotation": 181}, "rotation needs 0 to 180 degrees; got 181"),
         ({"augment": True, "crop_scale": 0.0}, "crop_scale needs a part, above 0 and up to 1; got 0.0. Write --crop-"),
         ({"mean": (0.5,)}, "mean and std belong together; got one of them"),
-        ({"mean": (0.5,), "std": (0.0,)}, "those of std above 0; got"),
+        ({"mean": (0.5,), "std": (0.0,)}, "those of std from 0.001; got"),
         ({"mean": (float("nan"),), "std": (0.5,)}, "mean and std need numbers from 0 to 1"),
         ({"mean": (124.0, 116.0, 103.0), "std": (58.0, 57.0, 57.0)}, "If they are of pixels up to 255, divide by 255"),
         ({"mean": (0.5,), "std": (58.0,)}, "mean and std need numbers from 0 to 1"),
