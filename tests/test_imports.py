@@ -35,7 +35,7 @@ LAB_FLOORS = [
     {"data", "models"},
     {"experiment"},
     {"training", "report", "metadata"},
-    {"gallery", "runs", "worker", "pool", "resolve", "places"},
+    {"gallery", "runs", "worker", "pool", "decisions", "resolve", "places"},
     {"forecast", "display"},
     {"comparison", "single", "inference"},
     {"sweep", "probe"},

@@ -168,7 +168,8 @@ def _train(request: "Train") -> int:
         if not request.out.exists():
             raise
         has_epoch = (request.out / CHECKPOINT).exists()
-        _stop_at_once(stop, f"Stopped. {kept}" if has_epoch else "Stopped before the first epoch was complete.")
+        sentence = f"Stopped. {kept}" if has_epoch else "Stopped before the first epoch was complete."
+        _end_at_once(_exit_code(stop), sentence)
     except OSError as error:
         if (request.out / CHECKPOINT).exists():
             error.add_note(kept)
@@ -177,8 +178,8 @@ def _train(request: "Train") -> int:
         _note(f"{request.method} seed {request.seed} failed: {error}")
         return 1
     except RankError as error:
-        _note(f"{error}. {kept}" if (request.out / CHECKPOINT).exists() else f"{error}.")
-        return 1
+        # What is left of the connection may end the process by a signal of its own later.
+        _end_at_once(1, f"{error}. {kept}" if (request.out / CHECKPOINT).exists() else f"{error}.")
     if first and run is not None:
         seconds = run.summary()["seconds"]
         _print(
@@ -269,7 +270,7 @@ def _stop_with_runs(stop: BaseException, out: Path) -> NoReturn:
     kept = _kept(out)
     if not kept:
         raise stop
-    _stop_at_once(stop, f"Stopped. {kept}")
+    _end_at_once(_exit_code(stop), f"Stopped. {kept}")
 
 
 def _kept(out: Path) -> str:
@@ -283,7 +284,7 @@ def _kept(out: Path) -> str:
     return f"{are} kept in {out}; rerun the command to resume."
 
 
-def _stop_at_once(stop: BaseException, sentence: str) -> NoReturn:
+def _end_at_once(code: int, sentence: str) -> NoReturn:
     _note(sentence)
     sys.stderr.flush()
     # The end of processes that read images is no error any more.
@@ -291,7 +292,7 @@ def _stop_at_once(stop: BaseException, sentence: str) -> NoReturn:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     # They are ended here, and semaphores given back. Taking PyTorch down in order takes another second or more.
     atexit._run_exitfuncs()
-    os._exit(_exit_code(stop))
+    os._exit(code)
 
 
 def _exit_code(stop: BaseException) -> int:
