@@ -259,10 +259,11 @@ def _print(*parts: Any) -> None:
 
     output = Console()
     for part in parts:
-        whole = str(part) if isinstance(part, Path) else part.lines if isinstance(part, Command) else None
-        words = part if whole is None else whole
-        words = visible(words) if isinstance(words, str) else words
-        output.print(words, markup=False, highlight=False, soft_wrap=whole is not None)
+        is_whole = isinstance(part, Path | Command)
+        words = part.lines if isinstance(part, Command) else str(part) if isinstance(part, Path) else part
+        output.print(
+            visible(words) if isinstance(words, str) else words, markup=False, highlight=False, soft_wrap=is_whole
+        )
 
 
 def _stop_with_runs(stop: BaseException, out: Path) -> NoReturn:

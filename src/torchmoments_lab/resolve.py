@@ -20,14 +20,7 @@ from torchmoments_lab.models.built import Built, Input
 from torchmoments_lab.models.network import Network
 from torchmoments_lab.models.trial import Trial, try_network
 from torchmoments_lab.requests import Setup
-from torchmoments_lab.settings import (
-    ELSEWHERE,
-    DataSettings,
-    Judging,
-    ModelSettings,
-    Setting,
-    TrainingSettings,
-)
+from torchmoments_lab.settings import ELSEWHERE, DataSettings, Judging, ModelSettings, Setting, TrainingSettings
 from torchmoments_lab.training.device import check_device
 from torchmoments_lab.training.feed import Feed
 from torchmoments_lab.training.preparation import filled as filled_preprocessing

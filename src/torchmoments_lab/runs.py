@@ -138,7 +138,7 @@ class Run:
             with filelock.FileLock(self._beside("lock"), timeout=_LOCK_SECONDS):
                 if self.is_complete():
                     return None
-                shutil.rmtree(self._beside("unfinished"), ignore_errors=True)
+                shutil.rmtree(self._beside(UNFINISHED.removeprefix(".")), ignore_errors=True)
                 log = self.log()
                 try:
                     with exits_are_errors():
@@ -195,7 +195,7 @@ class Run:
     def _new_folder(self, summary: Mapping[str, Any], threads: int = 1) -> Iterator[Path]:
         """A folder under a temporary name, moved to its own when the block ends."""
         is_new = not self.folder.exists()
-        temporary = self._beside("unfinished") if is_new else self.folder / UNFINISHED
+        temporary = self._beside(UNFINISHED.removeprefix(".")) if is_new else self.folder / UNFINISHED
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         write_record(temporary / "config.json", self.settings())

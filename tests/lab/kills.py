@@ -46,7 +46,7 @@ class Case:
         return f"{self.command} {self.way} at operation {self.number}"
 
 
-def undisturbed(command: str, folder: Path) -> tuple[int, dict[str, bytes]]:
+def undisturbed(command: str, folder: Path) -> tuple[int, dict[str, bytes | None]]:
     """The number of file operations of a command, and what it makes."""
     counter, out = folder / "operations", folder / "out"
 

@@ -169,28 +169,17 @@ def make_model(num_classes):
 """
 
 
+def python(folder, *words):
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
 def command(folder, out, *more):
     # 50 images are batches of 15, 15, 15 and 5: the shares of two devices differ.
     flags = ["--train-size", "50", "--epochs", "2", "--batch-size", "15", "--lr", "0.01", "--devices", "2"]
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torchmoments_lab",
-            "train",
-            "--model",
-            "convolution:make_model",
-            *flags,
-            "--out",
-            out,
-            *more,
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    named = ["--model", "convolution:make_model", *flags, "--out", out]
+    return python(folder, "torchmoments_lab", "train", *named, *more)
 
 
 @pytest.mark.slow
@@ -261,24 +250,8 @@ train.step, train.Training.save = watched, save_and_copy
 
 def by_torchrun(folder, *more):
     flags = ["--train-size", "40", "--epochs", "2", "--width", "4", "--method", "moex", "--out", "out", *more]
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--nproc-per-node",
-            "2",
-            "-m",
-            "torchmoments_lab",
-            "train",
-            *flags,
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "-m"]
+    return python(folder, *torchrun, "torchmoments_lab", "train", *flags)
 
 
 @pytest.mark.slow

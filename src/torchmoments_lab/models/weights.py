@@ -128,8 +128,10 @@ def _unfit(given: Tensor, own: Tensor) -> str | None:
     """Why a tensor cannot take the place of one of the network's, but for its shape: a copy would be something else."""
     if given.is_meta:
         return "without data"
-    if given.layout != torch.strided or given.is_quantized:
-        return "quantized" if given.is_quantized else str(given.layout).removeprefix("torch.")
+    if given.is_quantized:
+        return "quantized"
+    if given.layout != torch.strided:
+        return str(given.layout).removeprefix("torch.")
     if own.is_floating_point() and not given.is_floating_point():
         return str(given.dtype).removeprefix("torch.")
     return "not finite" if given.is_floating_point() and not given.isfinite().all() else None

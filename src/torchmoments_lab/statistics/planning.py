@@ -1,5 +1,6 @@
 """How many seeds or test images a difference needs."""
 
+from bisect import bisect_left
 from collections.abc import Callable
 
 import numpy as np
@@ -44,18 +45,9 @@ def power(points: float, of: Spread, looks: Looks, level: float) -> float:
 
 def _least(now: int, power_with: Callable[[int], float]) -> int | None:
     """The smallest number above `now` with enough power, which grows with it."""
-    enough = now + 1
-    while power_with(enough) < _POWER:
-        now, enough = enough, 2 * enough
-        if enough > _MOST:
-            return None
-    while enough - now > 1:
-        middle = (now + enough) // 2
-        if power_with(middle) < _POWER:
-            now = middle
-        else:
-            enough = middle
-    return enough
+    numbers = range(now + 1, _MOST)
+    found = bisect_left(numbers, _POWER, key=power_with)
+    return numbers[found] if found < len(numbers) else None
 
 
 def chance(mean: float, of: Spread, plan: Planned, level: float, margin: float | None = None) -> float:
