@@ -10,6 +10,7 @@ import atexit
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 Summary = TypeVar("Summary")
 Notice = Callable[[str], None]
 STOPPED = (KeyboardInterrupt, Terminated)
+_SECONDS_TO_SPEAK = 10
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +56,9 @@ def _run(arguments: Sequence[str]) -> int:
     except ValueError as error:
         # A user of the command line has no Python to call.
         _note(str(error).replace("torchmoments.places(model)", "`torchmoments places`"))
+        if not is_first_rank():
+            # torchrun ends all with the first that ends: that is to be the one that speaks.
+            time.sleep(_SECONDS_TO_SPEAK)
         return 2
     except BrokenPipeError:
         # The reader of our output has gone, as `| head` does; nor can the interpreter flush it at its end.
