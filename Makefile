@@ -21,7 +21,7 @@ test: $(VENV)/.installed-test
 # A stamp is written only after its install succeeded, so an install that was stopped half-way goes on. An environment
 # without a working pip is made anew; only a folder that is an environment is ever emptied.
 $(VENV)/.installed-lab: EXTRAS := lab
-$(VENV)/.installed-test: EXTRAS := export,lab,lightning,tensorboard,test,transformers
+$(VENV)/.installed-test: EXTRAS := export,lab,lightning,ray,tensorboard,test,transformers
 $(VENV)/.installed-lab $(VENV)/.installed-test: pyproject.toml
 	@echo "Installing into $(VENV). The first time takes some minutes: PyTorch is about 6 GB."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || \

@@ -27,7 +27,7 @@ from torchmoments_lab.process import (
 from torchmoments_lab.typed import counted, visible
 
 if TYPE_CHECKING:
-    from torchmoments_lab.pool import Watch
+    from torchmoments_lab.jobs import Watch
     from torchmoments_lab.report.page import Table
     from torchmoments_lab.report.summary import About
     from torchmoments_lab.requests import Compare, Export, Inspect, Places, Predict, Probe, Report, Sweep, Train

@@ -16,7 +16,7 @@ def command(request: Compare, shared: Mapping[str, Any]) -> list[str]:
     """
     arguments = ["torchmoments", "compare"]
     for name, value in request.values().items():
-        if name in request.execution.values():
+        if name in (*request.parallel.values(), *request.execution.values()):
             continue
         # Of a file of weights, what is shared is its digest.
         arguments += as_flag(name, value if name == "weights" else shared.get(name, value))

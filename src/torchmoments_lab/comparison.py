@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from torchmoments_lab.command import command
+from torchmoments_lab.executors import executor_for
 from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.files import read_record, write_record
 from torchmoments_lab.forecast import DRY, forecast
 from torchmoments_lab.gallery import keep_images
+from torchmoments_lab.jobs import Executor, Watch, train_missing, unwatched
 from torchmoments_lab.lock import RUNS, refuse_other_settings, working_in
 from torchmoments_lab.methods import parse_methods
-from torchmoments_lab.pool import Watch, train_missing, unwatched
 from torchmoments_lab.process import ending_in_order
 from torchmoments_lab.report import report
 from torchmoments_lab.report.images import read_images
@@ -55,25 +56,26 @@ def compare(
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
     """
     request.check()
+    executor = executor_for(request.parallel, request.training)
     experiment = resolve(request, request.judging, request.methods, notice=notice, objects=objects).experiment
-    with working_in(request.out, RECORD, "compare", dry_run=request.execution.dry_run):
+    with executor, working_in(request.out, RECORD, "compare", dry_run=request.execution.dry_run):
         *_, last = looks = request.runs.plan()
         before = read_comparison_record(request.out) or {"history": []}
         reached = _asked_of_all(before["history"], request.methods)
         first, *later = [look for look in looks if look >= reached] or [last]
         look = _look(request, experiment, first)
         more = f" More seeds follow, up to {last}, unless these decide it." if later else ""
-        notice(forecast(look.runs, look.missing, request.runs.workers, "method") + more)
+        notice(forecast(look.runs, look.missing, executor, "method") + more)
         if request.execution.dry_run:
             notice(DRY)
             return None
         _notice_runs_without_weights(runs_of(request, experiment, last), request.out, notice)
-        summary = _train(look, request, experiment, watch)
+        summary = _train(look, request, experiment, executor, watch)
         for seeds in later:
             if not any(summary.is_open(method) for method in summary.paired if method in request.methods):
                 break
             notice(f"Not decided after {first} seeds; goes on to {seeds}.")
-            summary, first = _train(_look(request, experiment, seeds), request, experiment, watch), seeds
+            summary, first = _train(_look(request, experiment, seeds), request, experiment, executor, watch), seeds
         return summary
 
 
@@ -92,11 +94,11 @@ def _look(request: Compare, experiment: Experiment, seeds: int) -> _Look:
     return _Look(record, runs, [run for run in runs if not run.is_complete()])
 
 
-def _train(look: _Look, request: Compare, experiment: Experiment, watch: Watch) -> Summary:
+def _train(look: _Look, request: Compare, experiment: Experiment, executor: Executor, watch: Watch) -> Summary:
     """Train what is missing, and report everything in the folder."""
     write_record(request.out / RECORD, look.record)
     keep_images(request.out, experiment)
-    train_missing(look.missing, len(look.runs), experiment.training, request.runs.workers, watch)
+    train_missing(look.missing, len(look.runs), executor, watch)
     return report.write(request.out)
 
 

@@ -13,7 +13,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from torchmoments_lab.durations import Pace, about, exact
-from torchmoments_lab.pool import Job, Progress
+from torchmoments_lab.jobs import Job, Progress
 from torchmoments_lab.process import signals_held_back
 from torchmoments_lab.typed import visible
 

@@ -4,10 +4,12 @@ import csv
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO, StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 from urllib.parse import quote
 
@@ -100,6 +102,31 @@ def in_memory(save: Callable[[BytesIO], Any]) -> memoryview:
     file = BytesIO()
     save(file)
     return file.getbuffer()
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that goes when the block ends. What processes that were killed have left there goes first."""
+    start = "torchmoments-"
+    for left in Path(gettempdir()).glob(f"{start}*-*"):
+        process = left.name.removeprefix(start).partition("-")[0]
+        if process.isdecimal() and not _runs(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=f"{start}{os.getpid()}-") as folder:
+        yield Path(folder)
+
+
+def _runs(process: int) -> bool:
+    if os.name != "posix":
+        # There, a signal of 0 is Ctrl-C.
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
 
 
 @contextmanager

@@ -5,9 +5,8 @@ from collections.abc import Callable, Sequence
 
 from torchmoments_lab.durations import about
 from torchmoments_lab.experiment import Experiment
-from torchmoments_lab.pool import at_once
+from torchmoments_lab.jobs import Executor
 from torchmoments_lab.runs import Run
-from torchmoments_lab.training.device import all_devices
 from torchmoments_lab.training.schedule import steps_an_epoch
 from torchmoments_lab.training.timing import Cost, cost_of
 from torchmoments_lab.typed import counted
@@ -16,13 +15,13 @@ DRY = "That was a dry run: nothing was trained or written."
 _SECONDS_OF_TIMING = 2.0
 
 
-def forecast(runs: Sequence[Run], missing: Sequence[Run], workers: int | None, kind: str) -> str:
+def forecast(runs: Sequence[Run], missing: Sequence[Run], executor: Executor, kind: str) -> str:
     """The sentences.
 
     Args:
         runs: all of them.
         missing: those that are not complete yet, in the order of training.
-        workers: as the request has it.
+        executor: trains them.
         kind: what there are several of for each seed: "method".
     """
     seeds = len({run.seed for run in runs})
@@ -33,10 +32,9 @@ def forecast(runs: Sequence[Run], missing: Sequence[Run], workers: int | None, k
     complete = len(runs) - len(missing)
     if complete:
         whole += f", {complete} of them complete already"
-    at_a_time = at_once(missing[0].experiment.training, workers, len(missing))
-    devices = all_devices(missing[0].experiment.training)
-    where = f"on {' and '.join(devices[:at_a_time])}, {at_a_time} at a time."
-    seconds = _seconds(missing, at_a_time)
+    at_a_time = executor.at_once(len(missing))
+    where = f"on {executor.where(at_a_time)}, {at_a_time} at a time."
+    seconds = _seconds(missing, at_a_time) if executor.takes_as_long_as_here(at_a_time) else None
     others = f"The other {len(missing)} take" if complete else "They take"
     time = "" if seconds is None else f" {others} {about(seconds)}."
     return f"{whole}: {described([run.experiment for run in missing])}; {where}{time}"
@@ -69,9 +67,6 @@ def _steps(experiment: Experiment) -> int:
 
 def _seconds(missing: Sequence[Run], at_a_time: int) -> float | None:
     """About how long these runs take; None if that cannot be told."""
-    if at_a_time > 1 and all_devices(missing[0].experiment.training) != ["cpu"]:
-        # Other processes get the GPUs: this one stays away from them.
-        return None
     references = {_work(run.experiment): run.experiment for run in missing}
     costs = {}
     for work, experiment in references.items():

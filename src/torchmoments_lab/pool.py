@@ -1,6 +1,6 @@
-"""Trainings side by side: one process a core, one thread each.
+"""Jobs side by side on this machine: one process a core, one thread each.
 
-A worker that dies takes only its own run with it, and a worker ends by itself when its parent is gone.
+A worker that dies takes only its own job with it, and a worker ends by itself when its parent is gone.
 """
 
 import os
@@ -10,159 +10,84 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
 import cloudpickle
 from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
 
 from torchmoments_lab import worker
-from torchmoments_lab.files import naming
+from torchmoments_lab.files import naming, temporary_folder
+from torchmoments_lab.jobs import Finished, Job, Started
 from torchmoments_lab.process import signals_held_back
 from torchmoments_lab.settings import TrainingSettings
 from torchmoments_lab.training.device import all_devices
 
-if TYPE_CHECKING:
-    from torchmoments_lab.training.epochs import Epoch
-
-
-class Job(Protocol):
-    """What a worker does: train, and write a folder. `runs.Run` is one.
-
-    Attributes:
-        name: for a person.
-        epochs: in all.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def epochs(self) -> int: ...
-
-    def on(self, device: str) -> Self:
-        """The same on one of several devices."""
-
-    def train(self) -> str | None:
-        """Do it; returns the reason if it failed."""
-
-    def record_failure(self, reason: str) -> None:
-        """Write the folder of a job whose process could not."""
-
-    def last_epoch(self) -> "Epoch | None":
-        """The last epoch of a job that is training."""
-
-    def outcome(self) -> str:
-        """What came of a job that did not fail, in few words."""
-
-    def summary(self) -> dict[str, Any]:
-        """The numbers of that, such as the seconds that it took."""
-
-
 _CRASHES = ("SIGSEGV", "SIGBUS", "SIGABRT", "SIGILL", "SIGFPE")
-Finished = Callable[[Job, str | None], None]
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a number of jobs stands; a new one comes when a job starts or ends.
+class Processes:
+    """A process for each core, or for each GPU; or this process itself, if one at a time is enough.
 
     Args:
-        done: number of those that have ended, in earlier times too.
-        total: number of all.
-        running: those that are training.
-        ended: the one that has just ended, if that is what has changed.
-        failure: the reason if it failed.
-    """
-
-    done: int
-    total: int
-    running: tuple[Job, ...] = ()
-    ended: Job | None = None
-    failure: str | None = None
-
-
-Watch = Callable[[Progress], None]
-
-
-def unwatched(_progress: Progress) -> None:
-    """A progress that nobody looks at."""
-
-
-def at_once(training: TrainingSettings, workers: int | None, jobs: int) -> int:
-    """How many of so many jobs are trained at a time: on GPUs one for each, on the CPU one for each core."""
-    devices = all_devices(training)
-    return min(workers or (cpu_count() if devices == ["cpu"] else len(devices)), max(1, jobs))
-
-
-def train_missing(
-    missing: Sequence[Job], total: int, training: TrainingSettings, workers: int | None, watch: Watch, later: int = 0
-) -> None:
-    """Train what is not complete yet.
-
-    Args:
-        missing: the jobs that are not complete.
-        total: number of jobs, with those of earlier times.
         training: for its device.
         workers: at a time. None: one for each core; on GPUs one for each.
-        watch: called with the progress, first before any job.
-        later: number of the others that are not complete, and are trained after these.
+
+    Raises:
+        ValueError: this machine has no such device.
     """
-    devices = all_devices(training)
-    jobs = [job.on(devices[number % len(devices)]) for number, job in enumerate(missing)]
-    progress = Progress(total - len(jobs) - later, total)
-    watch(progress)
 
-    def started(job: Job) -> None:
-        nonlocal progress
-        # One whose worker has died gets a second chance.
-        others = (other for other in progress.running if other is not job)
-        progress = Progress(progress.done, total, (*others, job))
-        watch(progress)
+    def __init__(self, training: TrainingSettings, workers: int | None) -> None:
+        self._devices = all_devices(training)
+        self._workers = workers or (cpu_count() if self._devices == ["cpu"] else len(self._devices))
 
-    def finished(job: Job, failure: str | None) -> None:
-        nonlocal progress
-        running = tuple(other for other in progress.running if other is not job)
-        progress = Progress(progress.done + 1, total, running, job, failure)
-        watch(progress)
+    def __enter__(self) -> Self:
+        return self
 
-    train_all(jobs, at_once(training, workers, len(jobs)), finished, started)
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def at_once(self, jobs: int) -> int:
+        return min(self._workers, max(1, jobs))
+
+    def where(self, at_once: int) -> str:
+        return " and ".join(self._devices[:at_once])
+
+    def takes_as_long_as_here(self, at_once: int) -> bool:
+        # Other processes get the GPUs: this one stays away from them.
+        return at_once == 1 or self._devices == ["cpu"]
+
+    def train(self, jobs: Sequence[Job], started: Started, finished: Finished) -> None:
+        """Do the jobs. On any exception the processes are killed at once."""
+        jobs = [job.on(self._devices[number % len(self._devices)]) for number, job in enumerate(jobs)]
+        train_all(jobs, self.at_once(len(jobs)), finished, started)
 
 
-def train_all(
-    runs: Sequence[Job], workers: int, finished: Finished, started: Callable[[Job], None] = lambda job: None
-) -> None:
-    """Train the runs, at most `workers` at a time; call `started(job)` before each, and `finished(job, reason of a
-    failure or None)` after it.
-
-    One worker is this process itself. On any exception, KeyboardInterrupt and `process.Terminated` too, the workers are
-    killed at once.
-    """
+def train_all(jobs: Sequence[Job], workers: int, finished: Finished, started: Started = lambda job: None) -> None:
+    """Train the jobs, at most `workers` at a time; see `jobs.Executor`."""
     if workers == 1:
-        for run in runs:
-            started(run)
-            finished(run, run.train())
+        for job in jobs:
+            started(job)
+            finished(job, job.train())
         return
-    with _in_a_file(runs) as path:
-        waiting = deque(range(len(runs)))
+    with _in_a_file(jobs) as path:
+        waiting = deque(range(len(jobs)))
 
         def begun(number: int) -> None:
-            started(runs[number])
+            started(jobs[number])
 
         def done(number: int, reason: str | None) -> None:
-            finished(runs[number], reason)
+            finished(jobs[number], reason)
 
         while waiting:
-            # The pool does not say whose worker died. Each run that was training gets a second chance, alone.
-            for number in _train_until_a_worker_dies(path, waiting, workers, begun, done).runs:
+            # The pool does not say whose worker died. Each job that was training gets a second chance, alone.
+            for number in _train_until_a_worker_dies(path, waiting, workers, begun, done).running:
                 death = _train_until_a_worker_dies(path, deque([number]), 1, begun, done)
-                if death.runs:
+                if death.running:
                     reason = f"its worker process died {cause_of_death(death.exit_code)}"
-                    runs[number].record_failure(reason)
+                    jobs[number].record_failure(reason)
                     done(number, reason)
 
 
@@ -173,8 +98,8 @@ def _in_a_file(jobs: Sequence[Job]) -> Iterator[Path]:
     Raises:
         ValueError: they cannot be pickled.
     """
-    with TemporaryDirectory(prefix="torchmoments-") as folder:
-        path = Path(folder) / "jobs.pickle"
+    with temporary_folder() as folder:
+        path = folder / "jobs.pickle"
         with naming(path), path.open("wb") as file:
             try:
                 cloudpickle.dump(list(jobs), file)
@@ -201,9 +126,9 @@ def _safe_path() -> Iterator[None]:
 
 
 class _Death(NamedTuple):
-    """The runs that were training when a worker died, [] if none did; and how it ended, if it was the only one."""
+    """The jobs that were training when a worker died, [] if none did; and how it ended, if it was the only one."""
 
-    runs: list[int]
+    running: list[int]
     exit_code: int | None = None
 
 
@@ -215,7 +140,7 @@ def _train_until_a_worker_dies(
     started: Callable[[int], None],
     finished: Callable[[int, str | None], None],
 ) -> _Death:
-    """Take runs from `waiting`, by their numbers in the file, until it is empty."""
+    """Take jobs from `waiting`, by their numbers in the file, until it is empty."""
     training: dict[Future[str | None], int] = {}
     # Each starts a process that watches over semaphores; Python's lets signals through when it does, so it goes first.
     with signals_held_back():

@@ -10,6 +10,7 @@ from torchmoments_lab.settings import (
     Judging,
     Metric,
     ModelSettings,
+    Parallel,
     PlannedRuns,
     Preprocessing,
     RunSettings,
@@ -44,6 +45,7 @@ class Compare(Setup):
     mixup, cutmix: of the images. smooth: label smoothing. With options: moex:norm=in,lam=0.9,p=0.5,at=layer1+layer2.
     Images before features: cutmix+moex:p=0.25, and with the same partner for both: cutmix+moex:same_partner=True"""
     runs: PlannedRuns = PlannedRuns()
+    parallel: Parallel = Parallel()
     execution: Execution = Execution()
     keep_weights: bool = False
     """Keep the trained weights of each run, weights.safetensors in its folder, for `predict` and `export`."""
@@ -77,6 +79,7 @@ class Sweep(Setup):
     steps: int | None = None
     """Number of steps, the same for every training set size and batch size: it replaces --epochs."""
     runs: RunSettings = RunSettings(seeds=10)
+    parallel: Parallel = Parallel()
     execution: Execution = Execution()
     out: Path = Path("runs/sweep")
     """Folder for the runs, the tables and the figures."""
@@ -113,6 +116,7 @@ class Probe(Setup):
     trained: bool = True
     """Whether the features are those of the trained network. --no-trained: of the network before training."""
     runs: RunSettings = RunSettings(seeds=8)
+    parallel: Parallel = Parallel()
     execution: Execution = Execution()
     out: Path = Path("runs/probe")
     """Folder for the runs, the table and the figure."""

@@ -21,7 +21,6 @@ from torchmoments_lab.models.network import Network
 from torchmoments_lab.models.trial import Trial, try_network
 from torchmoments_lab.requests import Setup
 from torchmoments_lab.settings import ELSEWHERE, DataSettings, Judging, ModelSettings, Setting, TrainingSettings
-from torchmoments_lab.training.device import check_device
 from torchmoments_lab.training.feed import Feed
 from torchmoments_lab.training.preparation import filled as filled_preprocessing
 from torchmoments_lab.training.regime import filled as filled_training
@@ -58,7 +57,6 @@ def resolve(
     *,
     notice: Notice,
     objects: Objects | None = None,
-    devices: int = 1,
     loaded: Data | None = None,
 ) -> Resolved:
     """Check a request, which has passed its own `check`, against data, network and machine, and fill in what it leaves
@@ -68,14 +66,12 @@ def resolve(
         specs: the methods.
         notice: called with what the data are, and what was decided that the request does not say, if all is well.
         objects: in place of the names of data and model.
-        devices: that share each batch.
         loaded: the data of an earlier request for the same ones.
 
     Raises:
         ValueError: the request makes no sense, or does not fit.
     """
     methods = parse_methods(specs)
-    check_device(request.training, devices)
     remarks: list[str] = []
     if loaded is None:
         loaded = load_data(request.data, judging, objects)

@@ -31,6 +31,7 @@ from torchmoments_lab.files import (
     damaged,
     in_memory,
     is_of_the_disk,
+    naming,
     read_record,
     runs_folder,
     write_bytes,
@@ -53,6 +54,8 @@ from torchmoments_lab.training.train import Result, train
 # Longer than a worker outlives its parent.
 _LOCK_SECONDS = 10
 _SECONDS_BETWEEN_CHECKPOINTS = 60
+# What a run writes below the folder of `within`.
+_FOLDER, _EVENTS = "run", "events"
 
 
 @dataclass(frozen=True)
@@ -86,18 +89,30 @@ class Run:
         events = events_folder(out, method, seed) if tensorboard else None
         return cls(runs_folder(out, method.spec) / f"seed{seed}", experiment, method, seed, events=events, **more)
 
+    @property
+    def epochs_file(self) -> Path:
+        """Where its epochs are written while it trains."""
+        return self._beside("metrics.csv")
+
     def on(self, device: str) -> Self:
-        """The same run on one of several devices."""
+        """The same run on this device."""
         training = replace(self.experiment.training, device=device)
         return replace(self, experiment=replace(self.experiment, training=training))
 
+    def within(self, folder: Path) -> Self:
+        """The same run, with all that it writes below this folder."""
+        events = None if self.events is None else folder / _EVENTS
+        return replace(self, folder=folder / _FOLDER, events=events)
+
+    def with_files_read(self) -> Self:
+        return self
+
     def log(self) -> EpochLog:
-        """Where its epochs are written while it trains."""
-        return EpochLog(self._beside("metrics.csv"), self.events)
+        return EpochLog(self.epochs_file, self.events)
 
     def last_epoch(self) -> Epoch | None:
         """What the last epoch came to, of a run that is training, maybe in another process."""
-        return last_epoch(self._beside("metrics.csv"))
+        return last_epoch(self.epochs_file)
 
     def outcome(self, digits: int = 1) -> str:
         """What came of a run that is complete, in few words."""
@@ -183,6 +198,23 @@ class Run:
                 metadata = Metadata.of(self.experiment, self.method, self.seed, result.preparation, summary["error"])
                 write_safetensors(folder / WEIGHTS, result.weights, metadata.entries())
 
+    def receive(self, files: Mapping[str, bytes]) -> None:
+        """Write what another machine wrote for this run: {path below the folder of `within`: content}."""
+        if self.events is not None:
+            shutil.rmtree(self.events, ignore_errors=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with self._moved_here() as folder:
+            for name, content in files.items():
+                home, *inside = Path(name).parts
+                place = {_FOLDER: folder, _EVENTS: self.events}.get(home)
+                if place is not None:
+                    path = place.joinpath(*inside)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with naming(path):
+                        path.write_bytes(content)
+        self._checkpoint.path.unlink(missing_ok=True)
+        self.epochs_file.unlink(missing_ok=True)
+
     def weights(self) -> dict[str, Tensor]:
         """The trained weights, of a run that keeps them."""
         return read_safetensors(self.folder / WEIGHTS)
@@ -193,15 +225,21 @@ class Run:
 
     @contextmanager
     def _new_folder(self, summary: Mapping[str, Any], threads: int = 1) -> Iterator[Path]:
+        """A folder with the records of a run; the block writes the others."""
+        with self._moved_here() as folder:
+            write_record(folder / "config.json", self.settings())
+            write_record(folder / "env.json", environment(self.experiment, threads))
+            yield folder
+            write_record(folder / "summary.json", {"method": self.method.spec, "seed": self.seed, **summary})
+
+    @contextmanager
+    def _moved_here(self) -> Iterator[Path]:
         """A folder under a temporary name, moved to its own when the block ends."""
         is_new = not self.folder.exists()
         temporary = self._beside(UNFINISHED.removeprefix(".")) if is_new else self.folder / UNFINISHED
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        write_record(temporary / "config.json", self.settings())
-        write_record(temporary / "env.json", environment(self.experiment, threads))
         yield temporary
-        write_record(temporary / "summary.json", {"method": self.method.spec, "seed": self.seed, **summary})
         if is_new:
             temporary.rename(self.folder)
             return

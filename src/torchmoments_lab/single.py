@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from torchmoments_lab.durations import about
 from torchmoments_lab.files import read_record
 from torchmoments_lab.forecast import DRY, described, seconds_of
+from torchmoments_lab.jobs import Progress, Watch, unwatched
 from torchmoments_lab.lock import hold
-from torchmoments_lab.pool import Progress, Watch, cause_of_death, unwatched
+from torchmoments_lab.pool import cause_of_death
 from torchmoments_lab.process import is_first_rank
 from torchmoments_lab.requests import Train
 from torchmoments_lab.resolve import Notice, resolve, silent
@@ -66,9 +67,9 @@ def train_once(request: Train, watch: Watch = unwatched, notice: Notice = silent
     """
     request.check()
     _check_launcher(request.devices)
-    experiment = resolve(
-        request, request.judging, [request.method], notice=notice, devices=request.devices
-    ).experiment.with_facts(devices=request.devices)
+    check_device(request.training, request.devices)
+    resolved = resolve(request, request.judging, [request.method], notice=notice)
+    experiment = resolved.experiment.with_facts(devices=request.devices)
     method, dry_run = experiment.methods[0], request.execution.dry_run
     events = events_folder(request.out, method, request.seed) if request.execution.tensorboard else None
     run = _Run(request.out, experiment, method, request.seed, keeps_weights=True, events=events)

@@ -8,7 +8,7 @@ from rich.console import Console, Group
 
 from torchmoments_lab import display as displays
 from torchmoments_lab.display import Display
-from torchmoments_lab.pool import Progress
+from torchmoments_lab.jobs import Progress
 from torchmoments_lab.training.epochs import Epoch
 
 

@@ -17,14 +17,26 @@ from torchmoments_lab.settings import (
     Execution,
     Judging,
     ModelSettings,
+    Parallel,
     PlannedRuns,
     Preprocessing,
     RunSettings,
     TrainingSettings,
+    parallel,
 )
 from torchmoments_lab.typed import counted
 
-GROUPS = [DataSettings, ModelSettings, Preprocessing, TrainingSettings, Judging, RunSettings, PlannedRuns, Execution]
+GROUPS = [
+    DataSettings,
+    ModelSettings,
+    Preprocessing,
+    TrainingSettings,
+    Judging,
+    RunSettings,
+    PlannedRuns,
+    Parallel,
+    Execution,
+]
 COMMANDS = [requests.Compare, requests.Sweep, requests.Probe, requests.Inspect, requests.Train, requests.Places]
 ALL = [*GROUPS, *COMMANDS, requests.Report]
 FIELDS = [
@@ -182,3 +194,26 @@ def test_a_margin_that_is_no_size_is_refused(points):
 )
 def test_one_of_a_thing_is_not_written_as_several(number, what, said):
     assert counted(number, *what) == said
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"workers": 0}, "workers needs at least 1 worker; got 0."),
+        ({"gpus_per_run": 0.5}, "gpus_per_run needs a cluster; got no --ray. Write --ray auto, or leave it out."),
+        ({"ray": "auto", "gpus_per_run": 1.5}, "gpus_per_run needs a number above 0, up to 1; got 1.5. Write"),
+        ({"ray": "auto", "gpus_per_run": 0}, "gpus_per_run needs a number above 0, up to 1; got 0. Write"),
+        ({"ray": "ray://10.0.0.1:10001"}, "ray needs HOST:PORT of a cluster that this machine belongs to; got ray://"),
+        ({"ray": "auto", "workers": 2}, "workers are processes of this machine; got 2 and a cluster, which trains"),
+    ],
+)
+def test_a_cluster_and_processes_of_this_machine_are_not_mixed_up(values, sentence):
+    with pytest.raises(ValueError) as refused:
+        Compare().with_values(**values).check()
+    assert str(refused.value).startswith(sentence)
+
+
+def test_a_cluster_needs_ray(monkeypatch):
+    monkeypatch.setattr(parallel, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"Install it with: pip install 'torchmoments\[ray\]'"):
+        Parallel(ray="auto").check()

@@ -1,6 +1,6 @@
 """The function `your.module:make_data`, and the images of a Dataset, which another process may have to make again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,7 +18,10 @@ def make(name: str) -> tuple[Any, Any]:
     Raises:
         ValueError: it cannot be imported, fails, or returns something else.
     """
-    function = find_function("data", name)
+    return _made_by(find_function("data", name), name)
+
+
+def _made_by(function: Callable[..., Any], name: str) -> tuple[Any, Any]:
     try:
         with fixed_random_numbers(0), exits_are_errors():
             returned = function()
@@ -32,10 +35,8 @@ def make(name: str) -> tuple[Any, Any]:
     return train, test
 
 
-@lru_cache(maxsize=1)
-def make_once(name: str) -> tuple[Any, Any]:
-    """For a process that only trains: both Datasets from one call."""
-    return make(name)
+# For a process that only trains: both Datasets from one call.
+made_once = lru_cache(maxsize=1)(_made_by)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,5 +80,12 @@ class DatasetImages(Sequence[Any]):
 
 
 def _again(keys: tuple[Any, Any], origin: tuple[str, int], labels: np.ndarray) -> DatasetImages:
+    return made_again(find_function("data", origin[0]), keys, origin, labels)
+
+
+def made_again(
+    function: Callable[..., Any], keys: tuple[Any, Any], origin: tuple[str, int], labels: np.ndarray
+) -> DatasetImages:
+    """The images of a Dataset in another process, by the function that `origin` names."""
     name, which = origin
-    return DatasetImages(make_once(name)[which], keys, origin, labels)
+    return DatasetImages(made_once(function, name)[which], keys, origin, labels)

@@ -28,6 +28,7 @@ from torchmoments_lab.requests import Inspect
 from torchmoments_lab.resolve import Notice, resolve, silent
 from torchmoments_lab.runs import Run
 from torchmoments_lab.settings import Judging
+from torchmoments_lab.training.device import check_device
 
 _RECORD, _PAGE = "inspect.json", "inspect.html"
 
@@ -44,6 +45,7 @@ def inspect(request: Inspect, notice: Notice = silent) -> list[Path]:
     """
     request.check()
     remarks: list[str] = []
+    check_device(request.training)
     experiment = resolve(request, Judging(), ["none"], notice=remarks.append).experiment
     settings = replace(request.model, weights=None, pretrained=False, fine_tune=False)
     untrained = replace(experiment.network, settings=settings).initial(request.seed)

@@ -1,6 +1,6 @@
 """A network by name or by a user's function, built anew for each run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,12 +23,14 @@ class Network:
         classes: number of its outputs.
         channels: of the images if they are known, for `small`.
         make_model: a user's function, in place of the name.
+        weights: what the file of weights holds, if it has been read already.
     """
 
     settings: ModelSettings
     classes: int
     channels: int | None = None
     make_model: Callable[..., Any] | None = None
+    weights: Mapping[str, Tensor] | None = None
 
     @property
     def is_users(self) -> bool:
@@ -42,7 +44,7 @@ class Network:
             ValueError: no such network, it cannot be made, or the weights do not fit.
         """
         from torchmoments_lab.models.strided import make_safe
-        from torchmoments_lab.models.weights import load_file
+        from torchmoments_lab.models.weights import load_state, read_file
 
         settings = self.settings
         built = self._made()
@@ -50,7 +52,9 @@ class Network:
         if not self.is_users:
             make_safe(built.module.to(memory_format=torch.channels_last))
         if settings.weights is not None:
-            built = replace(built, new_head=load_file(built.module, settings.weights, self.classes))
+            weights = read_file(settings.weights) if self.weights is None else self.weights
+            new = load_state(built.module, weights, str(settings.weights), self.classes)
+            built = replace(built, new_head=new)
         start_near_zero(built.module, built.new_head)
         if settings.image_size is not None:
             return replace(built, input=replace(built.input, size=settings.image_size, fixed_size=True))

@@ -30,7 +30,7 @@ def load_file(module: nn.Module, path: Path, classes: int) -> tuple[str, ...]:
     Raises:
         ValueError: the file cannot be read, holds no weights, or they do not fit.
     """
-    return load_state(module, _read(path), str(path), classes)
+    return load_state(module, read_file(path), str(path), classes)
 
 
 def load_state(module: nn.Module, given: Mapping[str, Tensor], source: str, classes: int) -> tuple[str, ...]:
@@ -92,7 +92,12 @@ def read_metadata(path: Path) -> dict[str, str]:
     return metadata if isinstance(metadata, dict) else {}
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def read_file(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a .safetensors or torch file, by name.
+
+    Raises:
+        ValueError: the file cannot be read, or holds no weights.
+    """
     try:
         if path.suffix == ".safetensors":
             content: Any = read_safetensors(path)

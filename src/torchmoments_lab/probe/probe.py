@@ -12,12 +12,13 @@ import numpy as np
 
 import torchmoments as tm
 from torchmoments_lab.comparison import settings_of_runs
+from torchmoments_lab.executors import executor_for
 from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.files import damaged, read_record, write_record
 from torchmoments_lab.forecast import DRY, forecast
+from torchmoments_lab.jobs import Watch, train_missing, unwatched
 from torchmoments_lab.lock import refuse_other_settings, working_in
 from torchmoments_lab.methods import parse_norm
-from torchmoments_lab.pool import Watch, train_missing, unwatched
 from torchmoments_lab.probe import report
 from torchmoments_lab.probe.runs import ViewRun, view_methods
 from torchmoments_lab.probe.views import Source, View, check_all_goes_through
@@ -46,6 +47,7 @@ def probe(request: Probe, watch: Watch = unwatched, notice: Notice = silent) -> 
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
     """
     request.check()
+    executor = executor_for(request.parallel, request.training)
     remarks: list[str] = []
     judging = Judging(evaluate=request.evaluate)
     resolved = resolve(request, judging, ["none"], notice=remarks.append)
@@ -54,22 +56,22 @@ def probe(request: Probe, watch: Watch = unwatched, notice: Notice = silent) -> 
         notice(sentence)
     experiment = resolved.experiment.with_facts(at=place, quick=request.quick, trained=request.trained)
     settings = dict(experiment.shared)
-    with working_in(request.out, RECORD, "probe", dry_run=request.execution.dry_run):
+    with executor, working_in(request.out, RECORD, "probe", dry_run=request.execution.dry_run):
         refuse_other_settings(request.out, _recorded(request.out, settings), settings)
         plain, views = _runs(request, experiment, place)
         missing = [run for run in plain if not run.is_complete()]
         missing_views = [run for run in views if not run.is_complete()]
         asked = sorted({*_asked(request.out), request.runs.seeds})
-        training, workers = experiment.training, request.runs.workers
-        notice(forecast([*plain, *views], [*missing, *missing_views], workers, "training"))
+        notice(forecast([*plain, *views], [*missing, *missing_views], executor, "training"))
         if request.execution.dry_run:
             notice(DRY)
             return None
         write_record(request.out / RECORD, {"settings": settings, "seeds": asked})
         total = len(plain) + len(views)
-        train_missing(missing, total, training, workers, watch, later=len(missing_views))
-        ready = [run for run in missing_views if run.plain is None or run.plain.is_complete()]
-        train_missing(ready, total, training, workers, watch)
+        train_missing(missing, total, executor, watch, later=len(missing_views))
+        trained = {run.seed for run in plain if run.is_complete()}
+        ready = [run for run in missing_views if run.plain is None or run.seed in trained]
+        train_missing(ready, total, executor, watch)
         seeds = request.runs.seeds
         # With fewer there was no interval to look at.
         grown = any(LEAST_SEEDS <= earlier < seeds for earlier in asked)

@@ -7,6 +7,7 @@ OUT/runs/moments%3Anorm=pono/seed3     on their moments alone; normalized%3Anorm
 
 import time
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -38,8 +39,12 @@ class ViewRun(Run):
     """
 
     place: str = field(kw_only=True)
-    plain: Run | None = field(kw_only=True)
+    plain: "Run | _Trained | None" = field(kw_only=True)
     quick: bool = field(kw_only=True)
+
+    def with_files_read(self) -> Self:
+        """The same run with the weights of the plain training in memory."""
+        return self if self.plain is None else replace(self, plain=_Trained(self.plain.weights()))
 
     def trained(self, log: EpochLog) -> Result:
         source, view = self._source_and_view()
@@ -76,6 +81,16 @@ class ViewRun(Run):
         )
         seconds = time.perf_counter() - start
         return Result([Epoch(1, float("nan"), float("nan"), 0.0, 0.0)], scores.astype(np.float32), seconds, {})
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What is needed of the plain training on another machine."""
+
+    tensors: dict[str, Tensor]
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.tensors
 
 
 @dataclass(frozen=True)

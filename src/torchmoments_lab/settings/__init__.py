@@ -6,6 +6,7 @@ Nothing here imports torch, so that `torchmoments --help` answers at once.
 from torchmoments_lab.settings.data import DATA_SETS, DataSettings, Evaluate, Judging, Metric
 from torchmoments_lab.settings.execution import Execution
 from torchmoments_lab.settings.model import WEIGHTS, ModelSettings, check_weights
+from torchmoments_lab.settings.parallel import Parallel
 from torchmoments_lab.settings.preprocessing import Preprocessing
 from torchmoments_lab.settings.runs import MOST_SEEDS, PlannedRuns, RunSettings
 from torchmoments_lab.settings.training import TrainingSettings
@@ -27,6 +28,7 @@ __all__ = [
     "Judging",
     "Metric",
     "ModelSettings",
+    "Parallel",
     "PlannedRuns",
     "Preprocessing",
     "RunSettings",

@@ -16,12 +16,9 @@ class RunSettings(Settings):
     seeds: int = 20
     """Runs of each method. A seed draws the training images, the initial weights and the order of the batches; runs of
     one seed are paired. Intervals need three."""
-    workers: int | None = None
-    """Runs at a time, one thread each. None: one for each core; on GPUs one for each."""
 
     def check(self) -> None:
         at_least(1, "seeds", self.seeds, "seed")
-        at_least(1, "workers", self.workers, "worker")
 
 
 @dataclass(frozen=True)
@@ -36,11 +33,8 @@ class PlannedRuns(Settings):
     """Other numbers of seeds to look at, with --seeds 10..40: 10 25 40."""
     stop_at: float | None = None
     """Points. A smaller difference does not matter: a comparison is decided, too, if the interval is within it."""
-    workers: int | None = None
-    """Runs at a time, one thread each. None: one for each core; on GPUs one for each."""
 
     def check(self) -> None:
-        at_least(1, "workers", self.workers, "worker")
         if self.stop_at is not None and not 0 < self.stop_at <= 100:
             raise ValueError(
                 f"stop_at needs points above 0, up to 100; got {self.stop_at}. Write --stop-at 0.3, for example."

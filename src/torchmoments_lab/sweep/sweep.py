@@ -14,11 +14,12 @@ from urllib.parse import quote
 from torchmoments_lab.command import short
 from torchmoments_lab.comparison import RECORD, joined, runs_of
 from torchmoments_lab.data.split import Data
+from torchmoments_lab.executors import executor_for
 from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.files import SWEEP, read_record, write_record
 from torchmoments_lab.forecast import DRY, forecast
+from torchmoments_lab.jobs import Watch, train_missing, unwatched
 from torchmoments_lab.lock import working_in
-from torchmoments_lab.pool import Watch, train_missing, unwatched
 from torchmoments_lab.report.reading import read_comparison, read_comparison_record
 from torchmoments_lab.report.runs import Comparison
 from torchmoments_lab.report.summary import SweepSummary
@@ -48,6 +49,7 @@ def sweep(request: Request, watch: Watch = unwatched, notice: Notice = silent) -
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.
     """
     request.check()
+    executor = executor_for(request.parallel, request.training)
     axes = parse_grid(request.grid)
     grid = cells(axes, request.method)
     if request.controls is None:
@@ -59,6 +61,7 @@ def sweep(request: Request, watch: Watch = unwatched, notice: Notice = silent) -
         notice(sentence)
     dry_run = request.execution.dry_run
     with ExitStack() as held:
+        held.enter_context(executor)
         held.enter_context(working_in(request.out, SWEEP, "sweep", lost=_PARTS, dry_run=dry_run))
         for part in parts:
             # Only checked: the lock of the sweep holds them.
@@ -69,7 +72,7 @@ def sweep(request: Request, watch: Watch = unwatched, notice: Notice = silent) -
             (run for part in parts for run in runs_of(part.request, part.experiment, seeds)), key=lambda run: run.seed
         )
         missing = [run for run in runs if not run.is_complete()]
-        notice(forecast(runs, missing, request.runs.workers, "combination"))
+        notice(forecast(runs, missing, executor, "combination"))
         if dry_run:
             notice(DRY)
             return None
@@ -77,7 +80,7 @@ def sweep(request: Request, watch: Watch = unwatched, notice: Notice = silent) -
         for part, record in zip(parts, records, strict=True):
             part.request.out.mkdir(exist_ok=True)
             write_record(part.request.out / RECORD, record)
-        train_missing(missing, len(runs), request.training, request.runs.workers, watch)
+        train_missing(missing, len(runs), executor, watch)
         return report.write(request.out, _read(request, axes, grid, parts))
 
 
@@ -119,7 +122,6 @@ def _comparisons(request: Request, grid: list[Cell], notice: Notice) -> list[_Pa
         first = distinct([*(read_comparison_record(out) or {"methods": []})["methods"], *specs])
         here = with_settings(request, settings)
         methods = tuple(dict.fromkeys(first[spec] for spec in specs))
-        runs = PlannedRuns(here.runs.seeds, workers=here.runs.workers)
         part = Compare(
             here.data,
             here.model,
@@ -127,7 +129,8 @@ def _comparisons(request: Request, grid: list[Cell], notice: Notice) -> list[_Pa
             here.training,
             here.judging,
             methods,
-            runs,
+            PlannedRuns(here.runs.seeds),
+            here.parallel,
             here.execution,
             out=out,
         )
@@ -153,7 +156,7 @@ def _judging(request: Request, part: _Part, spec: str) -> str:
 
 
 def _record(request: Request) -> dict[str, Any]:
-    here = ("workers", *request.execution.values(), "out", *ELSEWHERE)
+    here = (*request.parallel.values(), *request.execution.values(), "out", *ELSEWHERE)
     asked = {name: value for name, value in request.values().items() if name not in here}
     asked = {name: list(value) if isinstance(value, tuple) else value for name, value in asked.items()}
     before = (read_record(request.out / SWEEP, requests=list) or {"requests": []})["requests"]

@@ -10,7 +10,7 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset, random_split
 
 from torchmoments_lab.data import load
-from torchmoments_lab.data.dataset import make_once
+from torchmoments_lab.data.dataset import made_once
 from torchmoments_lab.data.describe import facts
 from torchmoments_lab.data.own import from_objects
 from torchmoments_lab.settings import DataSettings
@@ -325,7 +325,7 @@ def module(tmp_path, monkeypatch):
         "    return 3\n"
     )
     yield name
-    make_once.cache_clear()
+    made_once.cache_clear()
 
 
 def test_a_function_in_the_current_directory_is_found(module):

@@ -1,0 +1,169 @@
+"""Runs on a Ray cluster: the figures of one machine, whatever is lost on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.lab.jobs import KILLED_FIRST, Stub
+from torchmoments_lab import cluster, node
+from torchmoments_lab.comparison import compare
+from torchmoments_lab.probe.probe import probe
+from torchmoments_lab.requests import Compare, Probe
+
+pytest.importorskip("ray")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="signals")]
+
+TINY = Compare().with_values(train_size=50, epochs=3, width=4, methods=("none", "moex"), seeds=4)
+PATIENCE = 120
+# What a run's time may be is another machine's, or another time's.
+OWN = ("env.json", "summary.json")
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """A cluster of two nodes with a core each; this process belongs to none of them."""
+    from ray.cluster_utils import Cluster
+
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    found.add_node(num_cpus=1)
+    yield found
+    found.shutdown()
+
+
+def figures(out):
+    """{file: content} of all runs, without what depends on the machine."""
+    return {path.relative_to(out): path.read_bytes() for path in out.glob("runs/*/seed*/*") if path.name not in OWN}
+
+
+def hidden(out):
+    return [path.name for path in out.rglob("*") if path.name.startswith(".")]
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """The figures of this machine, and its summary."""
+    out = tmp_path_factory.mktemp("here") / "out"
+    summary = compare(TINY.with_values(out=out, workers=1))
+    return figures(out), summary
+
+
+def test_a_cluster_gives_the_figures_of_one_machine_and_goes_on_where_it_stopped(tmp_path, nodes, here):
+    of_here, summary = here
+    out, ended = tmp_path / "out", []
+    compare(TINY.with_values(out=out, workers=1, seeds=1))
+    on_cluster = TINY.with_values(out=out, ray=nodes.address)
+    found = compare(on_cluster.with_values(seeds=3), lambda progress: ended.append(progress.ended))
+    assert len(list(filter(None, ended))) == 4
+    compare(TINY.with_values(out=out, workers=1))
+    assert figures(out) == of_here
+    assert hidden(out) == []
+    assert found.errors["moex"].n == 3
+    # Complete: the cluster has nothing to do.
+    again = compare(on_cluster)
+    assert (again.errors, again.differences["moex"].ci95) == (summary.errors, summary.differences["moex"].ci95)
+
+
+def test_runs_of_a_node_that_is_killed_are_done_again(tmp_path, nodes, here):
+    lost = nodes.add_node(num_cpus=1)
+    raylet = lost.all_processes["raylet"][0].process
+    killed = threading.Event()
+
+    def kill(progress):
+        # Each of the three nodes trains one.
+        if len(progress.running) >= 3 and not killed.is_set():
+            raylet.kill()
+            killed.set()
+
+    # Long enough to be seen while they train.
+    request = TINY.with_values(out=tmp_path / "out", ray=nodes.address, epochs=400)
+    compare(request, kill)
+    assert killed.is_set()
+    alone = request.with_values(out=tmp_path / "here", ray=None, workers=1)
+    compare(alone)
+    assert figures(request.out) == figures(alone.out)
+    assert hidden(request.out) == []
+
+
+def test_views_get_the_weights_of_plain_runs_on_other_machines(tmp_path, nodes):
+    request = Probe().with_values(train_size=50, epochs=2, width=4, seeds=2, norms=("pono",))
+    of_cluster = probe(request.with_values(out=tmp_path / "cluster", ray=nodes.address))
+    of_here = probe(request.with_values(out=tmp_path / "here", workers=1))
+    assert figures(tmp_path / "cluster") == figures(tmp_path / "here")
+    assert of_cluster.views == of_here.views
+
+
+def test_a_process_that_is_killed_is_started_again_and_one_that_always_dies_fails(tmp_path, nodes):
+    finished = {}
+    jobs = [Stub(tmp_path, "good"), Stub(tmp_path, "once", killed=KILLED_FIRST), Stub(tmp_path, "always", killed=99)]
+    with cluster.Cluster(nodes.address, None) as executor:
+        executor.train(jobs, lambda job: None, lambda job, reason: finished.update({job.name: reason}))
+    assert finished == {"good": None, "once": None, "always": "its worker process died 4 times"}
+    assert {path.name for path in tmp_path.glob("*-*")} == {"good-received", "once-received", "always-failed"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_command_that_ends_leaves_no_run_on_the_cluster(tmp_path, nodes, number, code):
+    out = tmp_path / "out"
+    words = ["compare", "--epochs", "5000", "--ray", nodes.address, "--out", str(out)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torchmoments_lab", *words], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: len(list(out.glob("runs/*/.seed*.metrics.csv"))) == 2, "the beginning of two runs")
+    assert len(training()) == 2
+    process.send_signal(number)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == code
+    assert "Traceback" not in said
+    if number != signal.SIGKILL:
+        assert said.splitlines()[-1] == f"Stopped. 0 complete runs are kept in {out}; rerun the command to resume."
+        assert hidden(out) == []
+    wait_until(lambda: not training(), "the end of all runs")
+
+
+def training():
+    """The processes that train a run of a cluster on this machine."""
+    found = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    return [name for name in found if name.startswith(b"ray::torchmoments")]
+
+
+def wait_until(condition, what):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not happen in {PATIENCE} seconds"
+        time.sleep(0.1)
+
+
+def test_other_versions_on_a_node_are_refused(tmp_path, nodes, monkeypatch):
+    monkeypatch.setattr(node, "versions", lambda: node_versions | {"torch": "1.0", "pillow": "2.0"})
+    with pytest.raises(ValueError) as refusal:
+        compare(TINY.with_values(out=tmp_path / "out", ray=nodes.address))
+    theirs = f"torch {node_versions['torch']}, pillow {node_versions['pillow']}"
+    assert f"with {theirs}, and this machine with torch 1.0, pillow 2.0. Install the same everywhere." in str(
+        refusal.value
+    )
+    assert not (tmp_path / "out").exists()
+
+
+node_versions = node.versions()
+
+
+def test_a_cluster_without_a_gpu_has_none_for_runs(tmp_path, nodes):
+    with pytest.raises(ValueError, match="gpus_per_run needs a cluster with a GPU; got one without"):
+        compare(TINY.with_values(out=tmp_path / "out", ray=nodes.address, gpus_per_run=0.5))
+
+
+def test_a_program_in_the_current_folder_is_not_run_on_the_cluster(tmp_path, nodes):
+    stolen = tmp_path / "stolen"
+    for name in ("random", "select", "copy", "csv", "html", "json"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(stolen)!r}, 'w'); raise ImportError")
+    command = Path(sys.executable).with_name("torchmoments")
+    words = ["compare", "--train-size", "50", "--epochs", "1", "--width", "4", "--seeds", "1", "--methods", "none"]
+    subprocess.run([command, *words, "--ray", nodes.address, "--out", tmp_path / "out"], cwd=tmp_path, check=True)
+    assert not stolen.exists()

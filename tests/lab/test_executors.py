@@ -1,0 +1,37 @@
+"""Which executor a request gets, before anything is loaded or written."""
+
+import pytest
+
+from torchmoments_lab.executors import executor_for
+from torchmoments_lab.settings import Parallel, TrainingSettings
+
+
+def test_processes_are_as_many_as_asked_for_and_never_more_than_jobs():
+    processes = executor_for(Parallel(workers=3), TrainingSettings(device="cpu"))
+    assert [processes.at_once(jobs) for jobs in (0, 2, 3, 9)] == [1, 2, 3, 3]
+    assert processes.where(2) == "cpu"
+
+
+@pytest.mark.parametrize("ray", [None, "local"])
+def test_a_device_that_is_not_there_is_refused(ray):
+    with pytest.raises(ValueError, match="device needs (one that this machine has|auto on a cluster)"):
+        executor_for(Parallel(ray=ray), TrainingSettings(device="cuda:99"))
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("127.0.0.1:1", "Connection refused"),
+        ("no-such-host.invalid:6379", ""),
+        ("nonsense", "Invalid address format"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_said_at_once(address, why):
+    pytest.importorskip("ray")
+    executor = executor_for(Parallel(ray=address), TrainingSettings())
+    with pytest.raises(ValueError) as refusal, executor:
+        pass
+    said = str(refusal.value)
+    assert said.startswith(f"ray needs the address of a cluster that runs; got {address} (")
+    assert why in said
+    assert said.endswith("and write --ray HOST:PORT, or --ray local to try it on this machine.")
