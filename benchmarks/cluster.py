@@ -94,12 +94,10 @@ def main() -> None:
         nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 1})
         if cores == 2:
             nodes.add_node(num_cpus=1)
-        for number in range(arguments.rounds):
+        for _ in range(arguments.rounds):
             here = seconds_of_a_comparison(arguments.seeds, arguments.epochs, workers=cores)
             there = seconds_of_a_comparison(arguments.seeds, arguments.epochs, ray=nodes.address)
-            print(
-                f"round {number}, {cores} at a time, {2 * arguments.seeds} runs: processes {here:.1f} s, Ray {there:.1f} s"
-            )
+            print(f"{2 * arguments.seeds} runs, {cores} at a time: processes {here:.1f} s, Ray {there:.1f} s")
         idle = seconds_of_nothing(Cluster(nodes.address, None), arguments.nothing)
         print(f"{arguments.nothing} jobs that do nothing, {cores} at a time: Ray {idle:.1f} s")
         nodes.shutdown()

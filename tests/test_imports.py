@@ -12,7 +12,7 @@ LAB = SOURCE.with_name("torchmoments_lab")
 
 # From the ground up: a file may import what stands on an earlier floor, or on its own.
 FLOORS = [
-    {"torch_internals", "warn"},
+    {"torch_internals", "warn", "ranks"},
     {"ops"},
     {"partners", "streams"},
     {"draw"},

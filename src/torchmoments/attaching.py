@@ -57,7 +57,7 @@ def attach(
         schedule: changes the mixer over the run, by `site.progress`: WarmUp(0.1), OffAtEnd(0.1), or a function
             (mixer, progress from 0 to 1) -> mixer that changes options used by `draw`, such as p, alpha or lam.
         seed: for the site's own random numbers; torch.initial_seed() if None. Each rank of a process group gets
-            different numbers.
+            different numbers, unless the mixer has partner="global", which needs the same seed on all of them.
         automatic: if False, nothing is mixed outside `using` and `mixing`.
         mask: how to find the padding mask in an automatic draw: the name of an argument of the model, such as
             "attention_mask", or a function of all its arguments that returns a mask as for `using`.

@@ -11,7 +11,9 @@ from typing import Any, ClassVar, Self, TypeVar, cast
 import torch
 from torch import Tensor
 
-Term = tuple[Tensor | None, float | Tensor]
+from torchmoments.ranks import GlobalIndex, Index, Shares, changed_index, own_index, take
+
+Term = tuple[Index | None, float | Tensor]
 OneDraw = TypeVar("OneDraw", bound="Draw")
 
 
@@ -22,7 +24,8 @@ class Draw:
     It also describes, for the labels, how you mixed inputs yourself: `Draw(permutation, label_weight=0.7)`.
 
     Args:
-        partner: [B] int64, the sample whose moments each sample gets.
+        partner: [B] int64, the sample whose moments each sample gets; with partner="global" on several ranks a
+            `GlobalIndex`, whose `of(values)` is what `values[partner]` is otherwise.
         mixed: [B] bool, which samples are mixed; the others pass bit for bit. If None, all are mixed.
         moment_weight: weight of a sample's own moments, a float or [B]: 0 is a full exchange, 1 changes nothing.
         label_weight: weight of a sample's own label, a float, or [B] if it varies; 1 keeps the labels.
@@ -32,11 +35,11 @@ class Draw:
         idle: True for an `idle_copy`, which mixes no sample; known without reading `mixed`.
     """
 
-    partner: Tensor
+    partner: Index
     mixed: Tensor | None = None
     moment_weight: float | Tensor = 0.0
     label_weight: float | Tensor = 1.0
-    label_partner: Tensor | None = None
+    label_partner: Index | None = None
 
     def __post_init__(self) -> None:
         # Compiled code only derives draws from ones that were checked.
@@ -52,13 +55,13 @@ class Draw:
 
     @property
     def terms(self) -> list[Term]:
-        """The label terms of this draw: [(permutation, weight)], where None as permutation is the own label."""
+        """The label terms of this draw: [(permutation, weight)], where None as permutation is the own label; with
+        partner="global" on several ranks, permutation.of(target) is what target[permutation] is otherwise."""
         if self.idle or (not isinstance(self.label_weight, Tensor) and self.label_weight == 1):
             return [(None, 1.0)]
         permutation = self.partner if self.label_partner is None else self.label_partner
         if self.mixed is not None:
-            own = torch.arange(self.batch_size, device=permutation.device)
-            permutation = torch.where(self.mixed, permutation, own)
+            permutation = _own_unless(self.mixed, permutation)
         return [(None, self.label_weight), (permutation, 1 - self.label_weight)]
 
     def extended(self, kind: type[OneDraw], **more: Tensor) -> OneDraw:
@@ -76,10 +79,22 @@ class Draw:
         object.__setattr__(copied, "idle", True)
         return copied
 
+    def of_rank(self, shares: Shares) -> Self:
+        """Return one rank's part of a draw for the batch of all ranks. Fields of a subclass stay as they are."""
+        values = {name: getattr(self, name) for name in ("mixed", "moment_weight", "label_weight")}
+        own: dict[str, Any] = {name: shares.own(value) for name, value in values.items() if isinstance(value, Tensor)}
+        for name in ("partner", "label_partner"):
+            index = getattr(self, name)
+            own[name] = None if index is None else GlobalIndex(shares.own(index), shares)
+        return dataclasses.replace(self, **own)
+
     def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Self:
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         changed = {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
-        copied = dataclasses.replace(self, **cast(dict[str, Any], changed))
+        indices = {
+            name: changed_index(index, change) for name, index in values.items() if isinstance(index, GlobalIndex)
+        }
+        copied = dataclasses.replace(self, **cast(dict[str, Any], changed | indices))
         object.__setattr__(copied, "idle", self.idle)
         return copied
 
@@ -130,19 +145,33 @@ class Plan:
         return f"Plan(batch_size={self.batch_size}, mixed at {', '.join(active)})"
 
 
+def _own_unless(mixed: Tensor, index: Index) -> Index:
+    """Return the index, and the own one of samples that are not mixed."""
+    own = own_index(index)
+    return changed_index(index, lambda others: torch.where(mixed, others, own))
+
+
 def compose(terms: Sequence[Term], more: Sequence[Term]) -> list[Term]:
     """Return the label terms after a second mixing: labels q become the sum over `more` of weight * q[permutation].
 
     Terms with the same permutation are added up: the same permutation twice gives three labels, not four. On a GPU,
     only the same tensor counts as the same permutation, because comparing values would wait for the device.
+
+    Raises:
+        ValueError: both mix labels, and one of them those of other ranks.
     """
+    if len(terms) > 1 and len(more) > 1 and any(isinstance(index, GlobalIndex) for index, _ in (*terms, *more)):
+        raise ValueError(
+            'labels of other ranks, as of partner="global", cannot be mixed a second time by indices. Mix those of the '
+            "other plan first, into probabilities, on every rank: mixed_targets(target, plan, num_classes=K)."
+        )
     composed: list[Term] = []
     for permutation, weight in more:
         for first, first_weight in terms:
             if permutation is None or first is None:
                 both = first if permutation is None else permutation
             else:
-                both = first[permutation]
+                both = cast(Tensor, first)[cast(Tensor, permutation)]
             product = weight * _along(first_weight, permutation)
             for place, (known, known_weight) in enumerate(composed):
                 if _is_same(known, both):
@@ -153,13 +182,14 @@ def compose(terms: Sequence[Term], more: Sequence[Term]) -> list[Term]:
     return composed
 
 
-def _along(weight: float | Tensor, permutation: Tensor | None) -> float | Tensor:
+def _along(weight: float | Tensor, permutation: Index | None) -> float | Tensor:
     """Permute the weights of samples along with their labels."""
-    return weight[permutation] if isinstance(weight, Tensor) and weight.ndim and permutation is not None else weight
+    varies = isinstance(weight, Tensor) and weight.ndim > 0
+    return take(cast(Tensor, weight), permutation) if varies and permutation is not None else weight
 
 
-def _is_same(one: Tensor | None, other: Tensor | None) -> bool:
-    if one is other or one is None or other is None:
+def _is_same(one: Index | None, other: Index | None) -> bool:
+    if one is other or not (isinstance(one, Tensor) and isinstance(other, Tensor)):
         return one is other
     readable = one.device.type == other.device.type == "cpu" and not torch.compiler.is_compiling()
     return readable and torch.equal(one, other)
@@ -195,6 +225,7 @@ def _check_draw(draw: Draw) -> None:
 
 
 def _check_indices(name: str, given: Any, batch_size: int | None) -> None:
+    given = given.index if isinstance(given, GlobalIndex) else given
     fits = isinstance(given, Tensor) and given.dtype == torch.int64 and given.ndim == 1
     if not fits or batch_size not in (None, len(given)):
         got = f"{given.dtype} {list(given.shape)}" if isinstance(given, Tensor) else type(given).__name__

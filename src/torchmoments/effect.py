@@ -13,6 +13,7 @@ from torch import Tensor
 from torchmoments.draw import Draw
 from torchmoments.mixers.mixer import Mixer
 from torchmoments.ops.reference import for_samples
+from torchmoments.ranks import GlobalIndex, own_index
 from torchmoments.torch_internals import NO_BACKWARD, backward_id, has_readable_values
 from torchmoments.warn import warn
 
@@ -71,14 +72,20 @@ class EffectCheck:
 def change(mixer: Mixer, x: Tensor, mixed: Tensor, draw: Draw, mask: Tensor | None) -> Tensor:
     """Return how much features changed, in units of the smallest relevant change; NaN if nothing could change them.
 
-    The change is relative to the difference from the features they are mixed with: their partners, or the batch mean.
+    The change is relative to the difference from the features they are mixed with: their partners, or the batch mean
+    if there are none on this rank.
     """
     with torch.no_grad():
         own, new = x.float(), mixed.float()
         if mask is not None:
             own, new = (torch.where(mask.bool().unsqueeze(1), values, 0) for values in (own, new))
-        others = own.mean(0, keepdim=True) if mixer.partner is None else own[draw.partner]
         share = torch.ones(len(own), device=own.device) * (1 - draw.moment_weight)
+        if isinstance(draw.partner, GlobalIndex):
+            # Features of other ranks are not gathered.
+            others = own.mean(0, keepdim=True)
+            share = share * (draw.partner.index != own_index(draw.partner))
+        else:
+            others = own.mean(0, keepdim=True) if mixer.partner is None else own[draw.partner]
         if draw.mixed is not None:
             share = share * draw.mixed
         possible = (for_samples(share, own) * (others - own)).norm()

@@ -10,6 +10,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from torchmoments.ranks import GLOBAL
+
 Policy = Callable[[int, Tensor | None, torch.Generator], Tensor]
 Partner = str | Policy
 Groups = Tensor | Sequence[Hashable]
@@ -100,6 +102,8 @@ POLICIES: dict[str, Policy] = {
     "crossdomain": swap_halves,
     "other-group": from_other_group,
     "same-group": from_same_group,
+    # Of the batch over all ranks, see `Mixer.draw`.
+    GLOBAL: random_permutation,
 }
 NEEDS_GROUPS = ("other-group", "same-group")
 

@@ -3,6 +3,7 @@
 import weakref
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from torchmoments.draw import Draw, Plan, Term, Use, check_batch_size, child_generators, compose, move
 from torchmoments.mixers.mixer import Mixer, check_fraction
 from torchmoments.partners import Groups
+from torchmoments.ranks import GLOBAL, changed_index, shares_of_ranks
 from torchmoments.schedules import Schedule, scheduled_mixer
 from torchmoments.streams import rank_of_this_process, stream
 from torchmoments.warn import warn
@@ -49,8 +51,14 @@ class Planner:
         """
         check_batch_size(batch_size)
         mixer = scheduled_mixer(self.mixer, self.schedule, self._progress)
-        generator = stream(self.seed, self.counter, rank_of_this_process())
-        draws = self._draws(mixer, batch_size, groups, generator)
+        generator = stream(self.seed, self.counter, 0 if mixer.partner == GLOBAL else rank_of_this_process())
+        # Once for all places.
+        shares = shares_of_ranks(batch_size, generator) if mixer.partner == GLOBAL else None
+        if shares is None:
+            draws = self._draws(mixer, batch_size, groups, generator)
+        else:
+            whole = self._draws(mixer.in_one_process(), sum(shares.sizes), None, generator)
+            draws = {name: None if draw is None else draw.of_rank(shares) for name, draw in whole.items()}
         self.counter += 1
         drawn = [draw for draw in draws.values() if draw is not None]
         if not drawn:
@@ -60,7 +68,8 @@ class Planner:
             terms = compose(terms, draw.terms)
         # Idle places get a draw too, so a compiler sees the same tensors whichever place is mixed.
         complete = {name: (draw or drawn[0].idle_copy()).to(device) for name, draw in draws.items()}
-        on_device = [(None if p is None else move(p, device), w) for p, w in terms]
+        to_device = partial(move, device=device)
+        on_device = [(None if p is None else changed_index(p, to_device), w) for p, w in terms]
         plan = Plan(complete, on_device, batch_size)
         if plan.mixes_labels:
             self._watched.append((weakref.ref(plan), plan.use))

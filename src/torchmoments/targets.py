@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchmoments.draw import Draw, Plan, Term, compose
+from torchmoments.ranks import Index, take
 
 Criterion = Callable[[Any, Any], Tensor]
 IGNORE_INDEX = -100  # of `torch.nn.functional.cross_entropy`
@@ -187,7 +188,7 @@ def _check_not_in_eval_mode(plan: Plan) -> None:
         )
 
 
-def _permuted(target: Any, permutation: Tensor | None) -> Any:
+def _permuted(target: Any, permutation: Index | None) -> Any:
     if permutation is None:
         return target
     if isinstance(target, Mapping):
@@ -196,7 +197,7 @@ def _permuted(target: Any, permutation: Tensor | None) -> Any:
     if isinstance(target, (tuple, list)):
         parts = [_permuted(part, permutation) for part in target]
         return type(target)(*parts) if hasattr(target, "_fields") else type(target)(parts)
-    return target[permutation]
+    return take(target, permutation)
 
 
 def _with_parts(target: Any, parts: dict[Any, Any]) -> Any:

@@ -66,9 +66,12 @@ class Method:
         return self.mixer is not None and self.mixer.needs_groups
 
     def always(self) -> "Method":
-        """The same with p = 1, of the images and of the features."""
+        """The same with p = 1, of the images and of the features, and with partners from this process alone."""
         inputs = replace(self.inputs, p=1.0) if isinstance(self.inputs, InputMixing) else self.inputs
-        return replace(self, mixer=self.mixer and self.mixer.with_p(1.0), inputs=inputs)
+        mixer = self.mixer.with_p(1.0) if self.mixer is not None else None
+        if mixer is not None and mixer.partner == "global":
+            mixer = mixer.in_one_process()
+        return replace(self, mixer=mixer, inputs=inputs)
 
 
 def parse_methods(specs: Sequence[str]) -> list[Method]:
@@ -121,6 +124,11 @@ def _with_mixer(method: Method, part: Part) -> Method:
         _check_same_partner(method, values)
         values["partner"] = partner_of_the_images
     mixer = _made(method.spec, kind, values)
+    if values.get("partner") == "global" and isinstance(method.inputs, InputMixing):
+        raise ValueError(
+            f"method {method.spec!r}: the labels of mixed images cannot be mixed with those of other devices. Leave "
+            "partner=global out."
+        )
     if part.name == "labels":
         mixer = tm.LabelsOnly(**{option.name: getattr(mixer, option.name) for option in fields(tm.LabelsOnly)})
     return replace(method, mixer=mixer, **place)

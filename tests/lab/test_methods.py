@@ -141,3 +141,14 @@ def test_labels_with_other_options_of_the_features_are_the_same_method():
     assert parse_method("labels:lam=0.5,label_from=other").mixer == tm.LabelsOnly(lam=0.5, label_from="other")
     with pytest.raises(ValueError, match="norm needs one of"):
         parse_method("labels:norm=batch")
+
+
+def test_partners_of_all_devices_are_tried_in_one_process():
+    method = parse_method("moex:partner=global")
+    assert method.mixer == tm.MoEx(partner="global")
+    assert method.always().mixer == tm.MoEx(p=1.0)
+    assert parse_method("smooth+moex:partner=global").mixer == tm.MoEx(partner="global")
+    with pytest.raises(ValueError, match="'cutmix\\+moex:partner=global': the labels of mixed images .* Leave partner"):
+        parse_method("cutmix+moex:partner=global")
+    with pytest.raises(ValueError, match="'efdmix:partner=global': .* never features, which EFDMix needs"):
+        parse_method("efdmix:partner=global")

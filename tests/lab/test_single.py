@@ -175,21 +175,29 @@ def python(folder, *words):
     )
 
 
-def command(folder, out, *more):
-    # 50 images are batches of 15, 15, 15 and 5: the shares of two devices differ.
-    flags = ["--train-size", "50", "--epochs", "2", "--batch-size", "15", "--lr", "0.01", "--devices", "2"]
+def command(folder, out, *more, devices=2):
+    # 55 images are batches of 15, 15, 15 and 10: the shares of the devices differ.
+    flags = ["--train-size", "55", "--epochs", "2", "--batch-size", "15", "--lr", "0.01", "--devices", str(devices)]
     named = ["--model", "convolution:make_model", *flags, "--out", out]
     return python(folder, "torchmoments_lab", "train", *named, *more)
 
 
 @pytest.mark.slow
-def test_two_devices_train_what_one_does(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("devices", "method"),
+    [
+        (2, "none"),
+        (2, "moex:norm=in,p=0.7,lam=0.6,partner=global,at=0"),
+        (4, "mixstyle:p=1,grad=both,partner=global,at=0+1"),
+    ],
+)
+def test_several_devices_train_what_one_does(tmp_path, monkeypatch, devices, method):
     (tmp_path / "convolution.py").write_text(MODEL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", list(sys.path))
-    one = Train().with_values(model="convolution:make_model", method="none", out=tmp_path / "one")
-    train_once(one.with_values(train_size=50, epochs=2, batch_size=15, lr=0.01))
-    done = command(tmp_path, "two", "--method", "none")
+    one = Train().with_values(model="convolution:make_model", method=method, out=tmp_path / "one")
+    train_once(one.with_values(train_size=55, epochs=2, batch_size=15, lr=0.01))
+    done = command(tmp_path, "two", "--method", method, devices=devices)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Written to") == 1
     one, two = (load_file(tmp_path / out / "weights.safetensors") for out in ("one", "two"))

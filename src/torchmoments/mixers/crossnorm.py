@@ -16,6 +16,7 @@ from torchmoments.mixers.mixer import LabelFrom, Mixer, check_choice, checked_ki
 from torchmoments.ops.reference import Moments, statistics_type
 from torchmoments.ops.settings import Backend, Gradient
 from torchmoments.partners import Partner
+from torchmoments.ranks import take
 
 # The probability that all tries of a box fail is below 10^-14; the box is then the whole map.
 TRIES = 32
@@ -105,7 +106,7 @@ class CrossNorm(ExchangeMixin, Mixer):
             own = Moments(own.mean.detach(), own.std.detach())
         if self.grad in ("own", "none"):
             given = Moments(given.mean.detach(), given.std.detach())
-        new = Moments(given.mean[draw.partner], given.std[draw.partner])
+        new = Moments(take(given.mean, draw.partner), take(given.std, draw.partner))
         y = ops.renormalize(values, own, new, mixed=draw.mixed)
         return (y if content is everywhere else torch.where(content, y, values)).to(x.dtype)
 

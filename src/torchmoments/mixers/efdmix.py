@@ -15,6 +15,7 @@ from torchmoments.mixers.mixer import LabelFrom, Mixer, beta_weights, check_posi
 from torchmoments.ops.norms import group
 from torchmoments.ops.reference import for_samples, statistics_type
 from torchmoments.partners import Partner
+from torchmoments.ranks import take
 
 
 class EFDMix(Mixer):
@@ -66,7 +67,7 @@ class EFDMix(Mixer):
         values = x.to(statistics_type(x))
         flat = values.flatten(2)
         order = flat.argsort(dim=-1, stable=True)
-        donors = flat.gather(-1, order)[draw.partner]
+        donors = take(flat.gather(-1, order), draw.partner)
         # matched[order[r]] = donors[r]: the inverse of the sort, without a second one.
         matched = torch.empty_like(flat).scatter(-1, order, donors).reshape(x.shape)
         weight = draw.moment_weight

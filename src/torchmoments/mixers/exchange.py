@@ -25,6 +25,7 @@ class ExchangeMixin:
     backend: Backend
 
     handles_unmixed: ClassVar[bool] = True
+    exchanges_over_ranks: ClassVar[bool] = True
 
     def _check_options(self) -> None:
         Mixer._check_options(self)  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from torchmoments.partners import (
     policy_name,
     third_samples,
 )
+from torchmoments.ranks import GLOBAL, shares_of_ranks
 from torchmoments.torch_internals import standard_gamma
 
 LabelFrom = Literal["donor", "other"]
@@ -37,7 +38,8 @@ class Mixer(ABC):
 
     Args:
         p: probability that a batch is mixed; default 0.5.
-        partner: how partners are chosen; default "random", see `MoEx`.
+        partner: how partners are chosen; default "random", see `MoEx`. "global" is only for methods with
+            `exchanges_over_ranks`.
         lam: weight of a sample's OWN label in a mixed batch; default 1, which keeps labels.
         label_from: whose label gets the remaining weight: "donor", the partner's (default); or "other", that of a third
             sample.
@@ -58,6 +60,8 @@ class Mixer(ABC):
     handles_unmixed: ClassVar[bool] = False
     changes_features: ClassVar[bool] = True
     takes_mask: ClassVar[bool] = False
+    # Whether `mix` reads a partner's values, at most its moments, with `take(values, draw.partner)` alone.
+    exchanges_over_ranks: ClassVar[bool] = False
     # The number of attached places, chosen at random, at which a mixed step mixes, with one coin for all. None: each
     # place has its own coin. A step that mixes labels mixes at one place: two label terms, not 2^k.
     places_per_step: int | None = None
@@ -99,16 +103,23 @@ class Mixer(ABC):
         """Draw at random how one batch is mixed; returns None if nothing is mixed.
 
         Args:
-            batch_size: number of samples B.
+            batch_size: number of samples B. With partner="global", of this rank; all ranks draw at the same time, with
+                equal generators.
             groups: class or domain of each sample: integers [B], or a sequence of B names. Used only if partners are
                 chosen by group (`needs_groups`). Best on the CPU: reading them from a GPU waits for it.
             generator: a CPU generator; torch's global one if None.
             device: the device where the draw will be used; the CPU if None.
 
         Raises:
-            ValueError: batch_size is not an integer; groups are missing or have another length.
+            ValueError: batch_size is not an integer; groups are missing or have another length; the random numbers of
+                ranks differ.
         """
         check_batch_size(batch_size)
+        shares = shares_of_ranks(batch_size, generator) if self.partner == GLOBAL else None
+        if shares is not None:
+            whole = self.in_one_process().draw(sum(shares.sizes), generator=generator)
+            part = None if whole is None else whole.of_rank(shares)
+            return part if part is None or device is None else part.to(device)
         # Separate streams, so that changing p does not change the partners or what `decide` draws.
         coins, partners, more = child_generators(generator, 3)
         # A single sample has no partner.
@@ -175,6 +186,10 @@ class Mixer(ABC):
         """Return the same mixer with another p."""
         return cast(Self, dataclasses.replace(cast(Any, self), p=p))
 
+    def in_one_process(self) -> Self:
+        """Return the mixer whose draws for a batch are those of partner="global" over all ranks together."""
+        return cast(Self, dataclasses.replace(cast(Any, self), partner="random"))
+
     @abstractmethod
     def mix(self, x: Tensor, draw: Draw) -> Tensor:
         """Apply the method's formula, a function of only features [B, C, *positions] and draw, without random numbers.
@@ -193,6 +208,11 @@ class Mixer(ABC):
         check_switch("per_sample", self.per_sample)
         if self.partner is not None:
             check_partner(self.partner)
+            if self.partner == GLOBAL and not self.exchanges_over_ranks:
+                raise ValueError(
+                    f'partner="global" gathers moments of other ranks, never features, which {type(self).__name__} '
+                    'needs. Use MoEx, MixStyle, CrossNorm, PermutedAdaIN or LabelsOnly, or partner="random".'
+                )
         elif self.mixes_labels and self.label_from == "donor":
             raise ValueError(
                 f"{type(self).__name__} has no donor whose label could be mixed in; got lam={self.lam} with "

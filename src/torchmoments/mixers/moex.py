@@ -27,10 +27,11 @@ class MoEx(ExchangeMixin, Mixer):
         p: probability that a batch is mixed.
         lam: weight of a sample's OWN label in a mixed batch; fixed, not random. 1 keeps labels.
         eps: added to the variance, in units of the features squared.
-        partner: how partners are chosen: "random" (a uniform permutation, as in the paper), "derangement" (without
-            self-pairs), "crossdomain" (the halves of the batch are swapped), "other-group" or "same-group" (by the
-            `groups` passed to `draw`), or a function (batch_size, groups, generator) -> [B] int64, with -1 for no
-            partner.
+        partner: how partners are chosen: "random" (a uniform permutation, as in the paper), "global" (the same of the
+            batch over all ranks of the default process group, whose moments and labels are gathered; all ranks have to
+            run the same steps), "derangement" (without self-pairs), "crossdomain" (the halves of the batch are
+            swapped), "other-group" or "same-group" (by the `groups` passed to `draw`), or a function (batch_size,
+            groups, generator) -> [B] int64, with -1 for no partner.
         label_from: whose label gets the remaining weight: "donor", the partner's; or "other", that of a third sample, a
             control for whether it matters that moments and label come from the same sample.
         grad: the moments through which the gradient flows: "both", "own", "donor" or "none".
@@ -80,6 +81,7 @@ class LabelsOnly(Mixer):
     per_sample: bool = dataclasses.field(default=False, kw_only=True)
 
     handles_unmixed: ClassVar[bool] = True
+    exchanges_over_ranks: ClassVar[bool] = True
     changes_features: ClassVar[bool] = False
 
     def mix(self, x: Tensor, draw: Draw, mask: Tensor | None = None) -> Tensor:

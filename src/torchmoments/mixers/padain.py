@@ -16,6 +16,7 @@ from torchmoments.mixers.renormalized import renormalized
 from torchmoments.ops.norms import Norm, check_norm
 from torchmoments.ops.reference import Moments
 from torchmoments.partners import Partner
+from torchmoments.ranks import take
 
 
 class PermutedAdaIN(Mixer):
@@ -54,6 +55,7 @@ class PermutedAdaIN(Mixer):
     # Because eps is added twice, a sample's own style would not be quite the identity.
     skips_self_pairs: ClassVar[bool] = True
     handles_unmixed: ClassVar[bool] = True
+    exchanges_over_ranks: ClassVar[bool] = True
 
     def _check_options(self) -> None:
         super()._check_options()
@@ -66,6 +68,6 @@ class PermutedAdaIN(Mixer):
         return renormalized(x, draw, self.norm, self.eps, lambda own, exist: self._of_partner(draw, own, exist), mask)
 
     def _of_partner(self, draw: Draw, own: Moments, exist: Tensor | None) -> tuple[Moments, Tensor | None]:
-        mean, std = own.mean.detach()[draw.partner], own.std.detach()[draw.partner]
+        mean, std = take(own.mean.detach(), draw.partner), take(own.std.detach(), draw.partner)
         new = Moments(mean, std * own.std / (own.std + self.eps))
-        return new, None if exist is None else exist[draw.partner]
+        return new, None if exist is None else take(exist, draw.partner)

@@ -15,6 +15,7 @@ from torchmoments.ops import closed_form, reference
 from torchmoments.ops.norms import Grouped, Norm, group
 from torchmoments.ops.reference import Moments, reduced_axes, statistics_type
 from torchmoments.ops.settings import BACKENDS, GRADIENTS, MOMENTS, Backend, Gradient, Moment, Settings
+from torchmoments.ranks import GlobalIndex, Index
 from torchmoments.torch_internals import transforms_are_active
 
 
@@ -76,7 +77,7 @@ def denormalize(normalized: Tensor, moments: Moments) -> Tensor:
 
 def exchange(
     x: Tensor,
-    partner: Tensor,
+    partner: Index,
     norm: Norm = "pono",
     *,
     channel_dim: int = 1,
@@ -95,7 +96,8 @@ def exchange(
 
     Args:
         x: features [B, C, *positions], floating point. Not modified.
-        partner: [B] int64 on x's device; partners may repeat. `arange(B)` changes x by rounding only.
+        partner: [B] int64 on x's device; partners may repeat. `arange(B)` changes x by rounding only. Or the partners
+            of a draw that are samples of other ranks.
         norm: the values that one moment averages over, see `moments`.
         channel_dim: -1 for [B, *positions, C].
         eps: added to the variance, so in units of x squared.
@@ -120,7 +122,7 @@ def exchange(
 
     Raises:
         ValueError: partner is not int64 [B] on x's device, mask is not [B, *positions], backend="triton" with a mask,
-            grad, moment or backend is unknown, or as in `moments`.
+            backend="compiled" with partners of other ranks, grad, moment or backend is unknown, or as in `moments`.
         RuntimeError: backend="compiled" and no C++ compiler is found, or backend="triton" and x is not on a GPU or the
             axes of the norm are too scattered in memory.
         ImportError: backend="triton" and Triton is not installed.
@@ -139,6 +141,11 @@ def exchange(
     own_weight = own_weight.detach() if isinstance(own_weight, Tensor) else float(own_weight)
     grouped = group(x, norm, channel_dim)
     settings = Settings(grouped.axes, eps, grad, positive_only, moment)
+    if isinstance(partner, GlobalIndex):
+        if backend == "compiled":
+            raise ValueError('backend="compiled" takes no partners of other ranks. Use backend="auto".')
+        if mask is None and not positive_only:
+            return grouped.restore(_exchange_over_ranks(grouped, partner, mixed, own_weight, settings, backend))
     if mask is None:
         return grouped.restore(_backend(backend, grouped)(grouped.view, partner, mixed, own_weight, settings))
     real = real_values(grouped, mask)
@@ -202,6 +209,23 @@ def real_values(grouped: Grouped, mask: Tensor) -> Tensor:
             "Use a mask of the positions of the features at this place."
         )
     return mask.bool().reshape(shape[0], *[1] * (view.ndim - len(shape)), *shape[1:])
+
+
+def _exchange_over_ranks(
+    grouped: Grouped,
+    partner: GlobalIndex,
+    mixed: Tensor | None,
+    own_weight: Tensor | float,
+    settings: Settings,
+    backend: Backend,
+) -> Tensor:
+    """Compute `reference.exchange` in parts, because moments are gathered between them."""
+    # Cast once, so that gradients through the moments and around them are added before rounding.
+    values = grouped.view.to(statistics_type(grouped.view))
+    own = moments_of_view(Grouped(values, grouped.axes, grouped.grouped, grouped.channel_dim), settings.eps)
+    kept, given = reference.kept_and_given(own, settings.grad)
+    new = reference.blend(kept, given, partner, *reference.weights_of(own_weight, settings.moment))
+    return renormalize(values, kept, new, mixed=mixed, backend=backend).to(grouped.view.dtype)
 
 
 def _masked_backend(name: str):  # type: ignore[no-untyped-def]
@@ -269,7 +293,8 @@ def check_features(x: Tensor, channel_dim: int = 1) -> None:
         )
 
 
-def _check_partner(x: Tensor, partner: Tensor) -> None:
+def _check_partner(x: Tensor, partner: Index) -> None:
+    partner = partner.index if isinstance(partner, GlobalIndex) else partner
     if partner.dtype != torch.int64 or partner.shape != x.shape[:1]:
         raise ValueError(
             f"partner needs one int64 index for each sample, shape [{x.shape[0]}]; got {_kind(partner)}. "

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from torchmoments.ops.settings import Settings
+from torchmoments.ranks import Index, take
 
 
 class Moments(NamedTuple):
@@ -97,7 +98,7 @@ def affine(own: Moments, new: Moments, mixed: Tensor | None) -> tuple[Tensor, Te
 
 def exchange(
     x: Tensor,
-    partner: Tensor,
+    partner: Index,
     mixed: Tensor | None,
     own_weight: Tensor | float,
     settings: Settings,
@@ -117,14 +118,18 @@ def exchange(
         own = moments(values, settings.axes, settings.eps)
     else:
         own, has_moments = _partial_moments(values, settings, real)
-        both = has_moments & has_moments[partner]
+        both = has_moments & take(has_moments, partner)
         mask = both if mask is None else both & mask
-    detached = Moments(own.mean.detach(), own.std.detach())
-    kept = own if settings.grad in ("both", "own") else detached
-    given = own if settings.grad in ("both", "donor") else detached
+    kept, given = kept_and_given(own, settings.grad)
     new = blend(kept, given, partner, *weights_of(own_weight, settings.moment))
     y = renormalize(values, kept, new, mask).to(x.dtype)
     return y if real is None else torch.where(real, y, x)
+
+
+def kept_and_given(own: Moments, grad: str) -> tuple[Moments, Moments]:
+    """Return the moments as the sample's own and as its partner's: detached if `grad` excludes them."""
+    detached = Moments(own.mean.detach(), own.std.detach())
+    return own if grad in ("both", "own") else detached, own if grad in ("both", "donor") else detached
 
 
 def _partial_moments(values: Tensor, settings: Settings, real: Tensor | None) -> tuple[Moments, Tensor]:
@@ -140,7 +145,7 @@ def weights_of(own_weight: Tensor | float, moment: str) -> tuple[Tensor | float,
 
 
 def blend(
-    own: Moments, given: Moments, partner: Tensor, mean_weight: Tensor | float, std_weight: Tensor | float
+    own: Moments, given: Moments, partner: Index, mean_weight: Tensor | float, std_weight: Tensor | float
 ) -> Moments:
     """Compute w * own + (1 - w) * given[partner], for means and for standard deviations (not variances)."""
     return Moments(
@@ -149,15 +154,15 @@ def blend(
     )
 
 
-def _blend(own: Tensor, given: Tensor, partner: Tensor, weight: Tensor | float) -> Tensor:
+def _blend(own: Tensor, given: Tensor, partner: Index, weight: Tensor | float) -> Tensor:
     if isinstance(weight, float):
         if weight == 1.0:
             return own
         if weight == 0.0:
-            return given[partner]
+            return take(given, partner)
     else:
         weight = for_samples(weight, own).to(own.dtype)
-    return weight * own + (1 - weight) * given[partner]
+    return weight * own + (1 - weight) * take(given, partner)
 
 
 def gradients(formula: Callable[..., Any], inputs: Sequence[Tensor], g: Sequence[Tensor]) -> list[Tensor | None]:
