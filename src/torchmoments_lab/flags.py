@@ -20,6 +20,12 @@ def check(words: Sequence[str], commands: Mapping[str, type[Settings]]) -> None:
     if command not in commands:
         came = repr(command) if words else "none"
         raise ValueError(f"{PROGRAM} needs a command; got {came}. {nearest(command, commands)} Help: {PROGRAM} --help.")
+    dashed = next((word for word in others if word.startswith("-") and not _may_begin_with_a_dash(word)), None)
+    if dashed is not None:
+        raise ValueError(
+            f"{command} needs two dashes before an option's name; got {dashed!r}. Write --{dashed.lstrip('-')}, or "
+            f"--OPTION={dashed} if it is a value."
+        )
     flags: dict[str, Field[Any]] = {}
     for field in all_fields(commands[command]):
         name = field.name.replace("_", "-")
@@ -78,6 +84,19 @@ def value_of(field: Field[Any], texts: Sequence[str]) -> Any:
 def takes_many(field: Field[Any]) -> bool:
     """Whether the setting is a list."""
     return get_origin(kinds_of(field.type)[0]) is tuple
+
+
+def _may_begin_with_a_dash(word: str) -> bool:
+    """An option, the help, or a number below 0."""
+    return word.startswith("--") or word in ("-", "-h") or _is_number(word)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _by_flag(words: Sequence[str]) -> list[tuple[str | None, list[str]]]:

@@ -216,8 +216,16 @@ class Run:
         self.epochs_file.unlink(missing_ok=True)
 
     def weights(self) -> dict[str, Tensor]:
-        """The trained weights, of a run that keeps them."""
-        return read_safetensors(self.folder / WEIGHTS)
+        """The trained weights, of a run that keeps them.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        path = self.folder / WEIGHTS
+        try:
+            return read_safetensors(path)
+        except Exception as error:
+            raise damaged(path, str(error)) from error
 
     def lacks_weights(self) -> bool:
         """Whether the run is to keep weights, and was complete before that was asked for."""

@@ -33,6 +33,8 @@ COMMANDS = {"compare": Compare, "sweep": Sweep, "places": Places, "report": Repo
         ("compare --mean 0.5 x", "mean needs a number; got 'x'."),
         ("compare --metric speed", "metric needs one of error, balanced-error, auroc, "),
         ("compare --flips left", "flips needs one of none, horizontal, vertical, both; got 'left'."),
+        ("compare -epochs 3", "compare needs two dashes before an option's name; got '-epochs'. Write --epochs, or"),
+        ("compare --out -x", "compare needs two dashes before an option's name; got '-x'."),
         ("compare --epochs 3 4", "epochs needs one value; got 3 4. Write --epochs 3."),
         ("compare --augment yes", "augment needs no value; got yes. Write --augment alone, or leave it out."),
         ("compare digits --epochs 3", "compare needs an option's name before each value; got 'digits'."),

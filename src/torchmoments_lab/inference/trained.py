@@ -9,7 +9,7 @@ from torch import nn
 
 from torchmoments_lab.metadata import Metadata
 from torchmoments_lab.models.network import Network
-from torchmoments_lab.models.weights import load_state, read_safetensors
+from torchmoments_lab.models.weights import load_file
 from torchmoments_lab.settings import ModelSettings, check_weights
 
 
@@ -44,7 +44,7 @@ def load_trained(path: Path, make_model: Callable[..., Any] | None = None) -> Tr
     settings = ModelSettings(model=metadata.model, width=metadata.width, image_size=metadata.image_size)
     classes = len(metadata.classes)
     module = Network(settings, classes, metadata.preparation.channels, make_model).initial(seed=0).module
-    new = load_state(module, read_safetensors(path), str(path), classes)
+    new = load_file(module, path, classes)
     if new:
         raise ValueError(
             f"weights need to fit {type(module).__name__}; of '{path}' are those of another {' and '.join(new)}."

@@ -48,9 +48,10 @@ def read_images(out: Path) -> Images | None:
     if record is None:
         return None
     classes, training, number, files = record["classes"], record["training"], record["number"], record.get("files")
-    names = [*classes, *(files or ())]
-    lengths = number > 0 and len(classes) == len(training) and (files is None or len(files) == number)
-    if not lengths or not all(type(name) is str for name in names) or not all(type(n) is int for n in training):
+    lists = files is None or type(files) is list
+    lengths = lists and number > 0 and len(classes) == len(training) and (files is None or len(files) == number)
+    counts = all(type(n) is int and n >= 0 for n in training) and sum(training) > 0
+    if not lengths or not counts or not all(type(name) is str for name in [*classes, *(files or ())]):
         raise damaged(path, "its lists do not fit together")
     shown = min(SHOWN, sum(training))
     return Images(classes, training, number, files, _sheet(out / TEST, number), _sheet(out / TRAINING, shown))
@@ -65,7 +66,8 @@ def _sheet(path: Path, number: int) -> np.ndarray | None:
     try:
         with Image.open(path, formats=["JPEG"]) as image:
             pixels = np.asarray(image.convert("RGB"))
-    except OSError as error:
+    except Exception as error:
+        # Pillow may raise anything for a damaged file.
         raise damaged(path, "it is no JPEG, or cut short") from error
     columns = min(COLUMNS, number)
     rows = -(-number // columns)

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -179,11 +179,13 @@ def _record(path: Path) -> dict[str, Any]:
 
 def _load(path: Path) -> np.ndarray:
     try:
-        array: np.ndarray = np.load(path, allow_pickle=False)
+        array = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         # NumPy's own sentence recommends to load it unsafely.
         raise ValueError("it is no array, or cut short") from error
-    return array
+    # An archive of arrays is opened too.
+    _need(isinstance(array, np.ndarray), "it is no array")
+    return cast(np.ndarray, array)
 
 
 def _need(holds: bool, otherwise: str) -> None:
