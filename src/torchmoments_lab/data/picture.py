@@ -154,7 +154,8 @@ def is_cut_by_pillow(picture: Any) -> bool:
     """Whether a file has 16 bits a colour, of which Pillow reads the upper 8. Ask before it is loaded."""
     if not isinstance(picture, Image.Image) or picture.mode.startswith(DEEP):
         return False
-    return any(";16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+    # None, not empty, for an icon in Pillow 10.3.
+    return any(";16" in str(tile[3]) for tile in getattr(picture, "tile", None) or ())
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -74,7 +74,9 @@ class Planned:
         return float(np.exp(_zero(lambda log: self._nominal(float(np.exp(log))) - nominal, np.log(1e-12), -1e-9)))
 
     def critical(self, level: float, of: Spread) -> float:
-        return abs(float(stdtrit(of.df, self._nominal(level) / 2)))
+        nominal = self._nominal(level)
+        # Before SciPy 1.17 the quantile of 0 is not a number.
+        return abs(float(stdtrit(of.df, nominal / 2))) if nominal > 0 else float("inf")
 
     @property
     def later(self) -> "Planned":

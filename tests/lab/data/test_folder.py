@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from PIL import Image, features
+from PIL import Image
 
 from torchmoments_lab.data import folder as folder_module
 from torchmoments_lab.data import load
@@ -272,9 +272,10 @@ def test_every_format_that_pillow_reads_is_taken(tmp_path):
         "ico",
         "dib",
         "apng",
-        "qoi",
     ]
-    endings += ["avif"] * features.check("avif")
+    # An older Pillow cannot write these.
+    Image.init()
+    endings += [ending for ending in ("avif", "qoi") if ending.upper() in Image.SAVE]
     (tmp_path / "cat").mkdir()
     for ending in endings:
         kind = {"jfif": "JPEG", "apng": "PNG"}.get(ending)
