@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,12 +22,15 @@ PATHS = ["whole", "walked", "chunked"]
 PARTNER = torch.tensor([1, 1, 0, 3, 2], device=DEVICE)  # repeats, a self-partner, and sample 4 that gives to nobody
 MIXED = torch.tensor([True, True, True, True, False], device=DEVICE)
 WEIGHT = torch.tensor([0.0, 0.5, 0.3, 1.0, 0.2], device=DEVICE)
+LOOPS_FAIL = DEVICE == "cpu" and torch.__version__ < (2, 12) and np.lib.NumpyVersion(np.__version__) >= "2.4.0"
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 
 
 @pytest.fixture(params=PATHS)
 def path(request, monkeypatch):
     """Small tiles that do not divide the sizes, and rows that count as fitting on chip, in the cache, or nowhere."""
+    if request.param == "walked" and LOOPS_FAIL:
+        pytest.skip("Triton's interpreter in PyTorch before 2.12 runs loops with NumPy before 2.4 only")
     monkeypatch.setattr(walk, "TILE_BYTES", 256 if request.param == "whole" else 128)
     monkeypatch.setattr(walk, "SECTOR_BYTES", 16)
     if request.param != "whole":
