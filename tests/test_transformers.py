@@ -243,6 +243,8 @@ CASES = [
 @pytest.mark.parametrize(("program", "option"), CASES, ids=[f"{name}-{option}" for name, option in CASES])
 @pytest.mark.filterwarnings("ignore:.*is deprecated", "ignore:.*functools.lru_cache")
 def test_the_trainer_ends_with_the_weights_of_a_loop_by_hand(program, option, tmp_path):
+    if program.endswith(" layer") and transformers.__version__.startswith("4."):
+        pytest.skip("transformers 4 names layers otherwise, and its BERT layer returns a tuple")
     program, smoothing = PROGRAMS[program], 0.1 if option == "smoothing" else 0.0
     args = arguments(tmp_path, **OPTIONS[option])
     model, batches = program.model(), Batches()
