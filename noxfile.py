@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nox
 
-EXTRAS = "[export,lab,lightning,tensorboard,test,transformers]"
+EXTRAS = "[export,lab,lightning,ray,tensorboard,test,transformers]"
 
 # Installs the lower bounds, and links packages from its cache: 6 GB again take seconds.
 nox.options.default_venv_backend = "uv"

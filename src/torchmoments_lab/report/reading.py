@@ -165,7 +165,7 @@ def _run(
         _need(len(lines) == number and number > 0, f"it has {len(lines)} of {counted(number, 'epoch')}")
         epochs = {name: np.array([float(line[name]) for line in lines]) for name in CURVES if name in lines[0]}
         return RunRecord(method, seed, seconds, config, env, rows, scores, epochs)
-    except (OSError, ValueError, LookupError, TypeError, EOFError, csv.Error) as error:
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, csv.Error) as error:
         why = "it is missing" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
         # The sentence ends where a list of failed runs puts a full stop.
         return Failure(method, seed, str(damaged(path, why)).removesuffix("."))
@@ -180,8 +180,10 @@ def _record(path: Path) -> dict[str, Any]:
 def _load(path: Path) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        # NumPy's own sentence recommends to load it unsafely.
+    except OSError:
+        raise
+    except Exception as error:
+        # NumPy's own sentence recommends to load it unsafely; a header is parsed as Python is, and raises anything.
         raise ValueError("it is no array, or cut short") from error
     # An archive of arrays is opened too.
     _need(isinstance(array, np.ndarray), "it is no array")
