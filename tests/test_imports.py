@@ -27,8 +27,9 @@ FLOORS = [
     {"lightning", "transformers"},
 ]
 LAB_FLOORS = [
+    {"lengths"},
     {"typed"},
-    {"settings", "files", "lock", "machine", "process", "statistics", "random_numbers", "durations"},
+    {"differing", "settings", "files", "lock", "machine", "process", "statistics", "random_numbers", "durations"},
     {"spec", "requests", "function", "inputs", "metrics"},
     {"command", "flags", "recipes", "methods"},
     {"parser"},

@@ -5,13 +5,15 @@ import errno
 import json
 import os
 import shutil
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO, StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
-from urllib.parse import quote
+
+from torchmoments_lab.lengths import folder_of
 
 SWEEP = "sweep.json"
 # A command recognizes its folder by these; made again from the runs in it if lost.
@@ -23,8 +25,12 @@ _OF_IMAGES = ("images.json", "test.jpg", "training.jpg")
 
 
 def runs_folder(out: Path, spec: str) -> Path:
-    """The folder of the runs of one method, in a folder of many; the spec is percent-encoded."""
-    return out / "runs" / quote(spec, safe="=,")
+    """The folder of the runs of one method, in a folder of many.
+
+    Raises:
+        ValueError: the spec is too long for its name.
+    """
+    return out / "runs" / folder_of("methods", spec)
 
 
 def read_record(path: Path, **kinds: type) -> dict[str, Any] | None:
@@ -87,8 +93,8 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
     Raises:
         OSError: it could not be written, and is as it was.
     """
-    # Two reports may be made at the same time.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+    # Two reports may be made at the same time; and the path's own name may be as long as names can be.
+    temporary = path.with_name(f".{secrets.token_hex(4)}{UNFINISHED}")
     try:
         with naming(path):
             temporary.write_bytes(content)

@@ -11,6 +11,7 @@ from typing import Any
 
 import filelock
 
+from torchmoments_lab.differing import differing
 from torchmoments_lab.files import RECORDS, SWEEP, UNFINISHED
 
 _LOCK = ".lock"
@@ -118,9 +119,6 @@ def _matches(out: Path, pattern: str) -> Iterator[Path]:
 
 def refuse_other_settings(out: Path, held: Mapping[str, Any], came: Mapping[str, Any]) -> None:
     """Raise ValueError, with the old and the new values, unless the folder's settings are these."""
-    differing = [name for name in {**held, **came} if held.get(name) != came.get(name)]
-    if differing:
-        of_held, of_came = (", ".join(f"{name} {of.get(name)}" for name in differing) for of in (held, came))
-        raise ValueError(
-            f"'{out}' holds runs with {of_held}; got {of_came}. Write the old value, or choose another --out."
-        )
+    different = differing(held, came)
+    if different:
+        raise ValueError(f"'{out}' holds runs with {different}. Keep to what it holds, or choose another --out.")

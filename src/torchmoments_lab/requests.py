@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from torchmoments_lab.lengths import check_path, folder_of
 from torchmoments_lab.settings import (
     DataSettings,
     Evaluate,
@@ -56,6 +57,8 @@ class Compare(Setup):
         super().check()
         if not self.methods:
             raise ValueError("methods needs at least one method; got none at all. Write --methods none moex.")
+        for spec in self.methods:
+            folder_of("methods", spec)
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,8 @@ class Train(Setup):
         at_least(0, "seed", self.seed, "")
         at_least(1, "devices", self.devices, "device")
         at_least(1, "threads", self.threads, "thread")
+        if self.execution.tensorboard:
+            folder_of("method", self.method)
         if self.training.batch_size < 2 * self.devices:
             raise ValueError(
                 f"batch_size needs 2 images for each of {self.devices} devices; got {self.training.batch_size}. "
@@ -263,6 +268,8 @@ class Export(Settings):
         if self.weights is None:
             raise ValueError("weights needs a file; got none. Write --weights FILE.")
         check_weights(self.weights)
+        # Its description is beside it.
+        check_path("out", self.out.with_name(f"{self.out.name}.json"))
         if self.out.suffix not in (".pt2", ".onnx") or self.out.is_dir():
             raise ValueError(f"out needs a file ending in .pt2 or .onnx; got '{self.out}'. Write --out model.pt2.")
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any, Literal, Self, get_args, get_origin
 
+from torchmoments_lab.lengths import check_path
+
 _WANTED: dict[Any, str] = {
     bool: "True or False",
     int: "a whole number",
@@ -48,6 +50,9 @@ class Settings:
             value = getattr(self, field.name)
             if isinstance(value, Settings):
                 value.check()
+            for path in value if isinstance(value, tuple) else (value,):
+                if isinstance(path, Path):
+                    check_path(field.name, path)
 
     def values(self) -> dict[str, Any]:
         """{name: value} of all settings, those in groups too."""

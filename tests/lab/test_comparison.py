@@ -160,7 +160,7 @@ def test_the_order_of_the_words_may_change_but_not_the_reference(trained):
 def test_other_settings_are_refused_with_the_old_and_the_new_value(trained, change):
     files = files_of(trained.out)
     (name, value), *_ = change.items()
-    sentence = f"holds runs with {name} {trained.values()[name]}; got {name} {value}."
+    sentence = f"holds runs with {name} {trained.values()[name]} (got {value}). Keep to what it holds"
     with pytest.raises(ValueError, match=re.escape(sentence)):
         compare(trained.with_values(**change))
     assert files_of(trained.out) == files
@@ -282,7 +282,7 @@ def test_a_damaged_record_is_refused_and_made_anew_when_it_is_removed(trained):
             compare(trained)
         assert files_of(trained.out) == before
     record.unlink()
-    with pytest.raises(ValueError, match="holds runs with epochs 2; got epochs 3"):
+    with pytest.raises(ValueError, match=r"holds runs with epochs 2 \(got 3\)"):
         compare(trained.with_values(epochs=3))
     # Runs of a method that is not asked for stay in the folder's record.
     summary = compare(trained.with_values(methods=("none",)))

@@ -126,7 +126,7 @@ def test_a_dry_run_writes_nothing_and_refuses_what_the_command_would(tmp_path, f
         assert notices[-1] == f"This run is complete in {request.out}."
     else:
         assert told(function, request).endswith(", all complete already.")
-    with pytest.raises(ValueError, match="holds runs with batch_size 50; got batch_size 20"):
+    with pytest.raises(ValueError, match=r"holds runs with batch_size 50 \(got 20\)"):
         function(request.with_values(dry_run=True, batch_size=20))
     assert files(tmp_path) == before
     shutil.rmtree(request.out)

@@ -88,7 +88,7 @@ def test_other_data_under_the_same_names_is_refused(tmp_path):
     first = {"test": tensors(12, 1), "methods": ["none"], "out": tmp_path / "out", **FAST}
     compare(make_model, tensors(30, 0), **first)
     images, labels = tensors(30, 0)
-    with pytest.raises(ValueError, match=r"holds runs with images 30 \+ 12 of 3 classes, \w+; got images 30 \+ 12"):
+    with pytest.raises(ValueError, match=r"holds runs with images 30 \+ 12 of 3 classes, \w+ \(got 30 \+ 12"):
         compare(make_model, (images, labels.flip(0)), **first)
 
 
@@ -139,10 +139,10 @@ def test_another_network_or_other_images_under_the_same_names_are_refused(tmp_pa
     first = {"test": tensors(12, 1), "methods": ["none"], "out": tmp_path / "out", **FAST}
     compare(lambda: make_model(3), tensors(30, 0), **first)
     deeper = lambda: nn.Sequential(nn.Flatten(), nn.Linear(128, 8), nn.ReLU(), nn.Linear(8, 3))  # noqa: E731
-    with pytest.raises(ValueError, match=r"holds runs with network \w{8}; got network \w{8}"):
+    with pytest.raises(ValueError, match=r"holds runs with network \w{8} \(got \w{8}\)"):
         compare(deeper, tensors(30, 0), **first)
     images, labels = tensors(30, 0)
-    with pytest.raises(ValueError, match=r"holds runs with images .*; got images"):
+    with pytest.raises(ValueError, match=r"holds runs with images .* \(got "):
         compare(lambda: make_model(3), (images * 2, labels), **first)
     assert compare(lambda: make_model(3), (images, labels), **first).errors["none"].n == 2
 

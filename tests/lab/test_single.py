@@ -125,7 +125,7 @@ def test_a_folder_of_another_run_is_refused(tiny, monkeypatch, complete):
     else:
         stopped_after(1, monkeypatch, lambda: train_once(tiny))
     files = {path: path.read_bytes() for path in tiny.out.iterdir()}
-    with pytest.raises(ValueError, match="holds runs with lr 0.1, seed 0; got lr 0.2, seed 1"):
+    with pytest.raises(ValueError, match=r"holds runs with lr 0.1 \(got 0.2\); seed 0 \(got 1\)"):
         train_once(tiny.with_values(lr=0.2, seed=1))
     assert {path: path.read_bytes() for path in tiny.out.iterdir()} == files
 

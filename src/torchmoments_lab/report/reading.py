@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from torchmoments_lab.differing import differing
 from torchmoments_lab.files import damaged, read_record, runs_folder
 from torchmoments_lab.metrics import METRICS, of_images
 from torchmoments_lab.report.images import RECORD, Images, read_images
@@ -136,8 +137,9 @@ def _run(
         _need((summary["method"], summary["seed"]) == (method, seed), f"it is of {summary['method']} {summary['seed']}")
         path = folder / "config.json"
         config = _record(path)
-        differing = [name for name, value in settings.items() if config.get(name, value) != value]
-        _need(not differing, f"{', '.join(differing)} differ from comparison.json")
+        # An earlier version did not record all.
+        different = differing(settings, {name: config.get(name, value) for name, value in settings.items()})
+        _need(not different, f"comparison.json has {different}")
         path = folder / "env.json"
         env = _record(path)
         if "failed" in summary:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from torchmoments_lab.lengths import check_path
 from torchmoments_lab.typed import Settings
 
 Metric = Literal["error", "balanced-error", "auroc", "average-precision", "log-loss", "calibration"]
@@ -21,6 +22,11 @@ class DataSettings(Settings):
     PATH/test (or val). your.module:make_data: a function that returns (train, test). All images are read once first."""
     data_dir: Path | None = None
     """Folder with the files of mnist, fashion-mnist, cifar10 or cifar100."""
+
+    def check(self) -> None:
+        super().check()
+        if self.data.startswith("folder:"):
+            check_path("data", Path(self.data.removeprefix("folder:")))
 
 
 @dataclass(frozen=True)

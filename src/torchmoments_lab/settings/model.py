@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from torchmoments_lab.lengths import check_path
 from torchmoments_lab.typed import Settings, at_least
 
 # Of a run's weights, in its folder.
@@ -52,6 +53,7 @@ class ModelSettings(Settings):
 
 def check_weights(path: Path) -> None:
     """Raise ValueError unless it is a file; for the folder of a run or of a comparison the sentence names one in it."""
+    check_path("weights", path)
     if path.is_file():
         return
     if not path.is_dir():

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote
 
 from torchmoments_lab.command import short
 from torchmoments_lab.comparison import RECORD, joined, runs_of
@@ -19,6 +18,7 @@ from torchmoments_lab.experiment import Experiment
 from torchmoments_lab.files import SWEEP, read_record, write_record
 from torchmoments_lab.forecast import DRY, forecast
 from torchmoments_lab.jobs import Watch, train_missing, unwatched
+from torchmoments_lab.lengths import folder_of
 from torchmoments_lab.lock import working_in
 from torchmoments_lab.report.reading import read_comparison, read_comparison_record
 from torchmoments_lab.report.runs import Comparison
@@ -117,11 +117,13 @@ def _comparisons(request: Request, grid: list[Cell], notice: Notice) -> list[_Pa
             *(cell.spec for cell in grid if cell.settings == settings),
         ]
         name = ",".join(f"{key}={value}" for key, value in settings.items()) or "comparison"
-        out = request.out / quote(name, safe="=,")
+        out = request.out / folder_of("grid", name)
         # An earlier sweep may have written the same training as another spec.
         first = distinct([*(read_comparison_record(out) or {"methods": []})["methods"], *specs])
         here = with_settings(request, settings)
         methods = tuple(dict.fromkeys(first[spec] for spec in specs))
+        for spec in methods:
+            folder_of("method", spec)
         part = Compare(
             here.data,
             here.model,

@@ -208,7 +208,7 @@ def test_a_damaged_record_is_refused_and_made_anew_when_it_is_removed(tiny):
             probe(tiny)
         assert record.read_bytes() == content
     record.unlink()
-    with pytest.raises(ValueError, match="holds runs with quick False; got quick True"):
+    with pytest.raises(ValueError, match=r"holds runs with quick False \(got True\)"):
         probe(tiny.with_values(quick=True))
     probe(tiny)
     assert record.read_bytes() == whole
