@@ -162,18 +162,19 @@ def _train(request: "Train") -> int:
 
     keep_memory()
     first = is_first_rank()
-    kept = f"The last whole epoch is kept in {request.out}; rerun the command to resume."
+    kept = f"The last checkpoint is kept in {request.out}; rerun the command to resume."
     try:
         with display(quiet=not first) as shown:
             run = train_once(request, shown.watch, _print if first and request.execution.dry_run else shown.say)
     except STOPPED as stop:
-        # The first process speaks for the others.
+        # The first process speaks for the others, and ends them: if one of them is gone, it is killed itself.
         if not first:
+            time.sleep(_SECONDS_TO_SPEAK)
             os._exit(_exit_code(stop))
         if not request.out.exists():
             raise
-        has_epoch = (request.out / CHECKPOINT).exists()
-        sentence = f"Stopped. {kept}" if has_epoch else "Stopped before the first epoch was complete."
+        has_one = (request.out / CHECKPOINT).exists()
+        sentence = f"Stopped. {kept}" if has_one else "Stopped before the first checkpoint."
         _end_at_once(_exit_code(stop), sentence)
     except OSError as error:
         if (request.out / CHECKPOINT).exists():

@@ -11,9 +11,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -26,6 +27,8 @@ _FEW_COLUMNS = 20
 # Ctrl-C, what a scheduler sends before it kills, and what comes when a terminal is closed.
 STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _SECONDS_OF_ONE = 2
+# Schedulers kill half a minute after their signal, and a person waits less long.
+_SECONDS_OF_A_STEP = 5
 
 
 class Terminated(SystemExit):
@@ -53,6 +56,61 @@ def exits_are_errors() -> Iterator[None]:
         raise RuntimeError(f"sys.exit({'' if end.code is None else repr(end.code)}) was called") from end
 
 
+class _Ending:
+    """Handles the signals that end the process: raises in the main thread, or after the step that runs there."""
+
+    def __init__(self) -> None:
+        self._last = -math.inf
+        self._is_in_steps = False
+        self._later: threading.Timer | None = None
+        self._noted: int | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        # Schedulers and shells send it twice: to the process, and to its group.
+        if time.monotonic() - self._last <= _SECONDS_OF_ONE:
+            return
+        self._last = time.monotonic()
+        if self._is_in_steps and self._noted is None:
+            self._noted = number
+            self._again(number, _SECONDS_OF_A_STEP)
+            return
+        self._end(number)
+
+    def _end(self, number: int) -> NoReturn:
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+    def swallowed(self, error: KeyboardInterrupt | Terminated) -> None:
+        """What Python swallows, as it does in a __del__, is raised once more a little later."""
+        self._again(error.number if isinstance(error, Terminated) else signal.SIGINT, 0.05)
+
+    @contextmanager
+    def in_steps(self) -> Iterator[Callable[[], bool]]:
+        self._is_in_steps = True
+        try:
+            yield self._has_come
+        finally:
+            self._has_come()
+            self._is_in_steps = False
+            number, self._noted = self._noted, None
+            if number is not None:
+                self._end(number)
+
+    def _has_come(self) -> bool:
+        if self._noted is not None and self._later is not None:
+            # What is done now may take its time.
+            self._later.cancel()
+        return self._noted is not None
+
+    def _again(self, number: int, seconds: float) -> None:
+        def interrupt() -> None:
+            self._last = -math.inf
+            _thread.interrupt_main(signal.Signals(number))
+
+        self._later = threading.Timer(seconds, interrupt)
+        self._later.daemon = True
+        self._later.start()
+
+
 @contextmanager
 def ending_in_order() -> Iterator[None]:
     """Signals that end the process raise `Terminated` in the block, as Ctrl-C raises KeyboardInterrupt; both only once.
@@ -60,40 +118,42 @@ def ending_in_order() -> Iterator[None]:
     So workers are killed, and half-made files removed. A signal that has a handler, or is ignored as under nohup, stays
     as it is; all do in a thread, where Python sets no handler.
     """
-    last = -math.inf
+    ending = _Ending()
 
-    def end(number: int, frame: FrameType | None) -> None:
-        nonlocal last
-        # Schedulers and shells send it twice: to the process, and to its group.
-        if time.monotonic() - last > _SECONDS_OF_ONE:
-            last = time.monotonic()
-            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
-
-    def again(swallowed: "sys.UnraisableHookArgs") -> None:
-        """What Python swallows, as it does in a __del__, is raised once more a little later."""
-        nonlocal last
-        error = swallowed.exc_value
-        if not isinstance(error, KeyboardInterrupt | Terminated):
-            hook(swallowed)
-            return
-        last = -math.inf
-        number = error.number if isinstance(error, Terminated) else signal.SIGINT
-        later = threading.Timer(0.05, _thread.interrupt_main, [number])
-        later.daemon = True
-        later.start()
+    def again(unraisable: "sys.UnraisableHookArgs") -> None:
+        error = unraisable.exc_value
+        if isinstance(error, KeyboardInterrupt | Terminated):
+            ending.swallowed(error)
+        else:
+            hook(unraisable)
 
     is_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in STOPPING} if is_main else {}
     ours = {n: handler for n, handler in handlers.items() if handler in (signal.SIG_DFL, signal.default_int_handler)}
     hook, sys.unraisablehook = sys.unraisablehook, again
     for number in ours:
-        signal.signal(number, end)
+        signal.signal(number, ending)
     try:
         yield
     finally:
         for number, handler in ours.items():
             signal.signal(number, handler)
         sys.unraisablehook = hook
+
+
+@contextmanager
+def ending_after_a_step() -> Iterator[Callable[[], bool]]:
+    """In the block, signals that `ending_in_order` handles wait for the end of a step, but not for long.
+
+    Yields a function to call after each step: whether one has come, so that the block is to save what it has, and end.
+    The signal is raised at its end. A second signal is raised at once, and so is one that no step ends after.
+    """
+    ending = next((handler for handler in map(signal.getsignal, STOPPING) if isinstance(handler, _Ending)), None)
+    if ending is None or threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    with ending.in_steps() as has_come:
+        yield has_come
 
 
 @contextmanager

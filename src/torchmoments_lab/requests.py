@@ -166,7 +166,8 @@ class Inspect(Setup):
 class Train(Setup):
     """Train once with one method, on one device or on several, and keep the trained weights.
 
-    A checkpoint is saved after each epoch: rerun the command to resume; the result is the same.
+    A checkpoint is saved after each epoch, and after the step that runs when Ctrl-C or SIGTERM comes: rerun the command
+    to resume; the result is the same.
     """
 
     judging: Judging = Judging()

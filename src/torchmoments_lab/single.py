@@ -1,4 +1,6 @@
-"""`torchmoments train`: one run in a folder of its own, on one device or several, saved after each epoch.
+"""`torchmoments train`: one run in a folder of its own, on one device or several.
+
+Its state is saved after each epoch, and after a step if a signal ends it.
 
 OUT/checkpoint.pt     while it trains; the same command resumes from it
 OUT/.metrics.csv      the epochs so far, while it trains

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from torchmoments_lab.process import Terminated, ending_in_order
+from torchmoments_lab import process
+from torchmoments_lab.process import Terminated, ending_after_a_step, ending_in_order
 
 PROGRAM = """
 from torchmoments_lab.process import give_memory_back, keep_memory
@@ -107,3 +108,76 @@ def test_a_signal_that_somebody_else_handles_is_left_to_them():
     with ending_in_order():
         signal.raise_signal(signal.SIGTERM)
     assert seen == [signal.SIGTERM]
+
+
+def work_in_steps(seen, first=signal.SIGTERM, second=None, seconds=0.0):
+    """What a training does whose process gets these signals in its second step; `seen` are the steps that it ends."""
+    with ending_in_order(), ending_after_a_step() as has_come:
+        for number in range(4):
+            if number == 1:
+                signal.raise_signal(first)
+                if second is not None:
+                    signal.raise_signal(second)
+                for _ in range(int(100 * seconds)):
+                    time.sleep(0.01)
+            seen.append(number)
+            if has_come():
+                # Saving takes longer than a step may.
+                time.sleep(0.3)
+                break
+        seen.append("saved")
+
+
+@pytest.mark.usefixtures("handled")
+@pytest.mark.parametrize(("number", "stop"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_waits_for_the_end_of_the_step_and_is_raised_after_what_follows(monkeypatch, number, stop):
+    monkeypatch.setattr(process, "_SECONDS_OF_A_STEP", 0.1)
+    seen = []
+    with pytest.raises(stop):
+        work_in_steps(seen, number)
+    assert seen == [0, 1, "saved"]
+    # Nothing comes later.
+    time.sleep(0.3)
+
+
+@pytest.mark.usefixtures("handled")
+def test_a_step_that_does_not_end_is_cut_short(monkeypatch):
+    monkeypatch.setattr(process, "_SECONDS_OF_A_STEP", 0.1)
+    seen = []
+    with pytest.raises(Terminated):
+        work_in_steps(seen, seconds=10)
+    assert seen == [0]
+
+
+@pytest.mark.usefixtures("handled")
+def test_a_second_signal_does_not_wait(monkeypatch):
+    monkeypatch.setattr(process, "_SECONDS_OF_ONE", -1)
+    seen = []
+    with pytest.raises(Terminated):
+        work_in_steps(seen, second=signal.SIGTERM)
+    assert seen == [0]
+
+
+@pytest.mark.usefixtures("handled")
+def test_a_failure_does_not_hide_that_a_signal_came():
+    """Runs one after the other in this process would go on with the next one."""
+
+    def work():
+        with ending_in_order(), ending_after_a_step():
+            signal.raise_signal(signal.SIGTERM)
+            raise FloatingPointError
+
+    with pytest.raises(Terminated):
+        work()
+
+
+@pytest.mark.usefixtures("handled")
+def test_steps_of_a_program_that_handles_its_signals_itself_do_not_wait():
+    def work():
+        with ending_after_a_step() as has_come:
+            assert not has_come()
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError
+
+    with pytest.raises(KeyboardInterrupt):
+        work()

@@ -139,7 +139,12 @@ def test_a_signal_stops_at_once_keeps_complete_runs_and_leaves_nothing_else(tmp_
         ),
         ("inspect", ["--train", "--epochs", "100000"], "runs/*/.seed0.lock", "0 complete runs are kept in"),
         ("train", ["--epochs", "100000"], "checkpoint.pt", "rerun the command to resume"),
-        ("train", ["--epochs", "100000", "--devices", "2", "--device", "cpu"], "checkpoint.pt", "last whole epoch"),
+        (
+            "train",
+            ["--epochs", "100000", "--devices", "2", "--device", "cpu"],
+            "checkpoint.pt",
+            "The last checkpoint is",
+        ),
     ],
 )
 def test_sigterm_ends_every_command_that_trains_in_one_sentence(tmp_path, start, command, flags, begun, sentence):
@@ -187,7 +192,7 @@ def test_sigterm_ends_readers_too(tmp_path, start):
     family = children(process.pid)
     process.send_signal(signal.SIGTERM)
     _, complaint = process.communicate(timeout=PATIENCE)
-    sentence = f"Stopped. The last whole epoch is kept in {out}; rerun the command to resume."
+    sentence = f"Stopped. The last checkpoint is kept in {out}; rerun the command to resume."
     assert (process.returncode, complaint.splitlines()[-1]) == (143, sentence)
     wait_until(lambda: not any(map(is_alive, family)), "the end of all processes")
 

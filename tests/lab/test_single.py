@@ -276,6 +276,29 @@ def test_processes_of_torchrun_are_the_devices_and_nothing_else(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 2])
+def test_sigterm_saves_the_steps_of_an_epoch_and_the_rest_gives_the_same(tmp_path, devices):
+    flags = ["--train-size", "500", "--batch-size", "4", "--epochs", "2", "--width", "4", "--augment"]
+    flags += ["--devices", str(devices), "--device", "cpu", "--out"]
+    words = [sys.executable, "-m", "torchmoments_lab", "train", *flags]
+    running = subprocess.Popen([*words, "stopped"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 90
+    while not (tmp_path / "stopped" / ".metrics.csv").exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    running.terminate()
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 143
+    assert said.splitlines()[-1] == "Stopped. The last checkpoint is kept in stopped; rerun the command to resume."
+    assert [path.name for path in (tmp_path / "stopped").iterdir()] == ["checkpoint.pt"]
+    state = torch.load(tmp_path / "stopped" / "checkpoint.pt", weights_only=True)["state"]
+    assert (state["epoch"], state["begun"]["steps"] > 0) == (0, True)
+    for out in ("stopped", "whole"):
+        assert subprocess.run([*words, out], cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
+
+
+@pytest.mark.slow
 def test_a_rank_that_is_left_in_the_environment_changes_nothing(tiny, tmp_path, monkeypatch):
     train_once(tiny)
     monkeypatch.setenv("RANK", "1")
@@ -303,7 +326,7 @@ def test_the_death_of_a_process_is_one_sentence(tmp_path):
     assert running.returncode == 1
     assert "Traceback" not in said
     assert said.splitlines()[-1] == (
-        "the process of device 2 died of SIGKILL: it was killed, or out of memory. The last whole epoch is kept in "
+        "the process of device 2 died of SIGKILL: it was killed, or out of memory. The last checkpoint is kept in "
         f"{tmp_path / 'out'}; rerun the command to resume."
     )
 

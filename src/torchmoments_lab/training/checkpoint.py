@@ -1,18 +1,14 @@
-"""The state of a run after an epoch, in one file: written whole or not at all, read without unpickling."""
+"""The state of a run after an epoch or a step, in one file: written whole or not at all, read without unpickling."""
 
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from torchmoments_lab.files import in_memory, write_bytes
 from torchmoments_lab.lock import refuse_other_settings
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -58,30 +54,3 @@ class Checkpoint:
             ) from error
         refuse_other_settings(self.path.parent, before, self.identity)
         return dict(state)
-
-
-def gather(fabric: "Fabric", state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Byte tensors of all ranks, [ranks, ...] each; on the CPU."""
-    if fabric.world_size == 1:
-        return {name: tensor[None] for name, tensor in state.items()}
-    return {name: _of_all_ranks(tensor.to(fabric.device), fabric.world_size) for name, tensor in state.items()}
-
-
-def _of_all_ranks(tensor: Tensor, ranks: int) -> Tensor:
-    # Not Fabric's own, which PyTorch warns about.
-    gathered = [torch.empty_like(tensor) for _ in range(ranks)]
-    torch.distributed.all_gather(gathered, tensor)
-    return torch.stack(gathered).cpu()
-
-
-def of_rank(fabric: "Fabric", state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """This rank's part of what `gather` returned."""
-    return {name: tensor[fabric.global_rank].clone() for name, tensor in state.items()}
-
-
-def sum_over_ranks(fabric: "Fabric", values: list[float]) -> list[float]:
-    """Each number, added up over the ranks."""
-    if fabric.world_size == 1:
-        return values
-    total = fabric.all_reduce(torch.tensor(values, device=fabric.device), reduce_op="sum")
-    return list(torch.as_tensor(total).tolist())

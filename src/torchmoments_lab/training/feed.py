@@ -41,7 +41,13 @@ class Feed:
         self._reader = Reader(self.preparation, device, self.preprocessing)
 
     def training(
-        self, images: Split, batches: Sequence[Tensor], generator: torch.Generator, rank: int = 0, ranks: int = 1
+        self,
+        images: Split,
+        batches: Sequence[Tensor],
+        generator: torch.Generator,
+        rank: int = 0,
+        ranks: int = 1,
+        skipped: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of one epoch, this rank's share of each.
 
@@ -49,11 +55,13 @@ class Feed:
             images: what `batches` index, see `subset`.
             batches: indices of each batch, of all ranks together.
             generator: of the augmentation; all ranks draw the same, and each takes its part.
+            skipped: number of the first batches that are left out; what chance decides of the others is the same.
         """
         shares = [torch.tensor_split(index, ranks)[rank] for index in batches]
         labels = images.labels.to(self.device)
         if isinstance(images.images, Tensor):
-            for index, share in zip(batches, shares, strict=True):
+            self._skip(batches[:skipped], generator)
+            for index, share in zip(batches[skipped:], shares[skipped:], strict=True):
                 boxes = self._boxes(len(index), generator, rank, ranks)
                 x = self._augmented(images.images[share.to(self.device)], boxes)
                 yield self._reader.ready(x), labels[share.to(self.device)]
@@ -63,8 +71,10 @@ class Feed:
         items = [
             list(zip(share.tolist(), seed.tolist(), strict=True)) for share, seed in zip(shares, mine, strict=True)
         ]
-        stream = self._reader.stream(images.images, items, augment=True)
-        for index, share, x in zip(batches, shares, stream, strict=True):
+        stream = self._reader.stream(images.images, items[skipped:], augment=True)
+        if not self.data.are_pictures:
+            self._skip(batches[:skipped], generator)
+        for index, share, x in zip(batches[skipped:], shares[skipped:], stream, strict=True):
             boxes = None if self.data.are_pictures else self._boxes(len(index), generator, rank, ranks)
             yield self._reader.ready(self._augmented(x, boxes)), labels[share.to(self.device)]
 
@@ -97,6 +107,11 @@ class Feed:
         if not self.preprocessing.augment:
             return None
         return torch.tensor_split(draw_boxes(number, self.preprocessing.flips or "none", generator), ranks)[rank]
+
+    def _skip(self, batches: Sequence[Tensor], generator: torch.Generator) -> None:
+        """Draw the boxes of batches that are left out."""
+        for index in batches:
+            self._boxes(len(index), generator, 0, 1)
 
     def _augmented(self, x: Tensor, boxes: Tensor | None) -> Tensor:
         x = x.to(self.device, non_blocking=True)

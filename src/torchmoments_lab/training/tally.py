@@ -12,15 +12,17 @@ _READ_EVERY = 100
 class Tally:
     """Sums over the images of an epoch.
 
-    Attributes:
+    Args:
         loss, accuracy: the sums, of the steps that were read.
-        steps: their number.
         mixed: the number of steps in which something was mixed.
+        steps: their number, of those that were read.
     """
 
-    def __init__(self) -> None:
-        self.loss = self.accuracy = 0.0
-        self.steps = self.mixed = 0
+    def __init__(self, loss: float = 0.0, accuracy: float = 0.0, mixed: int = 0, steps: int = 0) -> None:
+        self.loss = loss
+        self.accuracy = accuracy
+        self.mixed = mixed
+        self.steps = steps
         self._losses: list[Tensor] = []
         self._accuracies: list[Tensor] = []
         self._images: list[int] = []

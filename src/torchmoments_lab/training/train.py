@@ -4,10 +4,11 @@ Runs of one seed are paired: the same training images, initial weights, order of
 whatever the method. Each has its own stream of random numbers, and the site's is separate from all of them.
 """
 
+import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,16 +23,19 @@ from torchmoments_lab.methods import Method
 from torchmoments_lab.models.attach import attach
 from torchmoments_lab.models.head import head_of
 from torchmoments_lab.models.network import logits
+from torchmoments_lab.process import Terminated, ending_after_a_step
 from torchmoments_lab.random_numbers import input_stream, seeds_of
 from torchmoments_lab.training.averaging import averaged
-from torchmoments_lab.training.checkpoint import Checkpoint, gather, of_rank, sum_over_ranks
+from torchmoments_lab.training.checkpoint import Checkpoint
 from torchmoments_lab.training.criterion import Criterion, balancing_weights
 from torchmoments_lab.training.device import make_fabric, own_random_numbers
 from torchmoments_lab.training.epochs import Epoch, EpochLog
 from torchmoments_lab.training.feed import Feed
 from torchmoments_lab.training.optimizer import freeze_statistics, make_optimizer
 from torchmoments_lab.training.preparation import Preparation
+from torchmoments_lab.training.ranks import any_rank, sum_over_ranks
 from torchmoments_lab.training.schedule import batches, make_schedule, steps_an_epoch
+from torchmoments_lab.training.state import Begun, set_state, state_of
 from torchmoments_lab.training.tally import NotFiniteError, Tally
 
 if TYPE_CHECKING:
@@ -73,7 +77,8 @@ def train(
 
     Args:
         fabric: one device if None. With several, each trains on its share of each batch.
-        checkpoint: the state is saved there after an epoch, and loaded from there first.
+        checkpoint: the state is saved there after an epoch, and after a step if a signal ends the process; it is loaded
+            from there first.
         log: gets each epoch, in the first process.
 
     Raises:
@@ -89,12 +94,17 @@ def train(
             log = None
         if log is not None:
             log.begin(training.epochs)
-        while training.epoch < experiment.epochs:
-            training.run_epoch()
-            if checkpoint is not None and checkpoint.is_due():
-                training.save(checkpoint)
-            if log is not None:
-                log.add(training.epochs[-1])
+        with ending_after_a_step() as has_come:
+            is_stopping = any_rank(fabric, has_come)
+            while training.epoch < experiment.epochs:
+                is_whole = training.run_epoch(is_stopping)
+                if checkpoint is not None and checkpoint.is_due():
+                    training.save(checkpoint)
+                if not is_whole:
+                    # In a rank that no signal has come to.
+                    raise Terminated(signal.SIGTERM)
+                if log is not None:
+                    log.add(training.epochs[-1])
         return training.result()
 
 
@@ -122,7 +132,7 @@ def step(
 
 
 class Training:
-    """The state of one run between two epochs."""
+    """The state of one run between two epochs, or two steps."""
 
     def __init__(self, experiment: Experiment, method: Method, seed: int, fabric: "Fabric") -> None:
         data, settings = experiment.data, experiment.training
@@ -148,49 +158,65 @@ class Training:
         # Of each image, to be drawn.
         self.chances = weights[self.images.labels.cpu()] if settings.balance == "sampling" else len(self.images)
         self.least = 2 * fabric.world_size
-        steps = steps_an_epoch(len(self.images), settings.batch_size, self.least)
-        self.schedule = make_schedule(settings, experiment.epochs, steps, optimizer)
+        self.steps_an_epoch = steps_an_epoch(len(self.images), settings.batch_size, self.least)
+        self.schedule = make_schedule(settings, experiment.epochs, self.steps_an_epoch, optimizer)
         compiled: Any = torch.compile(self.module) if settings.compile else self.module
         self.model, self.optimizer = fabric.setup(compiled, optimizer)
         self.epoch = 0
         self.steps = 0
         self.seconds: list[float] = []
         self.epochs: list[Epoch] = []
+        self.begun: Begun | None = None
         # Last, so that it does not matter what was drawn until now. The ranks have different images, and should have
         # different dropout.
         torch.manual_seed(seeds.network + fabric.global_rank)
 
-    def run_epoch(self) -> None:
+    def run_epoch(self, is_stopping: Callable[[], bool] = lambda: False) -> bool:
+        """Train an epoch, or what is left of the one that has begun.
+
+        Args:
+            is_stopping: called after each step.
+
+        Returns:
+            Whether the epoch is whole; if not, it was stopped after a step, though not after its last one.
+        """
         start = time.perf_counter()
-        self.epoch += 1
-        lr = float(self.schedule.get_last_lr()[0])
-        tally = Tally()
+        if self.begun is None:
+            lr = float(self.schedule.get_last_lr()[0])
+            self.begun = Begun(lr, self.order.get_state(), self.augment.get_state())
+        tally = self.begun.tally
         try:
-            for _ in self.steps_of_epoch(tally):
-                pass
+            is_stopped = any(is_stopping() for _ in self.steps_of_epoch(tally, tally.steps))
             tally.read()
         except NotFiniteError as bad:
             raise FloatingPointError(
                 f"the loss needs to stay finite; it became {bad.value} at step {self.steps + bad.step} (epoch "
-                f"{self.epoch} of {self.experiment.epochs}). {self._repair()}"
+                f"{self.epoch + 1} of {self.experiment.epochs}). {self._repair()}"
             ) from None
-        self.steps += tally.steps
+        if is_stopped and tally.steps < self.steps_an_epoch:
+            self.begun.seconds += time.perf_counter() - start
+            return False
         loss, accuracy, mixed = sum_over_ranks(self.fabric, [tally.loss, tally.accuracy, tally.mixed])
         images, steps = len(self.images), tally.steps * self.fabric.world_size
-        self.epochs.append(Epoch(self.epoch, loss / images, 100 * accuracy / images, 100 * mixed / steps, lr))
+        self.epoch += 1
+        self.steps += tally.steps
+        mean = Epoch(self.epoch, loss / images, 100 * accuracy / images, 100 * mixed / steps, self.begun.lr)
+        self.epochs.append(mean)
         if self.settings.schedule_every == "epoch":
             self.schedule.step()
-        self.seconds.append(time.perf_counter() - start)
+        self.seconds.append(self.begun.seconds + time.perf_counter() - start)
+        self.begun = None
+        return True
 
-    def steps_of_epoch(self, tally: Tally) -> Iterator[None]:
-        """Train an epoch, and stop after each step."""
+    def steps_of_epoch(self, tally: Tally, done: int = 0) -> Iterator[None]:
+        """Train an epoch but for the steps that are done already, and stop after each step."""
         fabric, classes = self.fabric, len(self.experiment.data.classes)
         self.model.train()
         if self.settings.freeze_body:
             freeze_statistics(self.module, self.head)
         split = batches(self.chances, self.settings.batch_size, self.order, at_least=self.least)
-        feed = self.feed.training(self.images, split, self.augment, fabric.global_rank, fabric.world_size)
-        for index, (x, y) in zip(split, feed, strict=True):
+        feed = self.feed.training(self.images, split, self.augment, fabric.global_rank, fabric.world_size, done)
+        for index, (x, y) in zip(split[done:], feed, strict=True):
             groups = y if self.method.needs_groups else None
             if self.method.inputs is not None:
                 x, y = self.method.inputs(x, y, classes, self.inputs)
@@ -232,18 +258,8 @@ class Training:
         return torch.cat(scores).numpy()
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write the state after an epoch, that of all ranks."""
-        ranks = {"random": torch.get_rng_state(), "inputs": self.inputs.get_state()}
-        if self.fabric.device.type == "cuda":
-            ranks["random_of_device"] = torch.cuda.get_rng_state(self.fabric.device)
-        state = {
-            **{name: getattr(self, name) for name in ("epoch", "steps", "seconds")},
-            "epochs": [asdict(epoch) for epoch in self.epochs],
-            **{name: part.state_dict() for name, part in self._parts().items()},
-            "order": self.order.get_state(),
-            "augment": self.augment.get_state(),
-            "ranks": gather(self.fabric, ranks),
-        }
+        """Write the state after an epoch or a step, that of all ranks."""
+        state = state_of(self)
         if self.fabric.global_rank == 0:
             checkpoint.write(state)
         self.fabric.barrier()
@@ -251,31 +267,8 @@ class Training:
     def load(self, checkpoint: Checkpoint) -> None:
         """Continue from a checkpoint, if there is one."""
         state = checkpoint.read()
-        if state is None:
-            return
-        self.epoch, self.steps, self.seconds = state["epoch"], state["steps"], state["seconds"]
-        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
-        self.order.set_state(state["order"])
-        self.augment.set_state(state["augment"])
-        ranks = of_rank(self.fabric, state["ranks"])
-        torch.set_rng_state(ranks["random"])
-        self.inputs.set_state(ranks["inputs"])
-        if "random_of_device" in ranks and self.fabric.device.type == "cuda":
-            torch.cuda.set_rng_state(ranks["random_of_device"], self.fabric.device)
-
-    def _parts(self) -> dict[str, Any]:
-        """What keeps its own state."""
-        parts = {
-            "model": self.module,
-            "optimizer": self.optimizer,
-            "schedule": self.schedule,
-            "scaler": self.fabric.strategy.precision,
-        }
-        if self.average is not None:
-            parts["average"] = self.average
-        return parts if self.site is None else parts | {"site": self.site}
+        if state is not None:
+            set_state(self, state)
 
 
 def fair_seconds(epochs: Sequence[float]) -> float:
