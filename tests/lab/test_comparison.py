@@ -670,3 +670,21 @@ def test_the_command_in_the_record_keeps_weights_too(tiny):
     compare(tiny.with_values(keep_weights=True))
     (event,) = json.loads((tiny.out / "comparison.json").read_text())["history"]
     assert "--keep-weights" in event["command"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), "x", [1], -1, None])
+@pytest.mark.parametrize("name", ["lr", "epochs"])
+def test_a_record_with_other_settings_than_its_runs_is_the_damaged_one(trained, name, value):
+    """Told to keep to what it holds, or to delete the runs, nobody would get any further."""
+    path = trained.out / "comparison.json"
+    before, seeds = path.read_text(), (trained.out / "seeds.csv").read_bytes()
+    record = json.loads(before)
+    for settings in (record["settings"] | {name: value}, {n: v for n, v in record["settings"].items() if n != name}):
+        path.write_text(json.dumps(record | {"settings": settings}))
+        for again in (lambda: compare(trained), lambda: report.write(trained.out)):
+            with pytest.raises(ValueError, match=rf"comparison.json' is damaged: .*{name}.*\. Remove it and run the"):
+                again()
+    path.unlink()
+    compare(trained)
+    assert (trained.out / "seeds.csv").read_bytes() == seeds
+    path.write_text(before)

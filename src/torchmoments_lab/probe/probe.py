@@ -5,6 +5,7 @@ OUT/runs/VIEW/seed3     see `runs`
 OUT/report.html, report.md, summary.json, seeds.csv, probe.png, probe.svg     made of these, see `report`
 """
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from torchmoments_lab.methods import parse_norm
 from torchmoments_lab.probe import report
 from torchmoments_lab.probe.runs import ViewRun, view_methods
 from torchmoments_lab.probe.views import Source, View, check_all_goes_through
+from torchmoments_lab.report.reading import check_settings
 from torchmoments_lab.report.summary import ProbeSummary
 from torchmoments_lab.requests import Probe
 from torchmoments_lab.resolve import Notice, Resolved, resolve, silent
@@ -30,6 +32,8 @@ from torchmoments_lab.settings import Judging
 from torchmoments_lab.statistics.values import LEAST_SEEDS
 
 RECORD = "probe.json"
+# Runs that tell whether its settings are theirs.
+_ENOUGH = 4
 
 
 def probe(request: Probe, watch: Watch = unwatched, notice: Notice = silent) -> ProbeSummary | None:
@@ -116,6 +120,7 @@ def _recorded(out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of the folder: those of its record, or if it was lost those of its runs."""
     record = read_record(out / RECORD, settings=dict)
     if record is not None:
+        check_settings(out / RECORD, record["settings"], list(islice(settings_of_runs(out), _ENOUGH)))
         return dict(record["settings"])
     return {name: value for run in settings_of_runs(out) for name, value in run.items() if name in settings} or settings
 

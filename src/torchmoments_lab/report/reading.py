@@ -86,6 +86,7 @@ def read_comparison_record(out: Path) -> dict[str, Any] | None:
         record = read_record(path, settings=dict, methods=list, history=list)
         if record is not None:
             _history(path, record)
+            check_settings(path, record["settings"], _first_configs(out, record["methods"]))
     except ValueError as error:
         raise ValueError(f"{error} Complete runs in the folder: {count_complete(out)}.") from error
     return record
@@ -104,6 +105,35 @@ def _history(path: Path, record: dict[str, Any]) -> tuple[Event, ...]:
     except (TypeError, LookupError, ValueError, AttributeError):
         pass
     raise damaged(path, "its methods and its history do not fit together")
+
+
+def check_settings(path: Path, held: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ValueError if runs agree with each other about a setting, and not with the record: that is damaged.
+
+    Args:
+        held: the settings of the record.
+        configs: what the config.json of some runs hold; one alone may be the wrong one.
+    """
+    if len(configs) < 2:
+        return
+    one, *others = configs
+    agreed = {name: value for name, value in one.items() if all(c.get(name) == value for c in others)}
+    agreed = {name: value for name, value in agreed.items() if name not in ("method", "seed")}
+    different = differing({name: held[name] for name in agreed if name in held}, agreed)
+    if different:
+        raise damaged(path, f"its runs have other settings: {different}")
+
+
+def _first_configs(out: Path, methods: Sequence[str]) -> list[dict[str, Any]]:
+    folders = [runs_folder(out, method) / f"seed{seed}" for method in methods for seed in range(2)]
+    return [config for folder in folders if (config := _config(folder / "config.json")) is not None]
+
+
+def _config(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_record(path)
+    except ValueError:
+        return None
 
 
 def _makes_sense(event: Event) -> bool:

@@ -202,7 +202,9 @@ def test_a_damaged_record_is_refused_and_made_anew_when_it_is_removed(tiny):
     probe(tiny)
     record, runs = tiny.out / "probe.json", times(tiny.out)
     whole = record.read_bytes()
-    for content in (b"", b"[]", b'{"settings": 1}', json.dumps(json.loads(whole) | {"seeds": 1}).encode()):
+    read = json.loads(whole)
+    made_up = [read | {"seeds": 1}, read | {"settings": read["settings"] | {"lr": -1}}]
+    for content in (b"", b"[]", b'{"settings": 1}', *(json.dumps(record).encode() for record in made_up)):
         record.write_bytes(content)
         with pytest.raises(ValueError, match=r"probe.json' is damaged: .*\. Remove it and run the command"):
             probe(tiny)
