@@ -93,7 +93,10 @@ class Display:
         training = [(job, epoch) for job in progress.running if (epoch := job.last_epoch()) is not None]
         work = progress.done + sum(epoch.epoch / job.epochs for job, epoch in training)
         seconds = self._pace.left(work, progress.total)
-        epochs = [f"{job.name}: epoch {epoch.epoch} of {job.epochs}, loss {epoch.loss:.3g}" for job, epoch in training]
+        epochs = [
+            f"{visible(job.name)}: epoch {epoch.epoch} of {job.epochs}, loss {epoch.loss:.3g}"
+            for job, epoch in training
+        ]
         left = "" if seconds is None or progress.done == progress.total else f"{about(seconds)} left"
         self._view.show(_Sight(progress, work, tuple(epochs), left))
 
@@ -165,6 +168,8 @@ class _Bar(RichProgress):
 
 def _outcome(job: Job, failure: str | None) -> list[str]:
     """The job, and what came of it."""
+    name = visible(job.name)
     if failure is not None:
-        return [job.name, f"failed: {failure.splitlines()[0]}"]
-    return [job.name, job.outcome(), exact(job.summary()["seconds"])]
+        first, *_ = failure.split("\n")
+        return [name, f"failed: {visible(first)}"]
+    return [name, job.outcome(), exact(job.summary()["seconds"])]

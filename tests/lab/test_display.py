@@ -167,3 +167,29 @@ def test_signals_are_left_to_the_main_thread(monkeypatch):
     display.close()
     assert signal.SIGINT not in masks[0]
     assert {signal.SIGINT, signal.SIGTERM} <= masks[1]
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_what_a_terminal_would_obey_is_written_out(clock, is_terminal):
+    display, written = shown(is_terminal)
+    training, failed = Job("moex:at=\x1b[31m seed 3", epoch=3), Job("none seed 0")
+    display.watch(Progress(0, 3, (training, failed)))
+    clock[0] += 60
+    display.watch(Progress(1, 3, (training,), failed, "RuntimeError: \x1b[2J\x9b31m\nsecond line"))
+    clock[0] += 60
+    display._show(display._progress)
+    seen = "\n".join(rendered(display)) if is_terminal else written.getvalue()
+    assert r"failed: RuntimeError: \x1b[2J\x9b31m" in seen
+    assert r"moex:at=\x1b[31m seed 3: epoch 3" in seen
+    assert not {"\x1b", "\x9b"} & set(seen)
+    assert "second" not in seen
+    display.close()
+
+
+def test_a_failure_without_a_word_is_one(clock):
+    display, log = shown(False)
+    display.watch(Progress(0, 1, (Job("none seed 0"),)))
+    clock[0] += 60
+    display.watch(Progress(1, 1, (), Job("none seed 0"), ""))
+    display.close()
+    assert "none seed 0  failed: " in log.getvalue()
