@@ -167,9 +167,9 @@ def _train(request: "Train") -> int:
         with display(quiet=not first) as shown:
             run = train_once(request, shown.watch, _print if first and request.execution.dry_run else shown.say)
     except STOPPED as stop:
-        # The first process speaks for the others, and ends them: if one of them is gone, it is killed itself.
+        # The first process speaks for the others, and ends them: Fabric kills it if one of them is gone.
         if not first:
-            time.sleep(_SECONDS_TO_SPEAK)
+            time.sleep(0 if "TORCHELASTIC_RUN_ID" in os.environ else _SECONDS_TO_SPEAK)
             os._exit(_exit_code(stop))
         if not request.out.exists():
             raise

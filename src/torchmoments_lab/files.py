@@ -4,8 +4,8 @@ import csv
 import errno
 import json
 import os
-import shutil
 import secrets
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO, StringIO

@@ -160,6 +160,19 @@ def test_a_damaged_checkpoint_is_refused(tiny):
         train_once(tiny)
 
 
+def test_a_checkpoint_whose_content_is_not_whole_is_refused_and_left_alone(tiny, monkeypatch):
+    stopped_after(2, monkeypatch, lambda: train_once(tiny))
+    path = tiny.out / "checkpoint.pt"
+    whole = torch.load(path, weights_only=True)
+    for change in ({"model": {}}, {"epoch": 10**9}):
+        torch.save(whole | {"state": whole["state"] | change}, path)
+        with pytest.raises(ValueError, match=r"needs to be whole; '.*checkpoint.pt' is not\. Remove it, and start"):
+            train_once(tiny)
+        assert [path.name for path in tiny.out.iterdir()] == ["checkpoint.pt"]
+    path.unlink()
+    assert train_once(tiny).is_complete()
+
+
 MODEL = """
 import torch
 def make_model(num_classes):

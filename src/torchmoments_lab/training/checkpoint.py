@@ -47,10 +47,15 @@ class Checkpoint:
             return None
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
-            before, state = content["identity"], content["state"]
+            before, state = dict(content["identity"]), dict(content["state"])
+            lengths = {len(state["epochs"]), len(state["seconds"]), state["epoch"]}
+            if len(lengths) > 1 or type(state["epoch"]) is not int:
+                raise self.damaged()
         except Exception as error:
-            raise ValueError(
-                f"a checkpoint needs to be whole; '{self.path}' is not. Remove it, and start again."
-            ) from error
+            raise self.damaged() from error
         refuse_other_settings(self.path.parent, before, self.identity)
-        return dict(state)
+        return state
+
+    def damaged(self) -> ValueError:
+        """The error for a file that is not what `write` wrote."""
+        return ValueError(f"a checkpoint needs to be whole; '{self.path}' is not. Remove it, and start again.")

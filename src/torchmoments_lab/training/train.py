@@ -265,10 +265,18 @@ class Training:
         self.fabric.barrier()
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Continue from a checkpoint, if there is one."""
+        """Continue from a checkpoint, if there is one.
+
+        Raises:
+            ValueError: it is damaged, or of another run.
+        """
         state = checkpoint.read()
         if state is not None:
-            set_state(self, state)
+            try:
+                set_state(self, state)
+            except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                # Something is missing, or of another type or shape.
+                raise checkpoint.damaged() from error
 
 
 def fair_seconds(epochs: Sequence[float]) -> float:

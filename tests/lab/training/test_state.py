@@ -127,3 +127,24 @@ def test_a_loss_that_is_not_finite_after_it_is_at_the_same_step(tmp_path):
     with pytest.raises(FloatingPointError) as came:
         resumed.run_epoch()
     assert str(came.value) == str(expected.value)
+
+
+def test_what_is_not_a_whole_state_is_a_damaged_checkpoint(tmp_path):
+    found = experiment(TINY)
+    training = Training(found, parse_method("moex:at=layer1"), 1, make_fabric(found.training))
+    training.run_epoch()
+    training.run_epoch(lambda: True)
+    checkpoint = Checkpoint(tmp_path / "state.pt", {})
+    training.save(checkpoint)
+    whole = torch.load(checkpoint.path, weights_only=True)
+    state = whole["state"]
+    changes = [{"epoch": value} for value in (10**9, -1, 1.0, float("nan"), True, "1", None, [])]
+    changes += [{"seconds": []}, {"epochs": [{"epoch": 1}]}, {"model": {}}, {"optimizer": None}]
+    changes += [{"order": torch.zeros(3)}, {"ranks": {}}, {"begun": {}}, {"begun": 1}]
+    lacking = [{name: value for name, value in state.items() if name != gone} for gone in state if gone != "begun"]
+    for wrong in (*(state | change for change in changes), *lacking, [], None, {}):
+        torch.save(whole | {"state": wrong}, checkpoint.path)
+        with pytest.raises(ValueError, match=r"needs to be whole; '.*state.pt' is not\. Remove it, and start again"):
+            training.load(checkpoint)
+    torch.save(whole, checkpoint.path)
+    training.load(checkpoint)
