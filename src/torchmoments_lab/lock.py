@@ -12,7 +12,7 @@ from typing import Any
 import filelock
 
 from torchmoments_lab.differing import differing
-from torchmoments_lab.files import RECORDS, SWEEP, UNFINISHED
+from torchmoments_lab.files import RECORDS, SWEEP, UNFINISHED, read_record
 
 _LOCK = ".lock"
 # The epochs of a run that trains, see `training.epochs`.
@@ -107,8 +107,17 @@ def _remove_half_made(out: Path) -> None:
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
+    for checkpoint in _matches(out, "runs/*/.seed*.pt"):
+        if _is_complete(checkpoint.with_name(checkpoint.stem.removeprefix("."))):
+            checkpoint.unlink(missing_ok=True)
     for leftover in (*out.glob(_EPOCHS), *_matches(out, f"runs/*/.seed*{_EPOCHS}")):
         leftover.unlink(missing_ok=True)
+
+
+def _is_complete(run: Path) -> bool:
+    with suppress(ValueError):
+        return "failed" not in (read_record(run / "summary.json") or {"failed": "it has not ended"})
+    return False
 
 
 def _matches(out: Path, pattern: str) -> Iterator[Path]:

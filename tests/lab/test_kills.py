@@ -29,3 +29,18 @@ def test_a_folder_with_nothing_but_what_a_kill_left_is_taken(tmp_path, left):
     with pytest.raises(ValueError, match=r"such as thesis\.tmp"), hold(tmp_path, ["comparison.json"], "compare"):
         pass
     assert (tmp_path / "thesis.tmp").exists()
+
+
+@pytest.mark.parametrize(
+    ("summary", "stays"), [('{"error": 3.0}', False), ('{"failed": "it diverged"}', True), ("", True)]
+)
+def test_the_checkpoint_of_a_complete_run_goes(tmp_path, summary, stays):
+    # The process was killed after the run was written.
+    run = tmp_path / "runs/none/seed3"
+    run.mkdir(parents=True)
+    checkpoint = run.with_name(".seed3.pt")
+    checkpoint.touch()
+    (tmp_path / "comparison.json").touch()
+    (run / "summary.json").write_text(summary)
+    with hold(tmp_path, ["comparison.json"], "compare"):
+        assert checkpoint.exists() == stays
