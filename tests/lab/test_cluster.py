@@ -118,22 +118,27 @@ def test_a_command_that_ends_leaves_no_run_on_the_cluster(tmp_path, nodes, numbe
     process = subprocess.Popen(
         [sys.executable, "-m", "torchmoments_lab", *words], env=environment, stderr=subprocess.PIPE, text=True
     )
-    wait_until(lambda: len(list(out.glob("runs/*/.seed*.metrics.csv"))) == 2, "the beginning of two runs")
-    assert len(training()) == 2
-    process.send_signal(number)
-    _, said = process.communicate(timeout=PATIENCE)
+    try:
+        wait_until(lambda: len(list(out.glob("runs/*/.seed*.metrics.csv"))) == 2, "the beginning of two runs")
+        assert len(training(nodes)) == 2
+        process.send_signal(number)
+        _, said = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
     assert process.returncode == code
     assert "Traceback" not in said
     if number != signal.SIGKILL:
         assert said.splitlines()[-1] == f"Stopped. 0 complete runs are kept in {out}; rerun the command to resume."
         assert hidden(out) == []
-    wait_until(lambda: not training(), "the end of all runs")
+    wait_until(lambda: not training(nodes), "the end of all runs")
 
 
-def training():
-    """The processes that train a run of a cluster on this machine."""
-    found = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    return [name for name in found if name.startswith(b"ray::torchmoments")]
+def training(nodes):
+    """The processes of this cluster that train a run."""
+    raylets = [each.process.pid for node in nodes.list_all_nodes() for each in node.all_processes["raylet"]]
+    children = [child for pid in raylets for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    names = [path.read_bytes() for child in children if (path := Path(f"/proc/{child}/cmdline")).exists()]
+    return [name for name in names if name.startswith(b"ray::torchmoments")]
 
 
 def wait_until(condition, what):
