@@ -126,8 +126,13 @@ def _matches(out: Path, pattern: str) -> Iterator[Path]:
         yield from out.glob(f"{comparison}{pattern}")
 
 
-def refuse_other_settings(out: Path, held: Mapping[str, Any], came: Mapping[str, Any]) -> None:
-    """Raise ValueError, with the old and the new values, unless the folder's settings are these."""
+def refuse_other_settings(out: Path, held: Mapping[str, Any], came: Mapping[str, Any], last_way: str = "") -> None:
+    """Raise ValueError, with the old and the new values, unless the folder's settings are these.
+
+    Args:
+        last_way: what helps besides.
+    """
     different = differing(held, came)
     if different:
-        raise ValueError(f"'{out}' holds runs with {different}. Keep to what it holds, or choose another --out.")
+        ways = f"Keep to what it holds, {f'{last_way}, ' if last_way else ''}or choose another --out."
+        raise ValueError(f"'{out}' holds runs with {different}. {ways}")

@@ -135,7 +135,8 @@ class Run:
         config = read_record(path)
         if config is None:
             raise damaged(path, "it is missing")
-        refuse_other_settings(self.folder, config, self.settings())
+        anew = f"delete the folder '{self.folder}' to train this run anew"
+        refuse_other_settings(self.folder, config, self.settings(), anew)
         return True
 
     def summary(self) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from torchmoments_lab.jobs import Progress, Watch, unwatched
 from torchmoments_lab.lock import hold
 from torchmoments_lab.pool import cause_of_death
 from torchmoments_lab.process import is_first_rank
+from torchmoments_lab.report.reading import read_run
+from torchmoments_lab.report.summary import Failure
 from torchmoments_lab.requests import Train
 from torchmoments_lab.resolve import Notice, resolve, silent
 from torchmoments_lab.runs import Run, events_folder
@@ -77,10 +79,15 @@ def train_once(request: Train, watch: Watch = unwatched, notice: Notice = silent
     run = _Run(request.out, experiment, method, request.seed, keeps_weights=True, events=events)
     first = is_first_rank()
     with _held(run.folder, dry_run) if first else nullcontext():
-        if first and run.is_complete():
-            notice(f"This run is complete in {run.folder}.")
-            return None if dry_run else run
         checkpoint = Checkpoint(run.folder / CHECKPOINT, run.settings())
+        if first and run.is_complete():
+            _check_whole(run)
+            notice(f"This run is complete in {run.folder}.")
+            if dry_run:
+                return None
+            # It may have ended before this was removed.
+            checkpoint.path.unlink(missing_ok=True)
+            return run
         if first:
             notice(_forecast(run, checkpoint, request))
         if dry_run:
@@ -111,6 +118,13 @@ def train_once(request: Train, watch: Watch = unwatched, notice: Notice = silent
                     log.end(run.summary().get("error"))
             fabric.barrier()
         return run
+
+
+def _check_whole(run: Run) -> None:
+    """Raise ValueError if a file of a complete run is damaged."""
+    found = read_run(run.folder, run.method.spec, run.seed)
+    if isinstance(found, Failure):
+        raise ValueError(f"{found.reason}.")
 
 
 def _forecast(run: Run, checkpoint: Checkpoint, request: Train) -> str:

@@ -688,3 +688,13 @@ def test_a_record_with_other_settings_than_its_runs_is_the_damaged_one(trained, 
     compare(trained)
     assert (trained.out / "seeds.csv").read_bytes() == seeds
     path.write_text(before)
+
+
+def test_a_checkpoint_beside_a_complete_run_goes_and_others_stay(trained):
+    """The process was killed when the run was complete, and before it was removed."""
+    left, kept = (trained.out / "runs" / "none" / f".seed{seed}.pt" for seed in (0, 5))
+    left.touch()
+    kept.touch()
+    compare(trained)
+    assert not left.exists()
+    assert kept.exists()

@@ -31,6 +31,14 @@ def tiny(tmp_path):
     return Train().with_values(train_size=40, epochs=4, batch_size=16, width=4, augment=True, out=tmp_path / "out")
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder of the complete run `tiny`, to be read."""
+    out = tmp_path_factory.mktemp("made") / "out"
+    train_once(Train().with_values(train_size=40, epochs=4, batch_size=16, width=4, augment=True, out=out))
+    return out
+
+
 def outcome(out):
     return {name: (out / name).read_bytes() for name in ("predictions.npy", "weights.safetensors", "metrics.csv")}
 
@@ -113,7 +121,10 @@ def test_a_complete_run_is_left_alone(tiny):
     train_once(tiny)
     before = outcome(tiny.out), (tiny.out / "summary.json").stat().st_mtime_ns
     said = []
+    # The process was killed when the run was complete, and before this was removed.
+    (tiny.out / "checkpoint.pt").touch()
     train_once(tiny, notice=said.append)
+    assert not (tiny.out / "checkpoint.pt").exists()
     assert said[-1] == f"This run is complete in {tiny.out}."
     assert (outcome(tiny.out), (tiny.out / "summary.json").stat().st_mtime_ns) == before
 
@@ -151,6 +162,30 @@ def test_a_damaged_run_is_refused_and_trained_anew_when_its_folder_is_deleted(ti
     shutil.rmtree(tiny.out)
     train_once(tiny)
     assert outcome(tiny.out) == whole
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("summary.json", {what: value}) for what in ("error", "seconds") for value in (10**400, None, "x", [], True)),
+        ("summary.json", {"error": 7.0}),
+        ("summary.json", {"seed": 1}),
+        *(("config.json", {"lr": value}) for value in (None, "x", float("nan"), [0.1])),
+        ("metrics.csv", b""),
+        ("predictions.npy", b"half"),
+        ("env.json", b"{"),
+    ],
+)
+def test_a_complete_run_is_only_said_to_be_so_if_its_files_are_whole(tiny, made, name, content):
+    shutil.copytree(made, tiny.out)
+    path = tiny.out / name
+    path.write_bytes(content if type(content) is bytes else json.dumps(json.loads(path.read_text()) | content).encode())
+    with pytest.raises(ValueError, match=rf"[dD]elete the folder '{tiny.out}' ") as refused:
+        train_once(tiny)
+    assert name in str(refused.value) or "holds runs with lr" in str(refused.value)
+    shutil.rmtree(tiny.out)
+    train_once(tiny)
+    assert outcome(tiny.out) == outcome(made)
 
 
 def test_a_damaged_checkpoint_is_refused(tiny):

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any, cast
 
 import numpy as np
@@ -66,7 +67,7 @@ def read_runs(
         folder = runs_folder(out, method)
         numbers = (path.name.removeprefix("seed") for path in folder.glob("seed*"))
         for seed in sorted(int(number) for number in numbers if number.isdecimal()):
-            run = _run(folder / f"seed{seed}", method, seed, settings or {}, metrics)
+            run = read_run(folder / f"seed{seed}", method, seed, settings or {}, metrics)
             if isinstance(run, Failure):
                 failed.append(run)
             else:
@@ -157,10 +158,14 @@ def _is_complete(path: Path) -> bool:
         return False
 
 
-def _run(
-    folder: Path, method: str, seed: int, settings: Mapping[str, Setting], metrics: Collection[Metric]
+def read_run(
+    folder: Path,
+    method: str,
+    seed: int,
+    settings: Mapping[str, Setting] | None = None,
+    metrics: Collection[Metric] = (),
 ) -> RunRecord | Failure:
-    """The run in a folder; each file is checked as far as it is used."""
+    """The run in a folder; each file is checked as far as a report uses it. See `read_runs`."""
     path = folder / "summary.json"
     try:
         summary = _record(path)
@@ -168,15 +173,16 @@ def _run(
         path = folder / "config.json"
         config = _record(path)
         # An earlier version did not record all.
-        different = differing(settings, {name: config.get(name, value) for name, value in settings.items()})
+        different = differing(
+            settings or {}, {name: config.get(name, value) for name, value in (settings or {}).items()}
+        )
         _need(not different, f"comparison.json has {different}")
         path = folder / "env.json"
         env = _record(path)
         if "failed" in summary:
             return Failure(method, seed, str(summary["failed"]))
         path = folder / "summary.json"
-        error, seconds = float(summary["error"]), float(summary["seconds"])
-        _need(math.isfinite(error) and math.isfinite(seconds), f"error is {error}, seconds are {seconds}")
+        error, seconds = _number(summary, "error"), _number(summary, "seconds")
         path = folder / "predictions.npy"
         predictions = _load(path)
         _need(predictions.ndim == 1 and len(predictions) > 0, "it has no records")
@@ -207,6 +213,12 @@ def _record(path: Path) -> dict[str, Any]:
     record = json.loads(path.read_bytes())
     _need(isinstance(record, dict), "it is no JSON object")
     return dict(record)
+
+
+def _number(record: Mapping[str, Any], name: str) -> float:
+    value = record[name]
+    _need(type(value) in (int, float) and math.isfinite(value), f"{name} is {short(value)}")
+    return float(value)
 
 
 def _load(path: Path) -> np.ndarray:

@@ -221,7 +221,7 @@ def test_other_settings_are_refused(tiny):
     sweep(tiny.with_values(seeds=1))
     with pytest.raises(ValueError, match=r"holds runs with epochs 2 \(got 3\)"):
         sweep(tiny.with_values(epochs=3))
-    with pytest.raises(ValueError, match="evaluate validation, images .*; got evaluate test"):
+    with pytest.raises(ValueError, match=r"evaluate validation \(got test\); images .* \(got 500 \+ 1297 "):
         sweep(tiny.with_values(evaluate="test"))
 
 
