@@ -50,7 +50,7 @@ def read_record(path: Path, **kinds: type) -> dict[str, Any] | None:
         raise damaged(path, str(error)) from error
     if not isinstance(record, dict):
         raise damaged(path, "it is no JSON object")
-    absent = [name for name, kind in kinds.items() if name not in record or not isinstance(record[name], kind)]
+    absent = [name for name, kind in kinds.items() if name not in record or type(record[name]) is not kind]
     if absent:
         raise damaged(path, f"it has no {', '.join(absent)}")
     return record

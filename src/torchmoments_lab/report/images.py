@@ -11,6 +11,8 @@ from torchmoments_lab.files import damaged, read_record
 RECORD, TEST, TRAINING = "images.json", "test.jpg", "training.jpg"
 # Pictures in a row of a sheet, and training images on theirs.
 COLUMNS, SHOWN = 50, 8
+# Images; a record with more is damaged.
+_MOST = 10**9
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +50,10 @@ def read_images(out: Path) -> Images | None:
     if record is None:
         return None
     classes, training, number, files = record["classes"], record["training"], record["number"], record.get("files")
-    lists = files is None or type(files) is list
-    lengths = lists and number > 0 and len(classes) == len(training) and (files is None or len(files) == number)
-    counts = all(type(n) is int and n >= 0 for n in training) and sum(training) > 0
-    if not lengths or not counts or not all(type(name) is str for name in [*classes, *(files or ())]):
+    names = [*classes, *(files if type(files) is list else ())]
+    fits = len(classes) == len(training) and (files is None or len(names) == len(classes) + number)
+    counted = all(type(n) is int and 0 <= n <= _MOST for n in training) and 0 < number <= _MOST and sum(training) > 0
+    if not fits or not counted or not all(type(name) is str for name in names):
         raise damaged(path, "its lists do not fit together")
     shown = min(SHOWN, sum(training))
     return Images(classes, training, number, files, _sheet(out / TEST, number), _sheet(out / TRAINING, shown))

@@ -587,6 +587,8 @@ DAMAGE_OF_A_RUN = [
     ("runs/moex/seed1/summary.json", None),
     ("runs/moex/seed1/summary.json", b'{"method": "moex", "seed": 1, "error": NaN, "seconds": 1}'),
     ("runs/moex/seed1/summary.json", b'{"method": "moex", "seed": 2, "error": 1, "seconds": 1}'),
+    ("runs/moex/seed1/summary.json", b'{"method": "moex", "seed": 1, "error": 1%s, "seconds": 1}' % (b"0" * 400)),
+    ("runs/moex/seed1/summary.json", b'{"method": "moex", "seed": 1, "error": true, "seconds": 1}'),
     ("runs/moex/seed1/config.json", b"7"),
     ("runs/moex/seed1/config.json", b'{"epochs": 4}'),
     ("runs/moex/seed1/env.json", None),
