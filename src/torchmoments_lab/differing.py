@@ -6,23 +6,16 @@ from typing import Any
 # Settings that are said with their values; the others by their names. And characters of a value.
 _MOST, _LONG = 8, 60
 _AROUND = 20
+_NOT_RECORDED, _NOT_SET = "not recorded", "not set"
 
 
 def differing(held: Mapping[str, Any], came: Mapping[str, Any]) -> str:
     """lr 0.1 (got 0.2); head_lr not recorded (got 0.1); "" if nothing differs. One that is missing is like None."""
     names = [name for name in {**held, **came} if held.get(name) != came.get(name)]
-    pairs = [_pair(name, *(of.get(name, _MISSING) for of in (held, came))) for name in names[:_MOST]]
+    pairs = [_pair(name, held.get(name, _NOT_RECORDED), came.get(name, _NOT_SET)) for name in names[:_MOST]]
     if names[_MOST:]:
         pairs.append(f"{len(names[_MOST:])} others: {', '.join(names[_MOST:])}")
     return "; ".join(pairs)
-
-
-class _Missing:
-    def __str__(self) -> str:
-        return "not recorded"
-
-
-_MISSING = _Missing()
 
 
 def _pair(name: str, held: Any, came: Any) -> str:

@@ -13,7 +13,7 @@ from torchmoments_lab.differing import differing
         ({"head_lr": None}, {"head_lr": 0.1}, "head_lr None (got 0.1)"),
         # An older version wrote one, a newer one the other.
         ({}, {"ema": 0.9}, "ema not recorded (got 0.9)"),
-        ({"ema": 0.9}, {}, "ema 0.9 (got not recorded)"),
+        ({"ema": 0.9}, {}, "ema 0.9 (got not set)"),
         ({}, {"ema": None}, ""),
         ({"mean": [0.5, 0.5]}, {"mean": [0.5, 0.4]}, "mean [0.5, 0.5] (got [0.5, 0.4])"),
     ],
