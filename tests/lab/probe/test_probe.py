@@ -111,7 +111,7 @@ def test_a_quick_probe_fits_a_head(tiny):
 def test_another_place_changes_the_features(tiny):
     summary = probe(tiny.with_values(seeds=1, at="layer2", quick=True, trained=False))
     assert summary.settings["at"] == "layer2"
-    with pytest.raises(ValueError, match="at layer2; got at layer1"):
+    with pytest.raises(ValueError, match=r"at layer2 \(got layer1\)"):
         probe(tiny.with_values(seeds=1, at="layer1", quick=True, trained=False))
 
 
