@@ -43,7 +43,7 @@ def read_record(path: Path, **kinds: type) -> dict[str, Any] | None:
         ValueError: the file is damaged; the sentence says what to do.
     """
     try:
-        record = json.loads(path.read_bytes())
+        record = read_json(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
@@ -54,6 +54,15 @@ def read_record(path: Path, **kinds: type) -> dict[str, Any] | None:
     if absent:
         raise damaged(path, f"it has no {', '.join(absent)}")
     return record
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file of ours holds. Raises ValueError for NaN and Infinity, which `write_json` never writes."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"it has {constant}")
+
+    return json.loads(path.read_bytes(), parse_constant=refuse)
 
 
 def damaged(path: Path, why: str) -> ValueError:

@@ -1,8 +1,8 @@
 """Run folders and comparison.json, read and checked: all that a report says comes from here. Needs no PyTorch."""
 
 import csv
-import json
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from reprlib import repr as short
@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from torchmoments_lab.differing import differing
-from torchmoments_lab.files import damaged, read_record, runs_folder
+from torchmoments_lab.files import damaged, read_json, read_record, runs_folder
 from torchmoments_lab.metrics import METRICS, of_images
 from torchmoments_lab.report.images import RECORD, Images, read_images
 from torchmoments_lab.report.runs import Comparison, Event, Plan, RunRecord, Runs
@@ -187,6 +187,9 @@ def read_run(
         predictions = _load(path)
         _need(predictions.ndim == 1 and len(predictions) > 0, "it has no records")
         _need(bool(np.isfinite(predictions["scores"]).all()), "it has scores that are no numbers")
+        classes = predictions["scores"].shape[1]
+        for name in ("target", "predicted"):
+            _need(bool(((predictions[name] >= 0) & (predictions[name] < classes)).all()), f"its {name} is no class")
         compared = metric_of(config)
         wanted = [metric for metric in METRICS if metric in metrics or metric == compared]
         scores = {metric: of_images(metric, predictions) for metric in wanted}
@@ -202,6 +205,8 @@ def read_run(
         number = len(lines) if config.get("quick") else config.get("epochs", len(lines))
         _need(len(lines) == number and number > 0, f"it has {len(lines)} of {counted(number, 'epoch')}")
         epochs = {name: np.array([float(line[name]) for line in lines]) for name in CURVES if name in lines[0]}
+        is_curve = bool(config.get("quick")) or all(np.isfinite(values).all() for values in epochs.values())
+        _need(is_curve, "it has values that are no numbers")
         return RunRecord(method, seed, seconds, config, env, rows, scores, epochs)
     except (OSError, ValueError, LookupError, TypeError, OverflowError, csv.Error) as error:
         why = "it is missing" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
@@ -210,7 +215,7 @@ def read_run(
 
 
 def _record(path: Path) -> dict[str, Any]:
-    record = json.loads(path.read_bytes())
+    record = read_json(path)
     _need(isinstance(record, dict), "it is no JSON object")
     return dict(record)
 
@@ -250,11 +255,14 @@ def _check_images(out: Path, images: Images | None, runs: Runs) -> None:
 
 
 def _check_test_images(out: Path, runs: Sequence[RunRecord]) -> None:
-    """Pairing needs the same test images, in the same order, in every run."""
-    for run in runs:
-        if not np.array_equal(run.predictions["target"], runs[0].predictions["target"]):
-            first = f"{runs[0].method} seed {runs[0].seed}"
+    """Pairing needs the same test images, in the same order, in every run; those of most runs are taken for right."""
+    targets = [run.predictions["target"].tobytes() for run in runs]
+    usual = Counter(targets).most_common(1)[0][0] if targets else b""
+    for run, own in zip(runs, targets, strict=True):
+        if own != usual:
+            folder = runs_folder(out, run.method) / f"seed{run.seed}"
             raise ValueError(
-                f"report needs runs on the same test images; in '{out}' those of {run.method} seed {run.seed} "
-                f"differ from those of {first}. Delete the folder of the wrong one and run the comparison again."
+                f"report needs runs on the same test images; those in '{folder / 'predictions.npy'}' differ from those "
+                f"of {targets.count(usual)} of {len(runs)} runs. Delete the folder '{folder}' and run the command that "
+                "made it again."
             )

@@ -100,11 +100,12 @@ def train(
                 is_whole = training.run_epoch(is_stopping)
                 if checkpoint is not None and checkpoint.is_due():
                     training.save(checkpoint)
-                if not is_whole:
+                if is_whole and log is not None:
+                    log.add(training.epochs[-1])
+                # The epoch may end with the step that was waited for.
+                if not is_whole or is_stopping():
                     # In a rank that no signal has come to.
                     raise Terminated(signal.SIGTERM)
-                if log is not None:
-                    log.add(training.epochs[-1])
         return training.result()
 
 

@@ -567,6 +567,10 @@ def test_several_environments_are_counted(folder):
 DAMAGE = [
     ("comparison.json", b"{"),
     ("comparison.json", b"[]"),
+    (
+        "comparison.json",
+        b'{"settings": {"lr": NaN}, "methods": ["none"], "history": [{"methods": ["none"], "seeds": 3}]}',
+    ),
     ("comparison.json", b'{"settings": {}, "methods": [], "history": []}'),
     ("comparison.json", b'{"settings": {}, "methods": ["none"], "history": [{"methods": ["moex"], "seeds": 1}]}'),
     ("comparison.json", b'{"settings": {}, "methods": ["none"], "history": [{"methods": ["none"]}]}'),
@@ -600,6 +604,7 @@ DAMAGE_OF_A_RUN = [
     ("runs/moex/seed1/metrics.csv", b"epoch,loss\n1,0.5\n2,0.4\n"),
     ("runs/moex/seed1/metrics.csv", b"epoch,loss\n1,0.5\n2,zero\n3,0.1\n"),
     ("runs/moex/seed1/metrics.csv", b"epoch,loss\n1,0.5\n2\n3,0.1\n"),
+    ("runs/moex/seed1/metrics.csv", b"epoch,loss\n1,0.5\n2,nan\n3,0.1\n"),
 ]
 
 
@@ -663,14 +668,27 @@ def test_a_pickle_in_the_place_of_predictions_is_not_loaded(folder, tmp_path, ca
     assert not (tmp_path / "exploded").exists()
 
 
-def test_runs_on_other_test_images_are_refused(folder):
-    path = folder / "runs/moex/seed1/predictions.npy"
+@pytest.mark.parametrize("word", ["none", "moex"])
+def test_runs_on_other_test_images_are_refused(folder, word):
+    path = folder / f"runs/{word}/seed0/predictions.npy"
     rows = np.load(path)[1:]
     np.save(path, rows)
     wrong = 100 * np.mean(rows["target"] != rows["predicted"])
     edit(path.with_name("summary.json"), lambda summary: summary.update(error=wrong))
-    with pytest.raises(ValueError, match="the same test images; in .* those of moex seed 1 differ"):
+    said = f"those in '{path}' differ from those of 8 of 9 runs. Delete the folder '{path.parent}'"
+    with pytest.raises(ValueError, match=re.escape(said)):
         report.write(folder)
+
+
+@pytest.mark.parametrize(("name", "value"), [("target", -1), ("target", 10), ("target", 10**9), ("predicted", 77)])
+def test_a_class_that_there_is_not_is_damage(folder, name, value):
+    path = folder / "runs/moex/seed1/predictions.npy"
+    rows = np.load(path)
+    right = rows["target"] == rows["predicted"]
+    rows[name][np.flatnonzero(~right)[0]] = value
+    np.save(path, rows)
+    (failed,) = read_comparison(folder).failed
+    assert f"'{path}' is damaged: ValueError: its {name} is no class" in failed.reason
 
 
 def test_what_is_no_comparison_or_has_no_complete_run_is_refused(folder, tmp_path, capsys):

@@ -367,3 +367,17 @@ def test_seeds_that_are_added_without_a_plan_are_told_and_widen_the_intervals(ti
         wide = cell.difference.ci95_adjusted
         assert wide is None or wide[1] - wide[0] > 1.2 * level * (high - low)
         assert cell.difference.p_adjusted > 1 - (1 - cell.difference.p_value) ** 2
+
+
+def test_a_record_with_what_is_no_number_is_damaged(tiny):
+    """It could not be written again."""
+    sweep(tiny.with_values(seeds=1))
+    path = tiny.out / "sweep.json"
+    whole = path.read_bytes()
+    for number in (b"NaN", b"-Infinity"):
+        path.write_bytes(whole.replace(b'"epochs": 2', b'"epochs": ' + number))
+        with pytest.raises(ValueError, match=r"sweep.json' is damaged: it has .*\. Remove it and run the command"):
+            sweep(tiny.with_values(seeds=2))
+    path.unlink()
+    sweep(tiny.with_values(seeds=1))
+    assert path.read_bytes() == whole

@@ -1,5 +1,7 @@
 """A run that is stopped in the middle of an epoch goes on as if it had not been: the same numbers, bit for bit."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,9 @@ from PIL import Image
 from tests.lab.experiments import experiment
 from torchmoments_lab.data.own import from_objects
 from torchmoments_lab.methods import parse_method
+from torchmoments_lab.process import Terminated
 from torchmoments_lab.requests import Compare
+from torchmoments_lab.training import train as training_module
 from torchmoments_lab.training.checkpoint import Checkpoint
 from torchmoments_lab.training.device import make_fabric, own_random_numbers
 from torchmoments_lab.training.train import Training
@@ -99,6 +103,19 @@ def test_it_is_the_same_with_whatever_draws_or_keeps_a_state(tmp_path, settings,
     resumed, whole = stopped_and_resumed(found, method, [3, 6], tmp_path)
     assert resumed.epochs == whole.epochs
     assert np.array_equal(resumed.scores, whole.scores)
+
+
+@pytest.mark.parametrize(("batch_size", "steps"), [(16, 1), (56, None)])
+def test_a_signal_ends_it_after_the_step_whether_it_is_the_last_of_its_epoch_or_not(
+    tmp_path, monkeypatch, batch_size, steps
+):
+    monkeypatch.setattr(training_module, "ending_after_a_step", lambda: nullcontext(lambda: True))
+    found, checkpoint = experiment(TINY.with_values(batch_size=batch_size)), Checkpoint(tmp_path / "state.pt", {})
+    with pytest.raises(Terminated):
+        training_module.train(found, parse_method("none"), 1, checkpoint=checkpoint)
+    state = checkpoint.read()
+    assert state["epoch"] == (steps is None)
+    assert (state["begun"] and state["begun"]["steps"]) == steps
 
 
 def test_the_seconds_of_an_epoch_are_those_of_its_parts(tmp_path):
