@@ -672,7 +672,7 @@ def test_the_command_in_the_record_keeps_weights_too(tiny):
     assert "--keep-weights" in event["command"]
 
 
-@pytest.mark.parametrize("value", [float("nan"), "x", [1], -1, None])
+@pytest.mark.parametrize("value", [10**400, "x", [1], -1, None])
 @pytest.mark.parametrize("name", ["lr", "epochs"])
 def test_a_record_with_other_settings_than_its_runs_is_the_damaged_one(trained, name, value):
     """Told to keep to what it holds, or to delete the runs, nobody would get any further."""
