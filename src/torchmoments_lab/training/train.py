@@ -275,6 +275,8 @@ class Training:
         if state is not None:
             try:
                 set_state(self, state)
+            except torch.OutOfMemoryError:
+                raise
             except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
                 # Something is missing, or of another type or shape.
                 raise checkpoint.damaged() from error
