@@ -7,6 +7,9 @@ from typing import Any
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.typed import as_flag
 
+# Where it was trained; no result depends on it.
+_OF_A_CLUSTER = ("ray", "gpus_per_run")
+
 
 def command(request: Compare, shared: Mapping[str, Any]) -> list[str]:
     """The arguments of the command, with every setting written out, so that it means the same when a default changes.
@@ -16,7 +19,7 @@ def command(request: Compare, shared: Mapping[str, Any]) -> list[str]:
     """
     arguments = ["torchmoments", "compare"]
     for name, value in request.values().items():
-        if name in (*request.parallel.values(), *request.execution.values()):
+        if name in (*_OF_A_CLUSTER, *request.execution.values()):
             continue
         # Of a file of weights, what is shared is its digest.
         arguments += as_flag(name, value if name == "weights" else shared.get(name, value))

@@ -90,7 +90,7 @@ def test_training_first_draws_both_networks_and_keeps_the_weights(tmp_path, call
     assert weights.stat().st_mtime_ns == before
     code, _, complaint = call(*TINY, *flags, "--epochs", "2")
     assert code == 2
-    assert "epochs 1; got epochs 2" in complaint
+    assert "epochs 1 (got 2)" in complaint
     # Pictures of the request before are not left beside a page that does not show them.
     assert call(*TINY, "--image", "data:3", "--out", str(out))[0] == 0
     assert [path.name for path in out.glob("*.png")] == ["moments-untrained.png"]
