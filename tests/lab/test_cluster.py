@@ -84,7 +84,7 @@ def test_runs_of_a_node_that_is_killed_are_done_again(tmp_path, nodes, here):
             killed.set()
 
     # Long enough to be seen while they train.
-    request = TINY.with_values(out=tmp_path / "out", ray=nodes.address, epochs=400)
+    request = TINY.with_values(out=tmp_path / "out", ray=nodes.address, epochs=250)
     compare(request, kill)
     assert killed.is_set()
     alone = request.with_values(out=tmp_path / "here", ray=None, workers=1)
@@ -116,7 +116,12 @@ def test_a_command_that_ends_leaves_no_run_on_the_cluster(tmp_path, nodes, numbe
     words = ["compare", "--epochs", "5000", "--ray", nodes.address, "--out", str(out)]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "torchmoments_lab", *words], env=environment, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "torchmoments_lab", *words],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell may have started the tests with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         wait_until(lambda: len(list(out.glob("runs/*/.seed*.metrics.csv"))) == 2, "the beginning of two runs")

@@ -12,7 +12,7 @@ from torchmoments_lab.lock import hold
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process that copies itself")
-@pytest.mark.parametrize(("command", "step"), [("train", 9), ("compare", 37), ("sweep", 71), ("probe", 53)])
+@pytest.mark.parametrize(("command", "step"), [("train", 19), ("compare", 79), ("sweep", 149), ("probe", 79)])
 def test_a_command_that_ended_anywhere_goes_on_and_gives_the_same(command, step, request):
     kills = request.path.with_name("kills.py")
     ended = subprocess.run([sys.executable, kills, command, "--step", str(step)], capture_output=True, text=True)
