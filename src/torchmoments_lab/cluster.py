@@ -30,6 +30,7 @@ _TRIES_AGAIN = 3
 _SECONDS_BETWEEN_LOOKS = 1
 _SECONDS_TO_CONNECT = 5
 _SECONDS_OF_A_TASK = 60
+_SECONDS_TO_END = 3
 
 
 class Cluster:
@@ -110,7 +111,10 @@ class Cluster:
             raise end if isinstance(end, Terminated) else Terminated(signal.SIGTERM) from None
         finally:
             for reference in waiting:
-                ray.cancel(reference, force=True)
+                ray.cancel(reference)
+            if waiting:
+                # They remove their temporary files. What does not end is killed with the connection.
+                ray.wait(list(waiting), num_returns=len(waiting), timeout=_SECONDS_TO_END)
 
     def _connect(self) -> None:
         import ray
