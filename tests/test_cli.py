@@ -195,6 +195,20 @@ def test_ctrl_c_before_the_first_run_is_130(tmp_path, call, monkeypatch):
     assert (code, complaint) == (130, "Stopped before the first run.\n")
 
 
+def test_ctrl_c_before_a_run_is_complete_says_how_to_go_on_once_the_folder_is_begun(tmp_path, call, monkeypatch):
+    def interrupt(*arguments, **more):
+        raise KeyboardInterrupt
+
+    def end_at_once(code, sentence):
+        raise SystemExit(f"{code} {sentence}")
+
+    out = tmp_path / "out"
+    monkeypatch.setattr("torchmoments_lab.comparison.train_missing", interrupt)
+    monkeypatch.setattr("torchmoments_lab.cli._end_at_once", end_at_once)
+    _, _, complaint = call(*TINY, "--out", str(out))
+    assert f"130 Stopped. 0 complete runs are kept in {out}; rerun the command to resume." in complaint
+
+
 @pytest.mark.parametrize("missing", ["tyro", "rich", "joblib", "sklearn", "matplotlib", "jinja2"])
 def test_without_the_lab_the_command_says_how_to_install_it(tmp_path, call, monkeypatch, missing):
     for name in list(sys.modules):

@@ -36,6 +36,8 @@ Summary = TypeVar("Summary")
 Notice = Callable[[str], None]
 STOPPED = (KeyboardInterrupt, Terminated)
 _SECONDS_TO_SPEAK = 10
+# What a folder has from the moment on when its runs are known.
+_BEGUN = ("comparison.json", "sweep.json", "probe.json", "runs")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,6 +65,9 @@ def _run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         # The reader of our output has gone, as `| head` does; nor can the interpreter flush it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except ConnectionError as error:
+        _note(" ".join([f"{error}.", *getattr(error, "__notes__", [])]))
         return 1
     except OSError as error:
         _note(" ".join([f"a file could not be read or written: {error}.", *getattr(error, "__notes__", [])]).strip())
@@ -284,7 +289,7 @@ def _kept(out: Path) -> str:
     """How many runs are complete, and how to go on; nothing if none has begun."""
     from torchmoments_lab.report.reading import count_complete
 
-    if not any(path.is_dir() for pattern in ("runs", "*/runs") for path in out.glob(pattern)):
+    if not any((out / name).exists() for name in _BEGUN):
         return ""
     complete = count_complete(out)
     are = f"{counted(complete, 'complete run')} {'is' if complete == 1 else 'are'}"

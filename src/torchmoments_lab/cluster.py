@@ -21,7 +21,7 @@ from joblib import cpu_count
 from torchmoments_lab import node
 from torchmoments_lab.files import write_bytes
 from torchmoments_lab.jobs import Finished, Job, Started
-from torchmoments_lab.process import Terminated
+from torchmoments_lab.process import Terminated, ending_after_a_step
 from torchmoments_lab.shipping import Shipment, shipped
 from torchmoments_lab.typed import counted
 
@@ -29,6 +29,7 @@ from torchmoments_lab.typed import counted
 _TRIES_AGAIN = 3
 _SECONDS_BETWEEN_LOOKS = 1
 _SECONDS_TO_CONNECT = 5
+_SECONDS_TO_START = 60
 _SECONDS_OF_A_TASK = 60
 _SECONDS_TO_END = 3
 
@@ -125,10 +126,14 @@ class Cluster:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         try:
-            with _own_signals(), warnings.catch_warnings():
+            # An exception in the middle of Ray's start crashes it.
+            with ending_after_a_step(_SECONDS_TO_START), _own_signals(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 ray.init(self._address, log_to_driver=False, logging_level="ERROR", **more)
-        except (ConnectionError, ValueError) as error:
+        except ConnectionError as error:
+            why = "none runs here" if self._address == "auto" else _first_line(error)
+            raise ValueError(_unreachable(self._address, why)) from error
+        except ValueError as error:
             raise ValueError(_unreachable(self._address, _first_line(error))) from error
         except RuntimeError as error:
             # Ray compares its own version and Python's.
@@ -278,11 +283,17 @@ def _begin(job: Job, epochs: bytes, started: Started) -> None:
 
 
 def _received(job: Job, reference: Any) -> str | None:
-    """Write what a job returned; returns the reason if it failed."""
+    """Write what a job returned; returns the reason if it failed.
+
+    Raises:
+        ConnectionError: this machine is no longer a node of the cluster.
+    """
     import ray
 
     try:
         reason, files = ray.get(reference)
+    except ray.exceptions.LocalRayletDiedError as error:
+        raise ConnectionError("the Ray cluster is gone: its process on this machine has ended") from error
     except ray.exceptions.RayError as error:
         reason = _cause(error)
         job.record_failure(reason)
@@ -298,7 +309,7 @@ def _cause(error: Exception) -> str:
     if isinstance(error, OutOfMemoryError):
         return "its node ran out of memory"
     if isinstance(error, WorkerCrashedError | NodeDiedError):
-        return f"its worker process died {1 + _TRIES_AGAIN} times"
+        return f"its worker process died {1 + _TRIES_AGAIN} times: it was killed, or crashed in compiled code"
     cause = error.cause if isinstance(error, RayTaskError) else error
     return f"{type(cause).__name__}: {_first_line(cause)}"
 

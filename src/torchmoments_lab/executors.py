@@ -16,7 +16,7 @@ def executor_for(parallel: Parallel, training: TrainingSettings) -> Executor:
         return Processes(training, parallel.workers)
     from torchmoments_lab.cluster import Cluster
 
-    if training.device != "auto":
+    if training.device not in (("auto", "cpu") if parallel.gpus_per_run is None else ("auto",)):
         raise ValueError(
             f"device needs auto on a cluster, where runs get a core or a share of a GPU; got {training.device}. Write "
             "--gpus-per-run 1, or leave --device out."

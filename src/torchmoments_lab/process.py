@@ -61,7 +61,7 @@ class _Ending:
 
     def __init__(self) -> None:
         self._last = -math.inf
-        self._is_in_steps = False
+        self._seconds_to_wait: float | None = None
         self._later: threading.Timer | None = None
         self._noted: int | None = None
 
@@ -70,9 +70,9 @@ class _Ending:
         if time.monotonic() - self._last <= _SECONDS_OF_ONE:
             return
         self._last = time.monotonic()
-        if self._is_in_steps and self._noted is None:
+        if self._seconds_to_wait is not None and self._noted is None:
             self._noted = number
-            self._again(number, _SECONDS_OF_A_STEP)
+            self._again(number, self._seconds_to_wait)
             return
         self._end(number)
 
@@ -84,13 +84,13 @@ class _Ending:
         self._again(error.number if isinstance(error, Terminated) else signal.SIGINT, 0.05)
 
     @contextmanager
-    def in_steps(self) -> Iterator[Callable[[], bool]]:
-        self._is_in_steps = True
+    def in_steps(self, seconds: float) -> Iterator[Callable[[], bool]]:
+        self._seconds_to_wait = seconds
         try:
             yield self._has_come
         finally:
             self._has_come()
-            self._is_in_steps = False
+            self._seconds_to_wait = None
             number, self._noted = self._noted, None
             if number is not None:
                 self._end(number)
@@ -142,8 +142,8 @@ def ending_in_order() -> Iterator[None]:
 
 
 @contextmanager
-def ending_after_a_step() -> Iterator[Callable[[], bool]]:
-    """In the block, signals that `ending_in_order` handles wait for the end of a step, but not for long.
+def ending_after_a_step(seconds: float = _SECONDS_OF_A_STEP) -> Iterator[Callable[[], bool]]:
+    """In the block, signals that `ending_in_order` handles wait for the end of a step, but no longer than this.
 
     Yields a function to call after each step: whether one has come, so that the block is to save what it has, and end.
     The signal is raised at its end. A second signal is raised at once, and so is one that no step ends after.
@@ -152,7 +152,7 @@ def ending_after_a_step() -> Iterator[Callable[[], bool]]:
     if ending is None or threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    with ending.in_steps() as has_come:
+    with ending.in_steps(seconds) as has_come:
         yield has_come
 
 

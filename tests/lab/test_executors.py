@@ -18,12 +18,19 @@ def test_a_device_that_is_not_there_is_refused(ray):
         executor_for(Parallel(ray=ray), TrainingSettings(device="cuda:99"))
 
 
+def test_runs_on_the_cores_of_a_cluster_may_be_asked_for_the_cpu():
+    executor_for(Parallel(ray="local"), TrainingSettings(device="cpu"))
+    with pytest.raises(ValueError, match="device needs auto on a cluster"):
+        executor_for(Parallel(ray="local", gpus_per_run=0.5), TrainingSettings(device="cpu"))
+
+
 @pytest.mark.parametrize(
     ("address", "why"),
     [
         ("127.0.0.1:1", "Connection refused"),
         ("no-such-host.invalid:6379", ""),
         ("nonsense", "Invalid address format"),
+        ("auto", "none runs here"),
     ],
 )
 def test_a_cluster_that_is_not_there_is_said_at_once(address, why):

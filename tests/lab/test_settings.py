@@ -203,6 +203,7 @@ def test_one_of_a_thing_is_not_written_as_several(number, what, said):
         ({"gpus_per_run": 0.5}, "gpus_per_run needs a cluster; got no --ray. Write --ray auto, or leave it out."),
         ({"ray": "auto", "gpus_per_run": 1.5}, "gpus_per_run needs a number above 0, up to 1; got 1.5. Write"),
         ({"ray": "auto", "gpus_per_run": 0}, "gpus_per_run needs a number above 0, up to 1; got 0. Write"),
+        ({"ray": " "}, "ray needs the address of a cluster; got an empty one."),
         ({"ray": "ray://10.0.0.1:10001"}, "ray needs HOST:PORT of a cluster that this machine belongs to; got ray://"),
         ({"ray": "auto", "workers": 2}, "workers are processes of this machine; got 2 and a cluster, which trains"),
     ],

@@ -16,7 +16,7 @@ class Parallel(Settings):
     """A Ray cluster to train on, as many runs at a time as it has cores: HOST:PORT, auto for the one that this machine
     belongs to, or local for one that is started here. Needs the extra torchmoments[ray]."""
     gpus_per_run: float | None = None
-    """The share of a GPU of the cluster that a run gets: 0.25 trains four on each. None: runs train on cores."""
+    """The share of a GPU of the cluster that a run gets, up to 1: 0.25 trains four on each. None: runs get a core."""
 
     def check(self) -> None:
         at_least(1, "workers", self.workers, "worker")
@@ -24,6 +24,10 @@ class Parallel(Settings):
             if self.gpus_per_run is not None:
                 raise ValueError("gpus_per_run needs a cluster; got no --ray. Write --ray auto, or leave it out.")
             return
+        if not self.ray.strip():
+            raise ValueError(
+                "ray needs the address of a cluster; got an empty one. Write --ray HOST:PORT, auto or local."
+            )
         if self.workers is not None:
             raise ValueError(
                 f"workers are processes of this machine; got {self.workers} and a cluster, which trains as many runs "

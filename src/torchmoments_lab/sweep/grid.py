@@ -60,6 +60,10 @@ def parse_grid(texts: Sequence[str]) -> list[Axis]:
         values = tuple(listed.split("/"))
         if not (name and equals and all(values)):
             raise ValueError(f"grid needs axes NAME=VALUE/VALUE; got {text!r}. Write --grid lam=0.5/0.7/0.9.")
+        if name != "method" and "," in listed:
+            raise ValueError(
+                f"grid needs a / between the values of an axis; got {text!r}. Write --grid {text.replace(',', '/')}."
+            )
         if len(set(values)) < len(values):
             raise ValueError(f"grid needs each value of an axis once; got {text!r}. Leave the second one out.")
         if name in [axis.name for axis in axes]:

@@ -1,5 +1,7 @@
 """What a grid means, and what it refuses."""
 
+import re
+
 import pytest
 
 from torchmoments_lab.requests import Sweep
@@ -69,6 +71,11 @@ def test_the_first_word_stands_for_all_that_mean_the_same_training():
 def test_what_is_no_axis_is_refused(text):
     with pytest.raises(ValueError, match="grid needs"):
         parse_grid([text])
+
+
+def test_commas_between_values_are_refused_and_the_right_words_are_given():
+    with pytest.raises(ValueError, match=re.escape("Write --grid lam=0.5/0.9.")):
+        parse_grid(["lam=0.5,0.9"])
 
 
 def test_an_axis_given_twice_is_refused():
