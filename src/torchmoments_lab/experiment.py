@@ -49,6 +49,10 @@ class Experiment:
         assert self.training.epochs is not None
         return self.training.epochs
 
+    def random_seed(self, seed: int) -> int:
+        """The seed of the random numbers of a run."""
+        return self.training.first_seed + seed
+
     def with_facts(self, **facts: Setting) -> Self:
         """The same, and what else runs of one folder have in common."""
         return replace(self, shared={**self.shared, **facts})

@@ -62,7 +62,7 @@ class Method:
 
     @property
     def needs_groups(self) -> bool:
-        """Whether partners depend on the classes."""
+        """Whether partners depend on the domains, or on the classes if there are no domains."""
         return self.mixer is not None and self.mixer.needs_groups
 
     def always(self) -> "Method":

@@ -27,11 +27,15 @@ def facts(data: Data) -> tuple[tuple[str, str], ...]:
     for split, records in ((data.train, train), (data.test, test)):
         digest.update(split.labels.numpy().tobytes())
         digest.update(records["digest"].tobytes())
+    if data.train.domains is not None:
+        digest.update(data.train.domains.numpy().tobytes())
     digest.update("/".join(data.classes).encode(errors="surrogateescape"))
     found = [
         ("images", f"{len(train)} + {len(test)} of {len(data.classes)} classes, {digest.hexdigest()[:8]}"),
         ("classes", _classes(data)),
     ]
+    if data.domains:
+        found.append(("domains", _domains(data)))
     if train["digest"].all() and test["digest"].all():
         found.append(("pixels", _pixels(data)))
     both = copies(data)
@@ -50,6 +54,7 @@ def sentences(data: Data, judged: str) -> list[str]:
     found = [
         f"{counted(len(data.classes), 'class', 'classes')}: {_classes(data)}; {_pixels(data)}; {len(train):,} training "
         f"and {counted(len(test), f'{judged} image')}.",
+        *([f"Domains of the training images: {_domains(data)}."] if data.domains else []),
         *data.remarks,
     ]
     cut = int(train["cut"].sum() + test["cut"].sum())
@@ -79,6 +84,12 @@ def _classes(data: Data) -> str:
         return ", ".join(f"{name}{c} {count:,}" for name, c, count in zip(data.classes, colons, counts, strict=True))
     each = _range(min(counts), max(counts))
     return f"{', '.join(data.classes[:_SHOWN])}, ..., {data.classes[-1]}, of {each} images each"
+
+
+def _domains(data: Data) -> str:
+    assert data.train.domains is not None
+    counts = np.bincount(data.train.domains.numpy(), minlength=len(data.domains)).tolist()
+    return ", ".join(f"{name} {count:,}" for name, count in zip(data.domains, counts, strict=True))
 
 
 def _pixels(data: Data) -> str:

@@ -4,6 +4,12 @@
     PATH/train/CLASS/.../IMAGE        the split is PATH/test, or PATH/val if there is no test; see `layout` for the
     PATH/test/CLASS/.../IMAGE         other names that these may have
 
+Folders of domains, such as cameras or hospitals:
+
+    PATH/DOMAIN/CLASS/.../IMAGE       a fifth is held out of each class of each domain
+
+In both, the test images may come from another folder in place of those that are held out.
+
 Any size and mode of image. Each is read once here, and later whenever it is needed.
 """
 
@@ -12,7 +18,8 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +27,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from torchmoments_lab.data.layout import find_layout
+from torchmoments_lab.data.layout import Layout, find_domains, find_layout
 from torchmoments_lab.data.listing import left_out_sentence, pictures_below
 from torchmoments_lab.data.picture import decoded
 from torchmoments_lab.data.records import RECORD, picture_record
@@ -47,32 +54,79 @@ class ImageFiles(Sequence[Any]):
             return decoded(image)
 
 
-def load_folder(name: str) -> Data:
+def load_folder(name: str, test: str | None = None, *, has_domains: bool = False) -> Data:
     """The pictures below a folder, each of them read once.
 
+    Args:
+        test: the folder of the test images, if they come from elsewhere: its test part if it has one.
+        has_domains: the folder has folders of domains, which have those of the classes. If one of them is `test`,
+            training leaves it out.
+
     Raises:
-        ValueError: the folder is missing, empty or of one class, train and test differ in their classes, its layout is
-            not understood, or a picture cannot be read.
+        ValueError: a folder is missing, empty or of one class, train and test differ in their classes, a layout is not
+            understood, or a picture cannot be read.
     """
+    path, left_out = _folder("data", name), Counter[str]()
+    elsewhere = None if test is None else _folder("test_data", test)
+    if has_domains:
+        domains = find_domains(path, left_out)
+        if elsewhere is not None:
+            domains = {name: of for name, of in domains.items() if not elsewhere.samefile(path / name)}
+        layout = Layout(next(iter(domains.values())))
+    else:
+        layout = find_layout(path, left_out)
+        domains = {"": layout.train}
+    if elsewhere is not None:
+        layout = _with_test(layout, elsewhere, left_out)
+    names = sorted(layout.train)
+    train = [_pictures(folders, names, left_out) for folders in domains.values()]
+    from_domain = np.repeat(np.arange(len(train)), [len(pictures) for pictures in train])
+    of_test = _pictures(layout.test, names, left_out)
+    paths, numbers = zip(*chain(*train, of_test), strict=True)
+    labels = np.array(numbers)
+    if of_test:
+        parts = np.arange(len(from_domain)), np.arange(len(from_domain), len(paths))
+    else:
+        cells = [" of ".join(filter(None, (printable(name), domain))) for domain in domains for name in names]
+        cell = from_domain * len(names) + labels
+        parts = hold_out(cell, cells, "a folder without a test part", "Add images of it.")
+    of_domain = torch.from_numpy(from_domain) if len(domains) > 1 else None
+    pictures = Split(ImageFiles(paths), torch.from_numpy(labels), records_of(paths))
+    train_split, test_split = map(pictures.take, parts)
+    if of_domain is not None:
+        train_split = replace(train_split, domains=of_domain[parts[0]])
+    remarks = tuple(filter(None, (layout.remark, left_out_sentence(left_out))))
+    return Data(
+        train_split,
+        test_split,
+        tuple(map(printable, names)),
+        domains=tuple(map(printable, domains)) if of_domain is not None else (),
+        peak=255.0,
+        mean=MEAN,
+        std=STD,
+        remarks=remarks,
+    )
+
+
+def _folder(setting: str, name: str) -> Path:
     path = Path(name).expanduser()
     if not name:
-        raise ValueError("data needs a folder of images; got none. Write folder:PATH.")
+        raise ValueError(f"{setting} needs a folder of images; got none. Write folder:PATH.")
     if not path.is_dir():
-        raise ValueError(f"data needs a folder of images; got '{path}', which does not exist. Write folder:PATH.")
-    left_out: Counter[str] = Counter()
-    layout = find_layout(path, left_out)
-    names = sorted(layout.train)
-    train, test = (_pictures(folders, names, left_out) for folders in (layout.train, layout.test))
-    classes = tuple(map(printable, names))
-    paths, labels = zip(*train, *test, strict=True)
-    if test:
-        parts = np.arange(len(train)), np.arange(len(train), len(paths))
-    else:
-        parts = hold_out(np.array(labels), classes, "a folder without a test part", "Add images of it.")
-    pictures = Split(ImageFiles(paths), torch.tensor(labels), records_of(paths))
-    remarks = tuple(filter(None, (layout.remark, left_out_sentence(left_out))))
-    train_split, test_split = map(pictures.take, parts)
-    return Data(train_split, test_split, classes, peak=255.0, mean=MEAN, std=STD, remarks=remarks)
+        raise ValueError(f"{setting} needs a folder of images; got '{path}', which does not exist. Write folder:PATH.")
+    return path
+
+
+def _with_test(layout: Layout, folder: Path, left_out: Counter[str]) -> Layout:
+    """The same training images, and test images from another folder."""
+    other = find_layout(folder, left_out)
+    test = other.test or other.train
+    unknown = sorted(set(test) - set(layout.train))
+    if unknown:
+        raise ValueError(f"test_data needs classes that training has too; got {unknown[0]!r} in '{folder}'.")
+    part = " its test part;" if other.test else ""
+    unused = " the test images of --data are not used." if layout.test else ""
+    return Layout(layout.train, test, f"Test images are those of '{folder}',{part}{unused}".rstrip(",;.") + ".")
 
 
 def _pictures(folders: dict[str, Path], names: Sequence[str], left_out: Counter[str]) -> list[tuple[Path, int]]:

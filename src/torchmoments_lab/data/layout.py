@@ -50,6 +50,30 @@ def find_layout(path: Path, left_out: Counter[str]) -> Layout:
     return Layout(of_train, of_test, remark)
 
 
+def find_domains(path: Path, left_out: Counter[str]) -> dict[str, dict[str, Path]]:
+    """{domain: {class: its folder}} of a folder of domains.
+
+    Raises:
+        ValueError: there are fewer than two, or one lacks a class that another has.
+    """
+    folders, _ = listed(path, left_out)
+    found = {folder.name: _classes(folder, *listed(folder, left_out)) for folder in folders}
+    if len(found) < 2:
+        raise ValueError(
+            f"data needs two domains or more, a folder for each with the same classes in it; got {len(found)} in "
+            f"'{path}'. Write folder:{path} if its folders are the classes."
+        )
+    every = sorted({name for classes in found.values() for name in classes})
+    for domain, classes in found.items():
+        lacking = [name for name in every if name not in classes]
+        if lacking:
+            raise ValueError(
+                f"domains need the same classes; '{path / domain}' has no {lacking[0]!r}. Write folder:{path} if its "
+                "folders are the classes."
+            )
+    return found
+
+
 def _part_of(name: str) -> str | None:
     """ "train", "test" or "val" if a folder's name says so."""
     words = [word for word in re.split(r"[\W\d_]+", name.casefold()) if word and word not in _AROUND]
@@ -79,8 +103,8 @@ def _classes(path: Path, folders: list[Path], pictures: list[Path]) -> dict[str,
         repair = (
             f"Write '{repeated[0]}/{first.name}' in place of '{first.name}/{repeated[0]}'"
             if any(map(_part_of, repeated))
-            else f"Write folder:{first} for one of them, or name two of them train and test; if {first.name!r} is a "
-            "class, put its images into it without folders"
+            else f"Write domains:{path} if they are domains, or folder:{first} for one of them; if {first.name!r} is "
+            "a class, put its images into it without folders"
         )
         raise ValueError(
             f"data needs to tell classes from domains and parts; in '{path}' {_quoted(f.name for f in nested)} hold "

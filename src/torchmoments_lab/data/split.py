@@ -24,11 +24,13 @@ class Split:
         images: [N, C, H, W] pixels in memory; or a sequence that gives one image at a time, which is streamed.
         labels: [N] int64, from 0 to the number of classes - 1.
         records: one of each image [N], see `records.RECORD`. Every loader makes them; none is needed for training.
+        domains: the domain of each image, [N] int64; None: all are of one.
     """
 
     images: Tensor | Sequence[Any]
     labels: Tensor
     records: np.ndarray = field(default_factory=lambda: np.empty(0, RECORD))
+    domains: Tensor | None = None
 
     @classmethod
     def in_memory(cls, images: Tensor, labels: Tensor) -> "Split":
@@ -41,7 +43,8 @@ class Split:
         """The images at these places, in this order."""
         chosen = torch.from_numpy(index)
         images = self.images[chosen] if isinstance(self.images, Tensor) else Part(self.images, index.tolist())
-        return Split(images, self.labels[chosen], self.records[index] if len(self.records) else self.records)
+        records = self.records[index] if len(self.records) else self.records
+        return Split(images, self.labels[chosen], records, None if self.domains is None else self.domains[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +69,7 @@ class Data:
         train: the training set, which each run draws its training images from.
         test: the test images.
         classes: their names.
+        domains: the names of the training images' domains; none: all are of one.
         peak: the value of a pixel at full brightness; `mean` and `std` are in units of it.
         mean, std: of a pixel, one number a channel. Constants of the data set: nothing is estimated from test images.
         flips: whether a mirrored image is still of its class.
@@ -77,6 +81,7 @@ class Data:
     train: Split
     test: Split
     classes: tuple[str, ...]
+    domains: tuple[str, ...] = field(default=(), kw_only=True)
     peak: float = 1.0
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)

@@ -48,7 +48,7 @@ def inspect(request: Inspect, notice: Notice = silent) -> list[Path]:
     check_device(request.training)
     experiment = resolve(request, Judging(), ["none"], notice=remarks.append).experiment
     settings = replace(request.model, weights=None, pretrained=False, fine_tune=False)
-    untrained = replace(experiment.network, settings=settings).initial(request.seed)
+    untrained = replace(experiment.network, settings=settings).initial(experiment.random_seed(request.seed))
     untrained.module.eval()
     frame = load_frame(request.image, experiment.data, untrained.input)
     names = layers_to_draw(untrained.module, frame.inputs, request.at)
@@ -82,7 +82,7 @@ def _trained(run: Run, *, train: bool) -> nn.Module:
     """The network with the weights that it starts from, or those of a training."""
     if train and (reason := run.train()) is not None:
         raise RuntimeError(reason)
-    module = run.experiment.network.initial(run.seed).module.eval()
+    module = run.experiment.network.initial(run.experiment.random_seed(run.seed)).module.eval()
     if train:
         module.load_state_dict(run.weights())
     return module

@@ -85,7 +85,7 @@ def probe(request: Probe, watch: Watch = unwatched, notice: Notice = silent) -> 
 def _most_frequent(experiment: Experiment, seeds: int) -> dict[int, int]:
     """{seed: the most frequent class of its training images}."""
     labels, size = experiment.data.train.labels.numpy(), experiment.train_size
-    chosen = {seed: experiment.data.subset(size, seed).numpy() for seed in range(seeds)}
+    chosen = {seed: experiment.data.subset(size, experiment.random_seed(seed)).numpy() for seed in range(seeds)}
     return {seed: int(np.bincount(labels[index]).argmax()) for seed, index in chosen.items()}
 
 

@@ -55,7 +55,7 @@ class ViewRun(Run):
 
     def _source_and_view(self) -> tuple[Source, View]:
         """The network whose features are probed, on its device, and the part of them."""
-        built = self.experiment.network.initial(self.seed)
+        built = self.experiment.network.initial(self.experiment.random_seed(self.seed))
         if self.plain is not None:
             built.module.load_state_dict(self.plain.weights())
         cpu = torch.device("cpu")
@@ -72,7 +72,8 @@ class ViewRun(Run):
         with torch.random.fork_rng(devices=[]):
             built = self.experiment.network.build()
         feed = Feed(data, built.input, plain, check_device(self.experiment.training))
-        images = feed.subset(data.subset(self.experiment.train_size, self.seed))
+        chosen = data.subset(self.experiment.train_size, self.experiment.random_seed(self.seed))
+        images = feed.subset(chosen)
         split = list(torch.split(torch.arange(len(images)), 500))
         x_train = [pooled(source(x), view).cpu() for x, _ in feed.training(images, split, torch.Generator())]
         x_test = [pooled(source(x), view).cpu() for x in feed.test()]

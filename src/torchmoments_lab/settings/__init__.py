@@ -3,7 +3,7 @@
 Nothing here imports torch, so that `torchmoments --help` answers at once.
 """
 
-from torchmoments_lab.settings.data import DATA_SETS, DataSettings, Evaluate, Judging, Metric
+from torchmoments_lab.settings.data import DATA_SETS, FOLDERS, DataSettings, Evaluate, Judging, Metric
 from torchmoments_lab.settings.execution import Execution
 from torchmoments_lab.settings.model import WEIGHTS, ModelSettings, check_weights
 from torchmoments_lab.settings.parallel import Parallel
@@ -20,6 +20,7 @@ ELSEWHERE = ("data_dir", "weights", "device", "loader_workers")
 __all__ = [
     "DATA_SETS",
     "ELSEWHERE",
+    "FOLDERS",
     "MOST_SEEDS",
     "WEIGHTS",
     "DataSettings",

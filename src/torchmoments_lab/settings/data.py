@@ -9,6 +9,7 @@ from torchmoments_lab.typed import Settings
 
 Metric = Literal["error", "balanced-error", "auroc", "average-precision", "log-loss", "calibration"]
 Evaluate = Literal["test", "validation"]
+FOLDERS = ("folder:", "domains:")
 DATA_SETS = ("digits", "mnist", "fashion-mnist", "cifar10", "cifar100")
 
 
@@ -19,14 +20,26 @@ class DataSettings(Settings):
     data: str = "digits"
     """Data set. digits: the 1,797 images of 8 x 8 pixels that come with scikit-learn. mnist, fashion-mnist, cifar10,
     cifar100: from --data-dir, or downloaded. folder:PATH: a folder for each class, or such folders in PATH/train and
-    PATH/test (or val). your.module:make_data: a function that returns (train, test). All images are read once first."""
+    PATH/test (or val). domains:PATH: a folder for each domain, such as cameras, with the same classes in each.
+    your.module:make_data: a function that returns (train, test). All images are read once first."""
+    test_data: str | None = None
+    """folder:PATH: test images that come from elsewhere, such as another hospital. No others are held out then, and if
+    it is one of the domains of --data, training leaves it out."""
     data_dir: Path | None = None
     """Folder with the files of mnist, fashion-mnist, cifar10 or cifar100."""
 
     def check(self) -> None:
         super().check()
-        if self.data.startswith("folder:"):
-            check_path("data", Path(self.data.removeprefix("folder:")))
+        for name, given in (("data", self.data), ("test_data", self.test_data or "")):
+            if given.startswith(FOLDERS):
+                check_path(name, Path(given.partition(":")[2]))
+        if self.test_data is not None:
+            if not self.test_data.startswith("folder:"):
+                raise ValueError(f"test_data needs folder:PATH; got {self.test_data!r}. Write --test-data folder:PATH.")
+            if not self.data.startswith(FOLDERS):
+                raise ValueError(
+                    f"test_data is for data in folders; got --data {self.data}. Leave it out: others have test images."
+                )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ class TrainingSettings(Settings):
 
     train_size: int | None = None
     """Number of training images, stratified by class. Each seed draws its own. None: 200 digits, all of others."""
+    first_seed: int = 0
+    """What is added to each seed: other training images, weights and batches, for a confirmation with fresh seeds."""
     epochs: int | None = None
     """Passes over the training images. The last epoch counts. None: 80 for digits, 60 for others; from trained weights
     20, and as many more as --min-steps needs."""
@@ -59,6 +61,7 @@ class TrainingSettings(Settings):
 
     def check(self) -> None:
         at_least(1, "train_size", self.train_size, "training image")
+        at_least(0, "first_seed", self.first_seed, "")
         at_least(1, "epochs", self.epochs, "epoch")
         at_least(1, "min_steps", self.min_steps, "step")
         at_least(2, "batch_size", self.batch_size, "images, for BatchNorm and for a partner")

@@ -80,10 +80,11 @@ class Feed:
 
     def subset(self, index: Tensor) -> Split:
         """The training images of one run; those in memory move to the device."""
-        images, labels = self.data.train.images, self.data.train.labels[index]
-        if isinstance(images, Tensor):
-            return Split(images[index].to(self.device), labels)
-        return Split(Part(images, index.tolist()), labels)
+        train = self.data.train
+        domains = None if train.domains is None else train.domains[index]
+        if isinstance(train.images, Tensor):
+            return Split(train.images[index].to(self.device), train.labels[index], domains=domains)
+        return Split(Part(train.images, index.tolist()), train.labels[index], domains=domains)
 
     def test(self) -> Iterator[Tensor]:
         """The test images in their order, without augmentation."""

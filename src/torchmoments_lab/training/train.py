@@ -124,7 +124,7 @@ def step(
 
     Args:
         y: class indices, or soft targets of mixed images.
-        groups: the classes of the images, for partners of the same or of another one.
+        groups: the domains of the images, or their classes, for partners of the same or of another one.
     """
     with nullcontext() if site is None else site.mixing(len(x), groups=groups) as plan:
         output = logits(model(x))
@@ -137,6 +137,7 @@ class Training:
 
     def __init__(self, experiment: Experiment, method: Method, seed: int, fabric: "Fabric") -> None:
         data, settings = experiment.data, experiment.training
+        seed = experiment.random_seed(seed)
         seeds = seeds_of(seed)
         built = experiment.network.initial(seed)
         self.experiment = experiment
@@ -218,7 +219,7 @@ class Training:
         split = batches(self.chances, self.settings.batch_size, self.order, at_least=self.least)
         feed = self.feed.training(self.images, split, self.augment, fabric.global_rank, fabric.world_size, done)
         for index, (x, y) in zip(split[done:], feed, strict=True):
-            groups = y if self.method.needs_groups else None
+            groups = self._groups(index, y) if self.method.needs_groups else None
             if self.method.inputs is not None:
                 x, y = self.method.inputs(x, y, classes, self.inputs)
             loss, accuracy, is_mixed = step(self.model, self.criterion, self.site, x, y, groups)
@@ -234,6 +235,11 @@ class Training:
                 self.schedule.step()
             tally.add(loss, accuracy, len(x), is_mixed)
             yield
+
+    def _groups(self, index: Tensor, y: Tensor) -> Tensor:
+        """The domains of this rank's share of a batch; their classes if there are no domains."""
+        domains, fabric = self.images.domains, self.fabric
+        return y if domains is None else domains[torch.tensor_split(index, fabric.world_size)[fabric.global_rank]]
 
     def result(self) -> Result:
         scores = self.predict() if self.fabric.global_rank == 0 else None
