@@ -98,7 +98,7 @@ def test_with_validation_images_besides_the_test_is_the_test_and_that_is_said(tm
         ),
         (
             ["a/cat", "a/dog", "a/owl", "b/cat", "b/dog", "c/owl"],
-            "tell classes from domains .* Write folder:.*/a for one",
+            "tell classes from domains .* Write domains:.* if they are domains, or folder:.*/a for one",
         ),
         (["train/a/cat", "train/a/dog", "train/b/cat", "train/b/dog", "test/a", "test/b"], "hold the same folders"),
         (["cat/train", "cat/test", "dog/train", "dog/test"], "Write 'test/cat' in place of 'cat/test'"),
