@@ -53,6 +53,7 @@ class Cluster:
             ValueError: there is no such cluster, it has no GPU if runs are to have one, or other versions.
         """
         self._connect()
+        _speak_on_standard_output(False)
         try:
             self._check_gpus()
             _check_versions()
@@ -65,6 +66,7 @@ class Cluster:
         import ray
 
         ray.shutdown()
+        _speak_on_standard_output(True)
 
     def at_once(self, jobs: int) -> int:
         import ray
@@ -125,6 +127,8 @@ class Cluster:
         more: dict[str, Any] = {"include_dashboard": False, "num_cpus": cpu_count()} if is_here else {}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        if not is_here:
+            _show_token()
         try:
             # An exception in the middle of Ray's start crashes it.
             with ending_after_a_step(_SECONDS_TO_START), _own_signals(), warnings.catch_warnings():
@@ -144,6 +148,23 @@ class Cluster:
 
         if self._gpus_per_run is not None and ray.cluster_resources().get("GPU", 0) < self._gpus_per_run:
             raise ValueError("gpus_per_run needs a cluster with a GPU; got one without. Leave it out, or start a node.")
+
+
+def _speak_on_standard_output(does: bool) -> None:
+    """Whether Ray tells there what happens to its processes, which has no setting; that is the place of the result."""
+    import ray
+
+    ray._private.worker._worker_logs_enabled = does
+
+
+def _show_token() -> None:
+    """Let Ray show the token that clusters of this user ask for: by itself it does for auto, but not for HOST:PORT."""
+    # Before 2.56 there are none.
+    with suppress(ImportError):
+        from ray._private.authentication import authentication_token_setup as setup
+
+        setup.logger.setLevel("ERROR")
+        setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _check_reachable(address: str) -> None:

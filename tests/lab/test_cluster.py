@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -101,7 +102,7 @@ def test_views_get_the_weights_of_plain_runs_on_other_machines(tmp_path, nodes):
     assert of_cluster.views == of_here.views
 
 
-def test_a_process_that_is_killed_is_started_again_and_one_that_always_dies_fails(tmp_path, nodes):
+def test_a_process_that_is_killed_is_started_again_and_one_that_always_dies_fails(tmp_path, nodes, capsys):
     finished = {}
     jobs = [Stub(tmp_path, "good"), Stub(tmp_path, "once", killed=KILLED_FIRST), Stub(tmp_path, "always", killed=99)]
     with cluster.Cluster(nodes.address, None) as executor:
@@ -112,6 +113,8 @@ def test_a_process_that_is_killed_is_started_again_and_one_that_always_dies_fail
         "always": "its worker process died 4 times: it was killed, or crashed in compiled code",
     }
     assert {path.name for path in tmp_path.glob("*-*")} == {"good-received", "once-received", "always-failed"}
+    # Ray's own news of it, which would stand among the results.
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
@@ -155,6 +158,34 @@ def wait_until(condition, what):
     while not condition():
         assert time.monotonic() < end, f"{what} did not happen in {PATIENCE} seconds"
         time.sleep(0.1)
+
+
+def test_a_cluster_that_asks_for_the_users_token_is_shown_it(tmp_path):
+    """As one does that is started once `--ray local`, or anything else, has made a token."""
+    ray = [sys.executable, "-m", "ray.scripts.scripts"]
+    environment = {**os.environ, "HOME": str(tmp_path), "RAY_USAGE_STATS_ENABLED": "0"}
+    if subprocess.run([*ray, "get-auth-token", "--generate"], env=environment, capture_output=True).returncode:
+        pytest.skip("this version of Ray has no tokens")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = ["start", "--head", "--block", "--num-cpus=1", "--include-dashboard=false", f"--port={port}"]
+    head = subprocess.Popen([*ray, *start], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        words = ["compare", "--train-size", "50", "--epochs", "1", "--width", "4", "--seeds", "1", "--methods", "none"]
+        command = [sys.executable, "-m", "torchmoments_lab", *words, "--ray", f"127.0.0.1:{port}", "--out"]
+        wait_until(lambda: listens(port), "the start of Ray")
+        done = subprocess.run([*command, str(tmp_path / "out")], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "Token" not in done.stderr
+    finally:
+        head.terminate()
+        head.wait(PATIENCE)
+
+
+def listens(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_other_versions_on_a_node_are_refused(tmp_path, nodes, monkeypatch):
