@@ -8,8 +8,8 @@ data sets is for other data sets, see `torchmoments_lab.statistics.pooled`.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -20,13 +20,13 @@ from matplotlib.figure import Figure
 from torchmoments_lab.files import write_bytes, write_text
 from torchmoments_lab.report import wording
 from torchmoments_lab.report.bars import Bar, Bars, bars
-from torchmoments_lab.report.drawing import ACCENT, INK, MUTED, draw
+from torchmoments_lab.report.drawing import ACCENT, MUTED, draw
 from torchmoments_lab.report.page import Table
 from torchmoments_lab.report.render import table as in_markdown
 from torchmoments_lab.statistics.crossed import spread
 from torchmoments_lab.statistics.pooled import Pooled, pooled
-from torchmoments_lab.statistics.several import difference, differences
-from torchmoments_lab.statistics.values import Difference, Estimate
+from torchmoments_lab.statistics.several import differences
+from torchmoments_lab.statistics.values import LEAST_SEEDS, Difference, Estimate
 
 RESULTS = Path(__file__).resolve().parent
 OUT = RESULTS / "evidence"
@@ -50,11 +50,17 @@ CONFIRMED_ON = {
     "Fashion-MNIST, 400": "settings-fashion",
     "solar cells, fine-tuned": "settings-elpv",
 }
+# {words: a method and what it is compared with}
+GAINS = {
+    "moex minus none": ("moex", "none"),
+    "labels minus none": ("labels", "none"),
+    "moex minus labels": ("moex", "labels"),
+}
 HYPOTHESES = {
-    "moex:lam=0.5 − moex": ("moex:lam=0.5", "moex"),
-    "moex:norm=in,lam=0.5 − moex:norm=in": ("moex:norm=in,lam=0.5", "moex:norm=in"),
-    "moex:lam=0.5 − labels:lam=0.5": ("moex:lam=0.5", "labels:lam=0.5"),
-    "moex:norm=in,lam=0.5 − labels:lam=0.5": ("moex:norm=in,lam=0.5", "labels:lam=0.5"),
+    "pono: lam=0.5 minus 0.9": ("moex:lam=0.5", "moex"),
+    "in: lam=0.5 minus 0.9": ("moex:norm=in,lam=0.5", "moex:norm=in"),
+    "pono, lam=0.5 minus its labels": ("moex:lam=0.5", "labels:lam=0.5"),
+    "in, lam=0.5 minus its labels": ("moex:norm=in,lam=0.5", "labels:lam=0.5"),
 }
 # {what differs from MoEx: the method}
 CONTROLS = {
@@ -69,12 +75,9 @@ CONTROLS = {
 WIDTHS = (4, 16)
 
 
-@dataclass(frozen=True)
-class Row:
-    """A difference, and how it is written."""
-
-    words: tuple[str, ...]
-    found: Difference
+# {words: {words of a difference: what was found}}
+Found = dict[str, dict[str, Difference]]
+Means = dict[str, Pooled]
 
 
 def wrong(study: str, spec: str, part: str = "") -> dict[int, np.ndarray]:
@@ -100,7 +103,7 @@ def paired(study: str, spec: str, other: str, part: str = "") -> np.ndarray:
     return np.array([first[seed] - second[seed] for seed in seeds])
 
 
-@lru_cache(maxsize=None)
+@cache
 def _predictions(study: str) -> tuple[np.ndarray, list[str], np.ndarray]:
     with np.load(RESULTS / study / "predictions.npz") as file:
         return file["targets"], file["runs"].tolist(), file["predicted"]
@@ -110,43 +113,24 @@ def is_there(study: str) -> bool:
     return (RESULTS / study / "predictions.npz").exists()
 
 
-def over_data_sets() -> tuple[list[Row], dict[str, Pooled]]:
-    """On every data set MoEx and its labels alone minus plain training, and MoEx minus its labels; the means of each."""
-    rows, means = [], {}
-    pairs = {"moex − none": ("moex", "none"), "labels − none": ("labels", "none"), "moex − labels": ("moex", "labels")}
-    known = {words: study for words, study in DATA_SETS.items() if is_there(study)}
-    for name, (spec, other) in pairs.items():
-        scores = [paired(study, spec, other) for study in known.values()]
-        rows += [Row((words, name), difference(of)) for words, of in zip(known, scores, strict=True)]
-        means[name] = _pooled(scores)
-    # Data set by data set.
-    rows.sort(key=lambda row: list(known).index(row.words[0]))
-    return rows, means
+def over(studies: Mapping[str, str], pairs: Mapping[str, tuple[str, str]]) -> tuple[Found, Means]:
+    """Differences between methods in each study, those of one study together; and the mean of each over the studies."""
+    known = {words: study for words, study in studies.items() if is_there(study)}
+    scores = {words: [paired(study, *pair) for pair in pairs.values()] for words, study in known.items()}
+    found = {words: dict(zip(pairs, differences(of), strict=True)) for words, of in scores.items()}
+    if len(known) < LEAST_SEEDS:
+        return found, {}
+    return found, {name: _pooled([of[number] for of in scores.values()]) for number, name in enumerate(pairs)}
 
 
-def of_lam() -> tuple[list[Row], dict[str, Pooled]]:
-    """The four differences of the hypothesis on each data set, those of one data set together; and their means."""
-    known = {words: study for words, study in CONFIRMED_ON.items() if is_there(study)}
-    scores = {words: [paired(study, *pair) for pair in HYPOTHESES.values()] for words, study in known.items()}
-    rows = [
-        Row((words, name), found)
-        for words, of in scores.items()
-        for name, found in zip(HYPOTHESES, differences(of), strict=True)
-    ]
-    enough = len(known) > 2
-    means = {name: _pooled([of[i] for of in scores.values()]) for i, name in enumerate(HYPOTHESES)} if enough else {}
-    return rows, means
-
-
-def mechanism() -> list[Row]:
+def mechanism() -> Found:
     """MoEx minus each of its controls in networks of two widths, all together."""
-    names = [(f"{width} channels", words) for width in WIDTHS for words in CONTROLS]
-    scores = [
-        paired("mechanism-digits", "moex", control, f"width={width}")
-        for width in WIDTHS
-        for control in CONTROLS.values()
-    ]
-    return [Row(words, found) for words, found in zip(names, differences(scores), strict=True)]
+    pairs = [(words, width) for words in CONTROLS for width in WIDTHS]
+    scores = [paired("mechanism-digits", "moex", CONTROLS[words], f"width={width}") for words, width in pairs]
+    found: Found = {words: {} for words in CONTROLS}
+    for (words, width), of in zip(pairs, differences(scores), strict=True):
+        found[words][f"{width} channels"] = of
+    return found
 
 
 def _pooled(scores: Sequence[np.ndarray]) -> Pooled:
@@ -159,80 +143,71 @@ def _standard_error(scores: np.ndarray) -> float:
     return found.standard_error
 
 
-def table(caption: str, headings: Sequence[str], rows: Sequence[Row], means: Mapping[str, Pooled]) -> str:
+def table(caption: str, heading: str, found: Found, means: Means) -> str:
+    """A row a data set or control, a column a difference; the means over data sets are the last row."""
+    columns = list(next(iter(found.values())))
     cells = [
-        [*row.words, wording.plus_minus(row.found, "+"), wording.p_value(row.found.p_adjusted), str(row.found.n)]
-        for row in rows
+        [words, *(wording.plus_minus(wording.adjusted(of[name]), "+") for name in columns)]
+        for words, of in found.items()
     ]
-    for name, mean in means.items():
-        of = Estimate(mean.mean, mean.ci95, mean.n)
-        words = f"mean over {mean.n} data sets (they differ by {mean.tau:.2f})"
-        cells.append([words, name, wording.plus_minus(of, "+"), wording.p_value(mean.p_value), str(mean.n)])
-    return in_markdown(Table(caption, [*headings, "points", "p", "n"], cells))
+    if means:
+        each = [means[name] for name in columns]
+        cells.append(["mean over data sets", *(wording.plus_minus(_estimate(mean), "+") for mean in each)])
+        cells.append(["p of that mean", *(wording.p_value(mean.p_value) for mean in each)])
+        cells.append(["spread between data sets", *(f"{mean.tau:.2f}" for mean in each)])
+    return in_markdown(Table(caption, [heading, *columns], cells))
 
 
-def forest(rows: Sequence[Row], means: Mapping[str, Pooled]) -> Figure:
+def forest(found: Found, means: Means) -> Figure:
     """MoEx and its labels alone minus plain training on every data set, and their means."""
-    shown = {"moex − none": ("MoEx", ACCENT), "labels − none": ("labels alone", MUTED)}
-    lines = []
-    for row in rows:
-        if row.words[1] in shown:
-            name, color = shown[row.words[1]]
-            lines.append(Bar((row.words[0] if name == "MoEx" else "", name), row.found, color))
-    number = next(iter(means.values())).n
-    for key, (name, color) in shown.items():
-        mean = Estimate(means[key].mean, means[key].ci95, number)
-        lines.append(
-            Bar(("all: mean for other data" if name == "MoEx" else "", name), mean, INK if name == "MoEx" else color)
-        )
-    label = "Error minus that of plain training, points; below 0 is better. Bars are 95% intervals"
+    shown = {"moex minus none": ("MoEx", ACCENT), "labels minus none": ("labels alone", MUTED)}
+    rows = {words: {name: of[name] for name in shown} for words, of in found.items()}
+    rows |= {"mean, for other data": {name: _estimate(means[name]) for name in shown}}
+    lines = [
+        Bar((words if name == next(iter(shown)) else "", shown[name][0]), estimate, shown[name][1])
+        for words, of in rows.items()
+        for name, estimate in of.items()
+    ]
+    label = "Error minus that of plain training, points; left of 0 is better. Lines are 95% intervals"
     return bars([Bars(lines, label, ("Data, training images", "Method"))])
 
 
-def of_controls(rows: Sequence[Row]) -> Figure:
+def of_controls(found: Found) -> Figure:
     parts = []
-    for width in WIDTHS:
-        here = [row for row in rows if row.words[0] == f"{width} channels"]
-        lines = [Bar((row.words[1],), Estimate(row.found.mean, row.found.ci95_adjusted, row.found.n)) for row in here]
-        parts.append(
-            Bars(lines, f"Error of MoEx minus that of the control, points, {width} channels", ("MoEx compared with",))
-        )
+    for name in next(iter(found.values())):
+        lines = [Bar((words,), wording.adjusted(of[name])) for words, of in found.items()]
+        parts.append(Bars(lines, f"Error of MoEx minus that of the control, points; {name}", ("MoEx compared with",)))
     return bars(parts)
+
+
+def _estimate(mean: Pooled) -> Estimate:
+    return Estimate(mean.mean, mean.ci95, mean.n)
 
 
 def main() -> None:
     OUT.mkdir(exist_ok=True)
     numbers: dict[str, Any] = {}
 
-    def keep(
-        name: str, rows: Sequence[Row], means: Mapping[str, Pooled], headings: Sequence[str], caption: str
-    ) -> None:
-        write_text(OUT / f"{name}.md", table(caption, headings, rows, means) + "\n")
-        numbers[name] = [{"of": list(row.words), **asdict(row.found)} for row in rows]
-        numbers[name] += [{"of": ["all data sets", words], **asdict(mean)} for words, mean in means.items()]
+    def keep(name: str, caption: str, heading: str, found: Found, means: Means) -> None:
+        write_text(OUT / f"{name}.md", table(caption, heading, found, means) + "\n")
+        numbers[name] = {words: {key: asdict(one) for key, one in of.items()} for words, of in found.items()}
+        numbers[name] |= {"mean": {key: asdict(mean) for key, mean in means.items()}} if means else {}
 
     def picture(name: str, figure: Callable[[], Figure]) -> None:
         drawn = draw(name, figure)
         write_bytes(OUT / f"{name}.svg", drawn.svg)
         write_bytes(OUT / f"{name}.png", drawn.png)
 
-    rows, means = over_data_sets()
-    keep(
-        "data-sets", rows, means, ("Data, training images", "difference"), "Points of error, ± 95% CI, each on its own"
-    )
-    picture("forest", lambda: forest(rows, means))
-    if any(map(is_there, CONFIRMED_ON.values())):
-        lam, lam_means = of_lam()
-        keep(
-            "lam",
-            lam,
-            lam_means,
-            ("Data", "difference"),
-            "Points of error, ± 95% CI of the four of one data set together",
-        )
+    caption = "Points of error, ± 95% CI of those of one data set together"
+    gains, means = over(DATA_SETS, GAINS)
+    keep("data-sets", caption, "Data, training images", gains, means)
+    picture("forest", lambda: forest(gains, means))
+    lam, means_of_lam = over(CONFIRMED_ON, HYPOTHESES)
+    if lam:
+        keep("lam", caption, "Data", lam, means_of_lam)
     if is_there("mechanism-digits"):
         controls = mechanism()
-        keep("mechanism", controls, {}, ("Network", "MoEx minus"), "Points of error, ± 95% CI of all of them together")
+        keep("mechanism", "Points of error, ± 95% CI of all of them together", "MoEx minus", controls, {})
         picture("mechanism", lambda: of_controls(controls))
     write_text(OUT / "evidence.json", json.dumps(numbers, indent=1) + "\n")
 

@@ -6,14 +6,16 @@ import sys
 import time
 from pathlib import Path
 
-import figures
-import op
 import pytest
-import step
-import timing
 import torch
 
 import torchmoments as tm
+
+pytest.importorskip("matplotlib")
+import figures
+import op
+import step
+import timing
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 TINY_OP = ["--shapes", "4x6x5x5", "--contestants", "published", "reference", "eager", "--repeats", "3"]

@@ -7,9 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from torchmoments_lab.process import accept_any_terminal
+
+Image = pytest.importorskip("PIL.Image")
 
 TINY = ["compare", "--train-size", "50", "--epochs", "1", "--width", "4", "--seeds", "1", "--workers", "1"]
 

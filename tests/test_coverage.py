@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("scipy")
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "coverage.py"
 KEPT = SCRIPT.parent.parent / "results" / "coverage.md"
 # By its path: a package has the same name.

@@ -16,11 +16,13 @@ def blocks() -> list[tuple[str, str]]:
     # lab/inference/test_use.py, Lightning and the Trainer in tests of their own.
     elsewhere = ("recipes.md", "compare.md", "use.md", "lightning.md", "transformers.md")
     documents = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in elsewhere]
-    # The README is read from its start; a page of the docs is opened anywhere.
-    return [("README", "\n".join(BLOCK.findall((ROOT / "README.md").read_text())))] + [
+    # These are read from their start; the other pages are opened anywhere.
+    whole = (ROOT / "README.md", ROOT / "docs" / "adding-a-method.md")
+    return [(page.stem, "\n".join(BLOCK.findall(page.read_text()))) for page in whole] + [
         (f"{document.name}-{number}", block)
         for document in documents
         for number, block in enumerate(BLOCK.findall(document.read_text()), 1)
+        if document not in whole
     ]
 
 
@@ -38,6 +40,10 @@ class Net(nn.Module):
 
 @pytest.mark.parametrize(("name", "block"), blocks(), ids=[name for name, _ in blocks()])
 def test_block_runs_as_pasted(name, block):
+    # The library alone is tested without them.
+    for library in ("timm", "torchvision"):
+        if f"from {library}" in block:
+            pytest.importorskip(library)
     torch.manual_seed(0)
     model = Net()
     loader = [(torch.randn(8, 3, 16, 16), torch.randint(10, (8,))) for _ in range(3)]
