@@ -1,0 +1,1 @@
+"""Benchmarks of asv, which compares commits."""
