@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
-def run(script: str, *arguments: object) -> str:
+def run(script: str, *arguments: object, at: Path = ROOT) -> str:
     for package in ("sklearn", "matplotlib"):
         pytest.importorskip(package)
     return subprocess.run(
         [sys.executable, script, *map(str, arguments)],
-        cwd=ROOT,
+        cwd=at,
         env={**os.environ, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -31,6 +32,14 @@ def test_the_autoencoder_reconstructs_better_with_its_moments(tmp_path):
     without, with_moments = (float(error) for error in re.findall(r"error (\S+) on 360 test images", printed))
     assert with_moments < without
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_the_tour_runs_from_top_to_bottom_and_ends_with_the_report(tmp_path):
+    shutil.copy(ROOT / "examples" / "tour.py", tmp_path)
+    printed = run("tour.py", at=tmp_path)
+    assert re.search(r"^moex:lam=0.5,at=2 +error \d+\.\d\d%, 95% CI", printed, re.MULTILINE)
+    assert (tmp_path / "runs" / "tour" / "report.html").exists()
 
 
 @pytest.mark.slow
