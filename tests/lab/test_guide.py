@@ -24,13 +24,14 @@ LESS = {"compare": ["--epochs", "1", "--seeds", "1", "--workers", "1"], "train":
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A directory with what the guide speaks of: pictures/, weights.pt, mydata.py, mymodel.py."""
+    """A directory with what the guide speaks of: pictures/, pacs/, weights.pt, mydata.py, mymodel.py."""
     random = np.random.default_rng(0)
-    for name in ("cat", "dog"):
-        (tmp_path / "pictures" / name).mkdir(parents=True)
-        for index in range(10):
-            pixels = random.integers(0, 256, (30, 40, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{index}.jpg")
+    for folder in ("pictures", *(f"pacs/{domain}" for domain in ("photo", "art", "sketch"))):
+        for name in ("cat", "dog"):
+            (tmp_path / folder / name).mkdir(parents=True)
+            for index in range(10):
+                pixels = random.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / folder / name / f"{index}.jpg")
     (tmp_path / "mydata.py").write_text(MAKE_DATA)
     (tmp_path / "mymodel.py").write_text(MAKE_MODEL)
     torch.save(timm.create_model("resnet10t").state_dict(), tmp_path / "weights.pt")
@@ -65,5 +66,5 @@ def test_the_code_works_as_pasted(here, capsys):
 
 
 def test_every_part_of_the_guide_is_found():
-    assert len(COMMANDS) == 11
-    assert [command[0] for command in COMMANDS].count("compare") == 9
+    assert len(COMMANDS) == 12
+    assert [command[0] for command in COMMANDS].count("compare") == 10
