@@ -194,3 +194,19 @@ resolve(asked, asked.judging, ["none", "moex", "mixup"], notice=str)
     (loaded,) = modules_loaded_by(check)
     assert "sklearn" in loaded
     assert "torch._dynamo" not in loaded
+
+
+@pytest.mark.slow
+def test_training_does_not_load_what_fabric_needs_for_its_version_alone():
+    first, then = modules_loaded_by("from torchmoments_lab.process import import_fabric; import_fabric()", AFTER_FABRIC)
+    assert "lightning_fabric" in first
+    assert not first & {"torchmetrics", "torchvision", "transformers"}
+    assert "torchmetrics" in then
+
+
+# What Fabric has found out about it is right, and it can be imported.
+AFTER_FABRIC = """
+from lightning_fabric.utilities.imports import _TORCHMETRICS_GREATER_EQUAL_1_0_0
+import torchmetrics
+assert _TORCHMETRICS_GREATER_EQUAL_1_0_0 and torchmetrics.MeanMetric
+"""

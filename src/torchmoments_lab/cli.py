@@ -20,6 +20,7 @@ from torchmoments_lab.process import (
     Terminated,
     accept_any_terminal,
     ending_in_order,
+    import_fabric,
     is_first_rank,
     keep_memory,
     without_collector,
@@ -160,8 +161,8 @@ def _inspect(request: "Inspect") -> int:
 
 def _train(request: "Train") -> int:
     with without_collector():
-        import lightning_fabric  # noqa: F401  # the training needs it, and its import is faster in here
-
+        # The training needs it, and its import is faster in here.
+        import_fabric()
         from torchmoments_lab.display import display
         from torchmoments_lab.single import CHECKPOINT, RankError, train_once
 

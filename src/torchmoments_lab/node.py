@@ -58,12 +58,11 @@ def _jobs(shipment: Any) -> "list[Job]":
     """Read once by each process; the first time, it is set up too."""
     import ray
 
-    from torchmoments_lab.process import keep_memory, without_collector
+    from torchmoments_lab.process import import_fabric, keep_memory, without_collector
 
     keep_memory()
     with without_collector():
-        import lightning_fabric  # noqa: F401
-
+        import_fabric()
         import torchmoments_lab.shipping  # noqa: F401
     jobs: list[Job] = ray.get(shipment).jobs()
     return jobs

@@ -13,7 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
+from importlib.metadata import PackageNotFoundError, version
+from types import FrameType, ModuleType
 from typing import NoReturn
 
 # Of glibc's malloc.h.
@@ -212,6 +213,38 @@ def without_collector() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def import_fabric() -> None:
+    """Import Lightning Fabric, and PyTorch's compiler with it, which the first optimizer would import anyway.
+
+    Where torchmetrics is installed, Fabric imports it to read its version, and it imports torchvision and transformers:
+    that takes longer than all the rest. Meanwhile something else stands in its place that has its version alone.
+    """
+    try:
+        with _nothing_but_the_version_of("torchmetrics"):
+            import lightning_fabric
+    except ImportError:
+        # Another version of Fabric may need more of it.
+        import lightning_fabric  # noqa: F401
+
+
+@contextmanager
+def _nothing_but_the_version_of(package: str) -> Iterator[None]:
+    try:
+        found = version(package)
+    except PackageNotFoundError:
+        found = None
+    if found is None or package in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(package)
+    stand_in.__version__ = found  # type: ignore[attr-defined]
+    sys.modules[package] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def malloc_settings() -> dict[str, str]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from torchmoments_lab.process import keep_memory, leave_signals_to_the_parent, without_collector
+from torchmoments_lab.process import import_fabric, keep_memory, leave_signals_to_the_parent, without_collector
 
 
 def start(parent: int) -> None:
@@ -17,9 +17,7 @@ def start(parent: int) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     keep_memory()
     with without_collector():
-        # It imports PyTorch's compiler too, as the first optimizer would.
-        import lightning_fabric  # noqa: F401
-
+        import_fabric()
         import torchmoments_lab.runs  # noqa: F401
 
 

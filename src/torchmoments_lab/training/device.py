@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from torchmoments_lab.process import import_fabric
 from torchmoments_lab.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def all_devices(training: TrainingSettings) -> list[str]:
 
 def make_fabric(training: TrainingSettings, devices: int = 1) -> "Fabric":
     """Fabric for one device; for several of the same kind with DDP, which share each batch."""
-    # It imports PyTorch's compiler: a second, which a process that only checks a request has no use for.
+    # A second or two, which a process that only checks a request has no use for.
+    import_fabric()
     from lightning_fabric import Fabric
 
     device = check_device(training, devices)
