@@ -84,10 +84,6 @@ class OnData(Unfailing):
         return str(os.getpid())
 
 
-# Times that the process of a job is killed; a cluster tries three times again.
-KILLED_FIRST = 2
-
-
 @dataclass(frozen=True)
 class Stub:
     """Stands for a run that may be on another machine; its process is killed the first times."""
