@@ -168,20 +168,26 @@ class _Hook:
 
 
 def cases(command: str, operations: int, ways: tuple[str, ...] = WAYS, step: int = 1) -> Iterator[Case]:
-    for way in ways:
-        for number in range(0, operations, step):
+    """Every operation in each way; with a step the ways take turns, so that they meet different ones."""
+    for place, way in enumerate(ways):
+        for number in range((2 * place + 1) * step // (2 * len(ways)), operations, step):
             yield Case(command, way, number)
 
 
 def import_all() -> None:
     """So that copies of this process need not."""
-    import lightning_fabric  # noqa: F401
+    import sklearn.datasets  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
 
     import torchmoments_lab.comparison
+    import torchmoments_lab.display
+    import torchmoments_lab.parser
     import torchmoments_lab.probe.probe
     import torchmoments_lab.single
     import torchmoments_lab.sweep.sweep  # noqa: F401
+    from torchmoments_lab.process import import_fabric
+
+    import_fabric()
 
 
 def main() -> int:
@@ -189,13 +195,15 @@ def main() -> int:
     parser.add_argument("commands", nargs="*", help=f"of {', '.join(COMMANDS)}")
     parser.add_argument("--only", choices=WAYS)
     parser.add_argument("--step", type=int, default=1, help="take every third operation with 3")
+    parser.add_argument("--of-each", type=int, help="take so many operations of each command in each way")
     asked = parser.parse_args()
     import_all()
     ways, found = (asked.only,) if asked.only else WAYS, 0
     for command in asked.commands or COMMANDS:
         with TemporaryDirectory() as folder:
             operations, expected = undisturbed(command, Path(folder))
-            all_of = list(cases(command, operations, ways, asked.step))
+            step = asked.step if asked.of_each is None else -(-operations // asked.of_each)
+            all_of = list(cases(command, operations, ways, step))
             for case in all_of:
                 wrong = fault(case, Path(folder), expected)
                 if wrong is not None:

@@ -1,6 +1,7 @@
 """A few of the cases of `kills`, in a process of its own: it copies itself."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -12,12 +13,15 @@ from torchmoments_lab.lock import hold
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process that copies itself")
-@pytest.mark.parametrize(("command", "step"), [("train", 19), ("compare", 79), ("sweep", 149), ("probe", 79)])
-def test_a_command_that_ended_anywhere_goes_on_and_gives_the_same(command, step, request):
-    kills = request.path.with_name("kills.py")
-    ended = subprocess.run([sys.executable, kills, command, "--step", str(step)], capture_output=True, text=True)
+@pytest.mark.parametrize(("commands", "number"), [(["train"], 2), (["compare", "sweep", "probe"], 1)])
+def test_a_command_that_ended_anywhere_goes_on_and_gives_the_same(commands, number, request):
+    words = [request.path.with_name("kills.py"), *commands, "--of-each", str(number)]
+    ended = subprocess.run([sys.executable, *words], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert " file operations, " in ended.stdout
+    # Killed, torn and full.
+    assert re.findall(r"(\w+): \d+ file operations, (\d+) cases", ended.stdout) == [
+        (command, str(3 * number)) for command in commands
+    ]
 
 
 @pytest.mark.parametrize("left", [f".comparison.json{UNFINISHED}", UNFINISHED, ".metrics.csv", ".lock", "tensorboard"])
