@@ -5,8 +5,8 @@
     python tests/lab/kills.py --only killed         in this way
 
 killed    the process is gone before the operation, as after SIGKILL or without power
-torn      it is gone in the middle of a write: the file has a part of its content
-full      the operation and all writes after it fail, as on a full disk: one sentence says so
+torn      it is gone in the middle of a write: the file has a part of its content; at operations that write alone
+full      the operation and all writes after it fail, as on a full disk: one sentence says so; at those too
 """
 
 import argparse
@@ -30,6 +30,7 @@ COMMANDS = {
 WAYS = ("killed", "torn", "full")
 # What a run is; times and what is made of them differ.
 _SAME = ("predictions.npy", "metrics.csv", "config.json", "weights.safetensors")
+_WRITING = ("open", "os.mkdir")
 _WRITES = os.O_WRONLY | os.O_RDWR
 _GONE = 99
 
@@ -46,16 +47,17 @@ class Case:
         return f"{self.command} {self.way} at operation {self.number}"
 
 
-def undisturbed(command: str, folder: Path) -> tuple[int, dict[str, bytes | None]]:
-    """The number of file operations of a command, and what it makes."""
-    counter, out = folder / "operations", folder / "out"
+def undisturbed(command: str, folder: Path) -> tuple[list[str], dict[str, bytes | None]]:
+    """The events of the file operations of a command, and what it makes."""
+    seen, out = folder / "operations", folder / "out"
 
-    def count(number: int, *_: Any) -> None:
-        counter.write_text(str(number + 1))
+    def note(_number: int, event: str, _path: str) -> None:
+        with seen.open("a") as file:
+            file.write(f"{event}\n")
 
-    code, said = _start(command, out, count)
+    code, said = _start(command, out, note)
     assert code == 0, said
-    return int(counter.read_text()), content(out)
+    return seen.read_text().splitlines(), content(out)
 
 
 def content(out: Path) -> dict[str, bytes | None]:
@@ -106,7 +108,7 @@ def _torn(number: int, event: str, path: str) -> None:
 
 def _full(number: int, event: str, path: str) -> None:
     # What removes or moves a file works on a full disk.
-    if number >= 0 and event in ("open", "os.mkdir"):
+    if number >= 0 and event in _WRITING:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
@@ -167,10 +169,15 @@ class _Hook:
             self.is_busy = False
 
 
-def cases(command: str, operations: int, ways: tuple[str, ...] = WAYS, step: int = 1) -> Iterator[Case]:
-    """Every operation in each way; with a step the ways take turns, so that they meet different ones."""
+def cases(command: str, events: list[str], ways: tuple[str, ...], of_each: int | None = None) -> Iterator[Case]:
+    """Each way at every operation where it makes a difference, or at so many of these, apart from one another."""
     for place, way in enumerate(ways):
-        for number in range((2 * place + 1) * step // (2 * len(ways)), operations, step):
+        of_way = [number for number, event in enumerate(events) if way == "killed" or event in _WRITING]
+        if of_each is not None:
+            # The ways meet different ones.
+            share = len(of_way) / of_each
+            of_way = [of_way[int((number + (place + 0.5) / len(ways)) * share)] for number in range(of_each)]
+        for number in of_way:
             yield Case(command, way, number)
 
 
@@ -194,22 +201,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commands", nargs="*", help=f"of {', '.join(COMMANDS)}")
     parser.add_argument("--only", choices=WAYS)
-    parser.add_argument("--step", type=int, default=1, help="take every third operation with 3")
-    parser.add_argument("--of-each", type=int, help="take so many operations of each command in each way")
+    parser.add_argument("--of-each", type=int, help="end each command so often in each way")
     asked = parser.parse_args()
     import_all()
     ways, found = (asked.only,) if asked.only else WAYS, 0
     for command in asked.commands or COMMANDS:
         with TemporaryDirectory() as folder:
-            operations, expected = undisturbed(command, Path(folder))
-            step = asked.step if asked.of_each is None else -(-operations // asked.of_each)
-            all_of = list(cases(command, operations, ways, step))
+            events, expected = undisturbed(command, Path(folder))
+            all_of = list(cases(command, events, ways, asked.of_each))
             for case in all_of:
                 wrong = fault(case, Path(folder), expected)
                 if wrong is not None:
                     found += 1
                     print(f"{case}: {wrong}", flush=True)
-            print(f"{command}: {operations} file operations, {len(all_of)} cases", flush=True)
+            print(f"{command}: {len(events)} file operations, {len(all_of)} cases", flush=True)
     return 1 if found else 0
 
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.lab.experiments import experiment
-from torchmoments_lab import single
+from torchmoments_lab import cli, single
 from torchmoments_lab.comparison import compare
 from torchmoments_lab.methods import parse_method
 from torchmoments_lab.requests import Compare, Train
@@ -234,7 +234,6 @@ def command(folder, out, *more, devices=2):
 @pytest.mark.parametrize(
     ("devices", "method"),
     [
-        (2, "none"),
         (2, "moex:norm=in,p=0.7,lam=0.6,partner=global,at=0"),
         (4, "mixstyle:p=1,grad=both,partner=global,at=0+1"),
     ],
@@ -255,80 +254,104 @@ def test_several_devices_train_what_one_does(tmp_path, monkeypatch, devices, met
     assert np.array(metrics[1], float) == pytest.approx(np.array(metrics[0], float), rel=1e-4)
 
 
-@pytest.mark.slow
-def test_two_devices_mix_by_their_own_draws_and_go_on_after_a_stop(tmp_path):
-    # In one process a rank, as the launcher starts them; each writes what it drew. The checkpoint of the first epoch is
-    # what a run that is stopped after it leaves.
-    (tmp_path / "convolution.py").write_text(
-        MODEL
-        + """
-import os, shutil
+# In one process a rank, as the launcher starts them; each writes what it drew. With STOP_AFTER, the first one gets a
+# SIGTERM in that step.
+NOTED = """
+import os, signal, torch
 from torchmoments_lab.training import train
 import torchmoments as tm
 from torchmoments_lab.training.epochs import EpochLog
+rank = os.environ.get("LOCAL_RANK", "0")
 begin = EpochLog.begin
 def noted_begin(self, epochs):
-    open(f"log{os.environ.get('LOCAL_RANK', '0')}", "w").close()
+    open(f"log{rank}", "w").close()
     begin(self, epochs)
 EpochLog.begin = noted_begin
-step, save, draw = train.step, train.Training.save, tm.Site.draw
+step, draw = train.step, tm.Site.draw
 def noted(site, *arguments, **options):
     site.drawn = draw(site, *arguments, **options)
     return site.drawn
 tm.Site.draw = noted
+steps = 0
 def watched(model, criterion, site, x, y, groups=None):
+    global steps
+    steps += 1
     loss = step(model, criterion, site, x, y, groups)
-    with open(f"draws{os.environ.get('LOCAL_RANK', '0')}", "a") as file:
+    with open(f"draws{rank}", "a") as file:
         file.write(f"{'-' if site.drawn is None else site.drawn.draws['0'].partner.tolist()}\\n")
+    if rank == "0" and steps == int(os.environ.get("STOP_AFTER", 0)):
+        signal.raise_signal(signal.SIGTERM)
     return loss
-def save_and_copy(self, checkpoint):
-    save(self, checkpoint)
-    if self.epoch == 1 and os.path.exists("whole/checkpoint.pt"):
-        os.makedirs("resumed", exist_ok=True)
-        shutil.copy("whole/checkpoint.pt", "resumed/checkpoint.pt")
-train.step, train.Training.save = watched, save_and_copy
+train.step = watched
+def make_model(num_classes):
+    layers = torch.nn.Conv2d(1, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.Flatten()
+    return torch.nn.Sequential(*layers, torch.nn.Linear(288, num_classes))
 """
-    )
-    mixed = ["--method", "moex:at=0"]
+
+
+@pytest.mark.slow
+def test_two_devices_mix_by_their_own_draws_and_after_a_stop_in_an_epoch_give_the_same(tmp_path, monkeypatch):
+    (tmp_path / "convolution.py").write_text(NOTED)
+
+    def draws():
+        return [(tmp_path / f"draws{rank}").read_text().splitlines() for rank in (0, 1)]
+
+    mixed = ["--method", "moex:at=0", "--augment"]
     assert command(tmp_path, "whole", *mixed).returncode == 0
     # The first writes the epochs for both.
     assert [path.name for path in tmp_path.glob("log*")] == ["log0"]
-    draws = [(tmp_path / f"draws{rank}").read_text() for rank in (0, 1)]
-    assert draws[0] != draws[1]
-    assert [path.name for path in (tmp_path / "resumed").iterdir()] == ["checkpoint.pt"]
-    done = command(tmp_path, "resumed", *mixed)
+    whole = draws()
+    assert whole[0] != whole[1]
+    with monkeypatch.context() as patch:
+        patch.setenv("STOP_AFTER", "2")
+        stopped = command(tmp_path, "stopped", *mixed)
+    assert stopped.returncode == 143
+    sentence = "Stopped. The last checkpoint is kept in stopped; rerun the command to resume."
+    assert stopped.stderr.splitlines()[-1] == sentence
+    assert [path.name for path in (tmp_path / "stopped").iterdir()] == ["checkpoint.pt"]
+    state = torch.load(tmp_path / "stopped" / "checkpoint.pt", weights_only=True)["state"]
+    # Four steps an epoch.
+    assert (state["epoch"], state["begun"]["steps"]) == (0, 2)
+    done = command(tmp_path, "stopped", *mixed)
     assert done.returncode == 0, done.stderr
-    assert outcome(tmp_path / "resumed") == outcome(tmp_path / "whole")
-    # Four steps an epoch: the second run had one epoch to train.
-    for rank in (0, 1):
-        assert len((tmp_path / f"draws{rank}").read_text().splitlines()) == 8 + 4
+    assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
+    # No step was done twice.
+    assert [len(of_rank) for of_rank in draws()] == [8 + 8, 8 + 8]
 
 
-def by_torchrun(folder, *more):
-    flags = ["--train-size", "40", "--epochs", "2", "--width", "4", "--method", "moex", "--out", "out", *more]
-    torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "-m"]
-    return python(folder, *torchrun, "torchmoments_lab", "train", *flags)
+FLAGS_OF_TORCHRUN = ["--train-size", "40", "--epochs", "2", "--width", "4", "--method", "moex"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_another_number_of_processes_than_that_of_torchrun_is_refused_once(tmp_path, monkeypatch, call, rank):
+    # What torchrun tells each process.
+    for name, value in {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": 2, "RANK": rank, "LOCAL_RANK": rank}.items():
+        monkeypatch.setenv(name, str(value))
+    waited = []
+    monkeypatch.setattr(cli.time, "sleep", waited.append)
+    code, said, complaint = call("train", *FLAGS_OF_TORCHRUN, "--out", str(tmp_path / "out"))
+    assert (code, said) == (2, "")
+    sentence = "devices needs the number of processes that torchrun has started, 2; got 1. Write --devices 2, or leave "
+    assert complaint.count(sentence) == (rank == 0)
+    # torchrun ends the others with the first that ends.
+    assert waited == [cli._SECONDS_TO_SPEAK] * rank
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
 def test_processes_of_torchrun_are_the_devices_and_nothing_else(tmp_path):
-    done = by_torchrun(tmp_path)
-    assert done.returncode != 0
-    sentence = "devices needs the number of processes that torchrun has started, 2; got 1. Write --devices 2, or leave "
-    assert done.stderr.count(sentence) == 1
-    assert not (tmp_path / "out").exists()
-    done = by_torchrun(tmp_path, "--devices", "2")
+    torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "-m", "torchmoments_lab", "train"]
+    done = python(tmp_path, *torchrun, *FLAGS_OF_TORCHRUN, "--devices", "2", "--out", "out")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Written to") == 1
     assert (tmp_path / "out" / "summary.json").exists()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [1, 2])
-def test_sigterm_saves_the_steps_of_an_epoch_and_the_rest_gives_the_same(tmp_path, devices):
+def test_sigterm_saves_the_steps_of_an_epoch_and_the_rest_gives_the_same(tmp_path):
+    request = Train().with_values(train_size=500, batch_size=4, epochs=2, width=4, augment=True, device="cpu")
     flags = ["--train-size", "500", "--batch-size", "4", "--epochs", "2", "--width", "4", "--augment"]
-    flags += ["--devices", str(devices), "--device", "cpu", "--out"]
-    words = [sys.executable, "-m", "torchmoments_lab", "train", *flags]
+    words = [sys.executable, "-m", "torchmoments_lab", "train", *flags, "--device", "cpu", "--out"]
     running = subprocess.Popen([*words, "stopped"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 90
     while not (tmp_path / "stopped" / ".metrics.csv").exists():
@@ -342,7 +365,7 @@ def test_sigterm_saves_the_steps_of_an_epoch_and_the_rest_gives_the_same(tmp_pat
     state = torch.load(tmp_path / "stopped" / "checkpoint.pt", weights_only=True)["state"]
     assert (state["epoch"], state["begun"]["steps"] > 0) == (0, True)
     for out in ("stopped", "whole"):
-        assert subprocess.run([*words, out], cwd=tmp_path, capture_output=True, check=False).returncode == 0
+        train_once(request.with_values(out=tmp_path / out))
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
 
 
