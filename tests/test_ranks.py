@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -264,6 +265,8 @@ SCENARIOS = TRAININGS | {
     "masked": masked,
 }
 NOT_BEFORE = {"FSDP2": "2.11"}  # on a CPU
+# Compiling takes longer than all the rest, and what is compiled does not know how many ranks there are.
+OF_TWO = ("compiled", "compiled without a break")
 
 
 def run(rank: int, ranks: int, folder: str) -> None:
@@ -271,24 +274,35 @@ def run(rank: int, ranks: int, folder: str) -> None:
     dist.init_process_group("gloo", f"file://{folder}/group", rank=rank, world_size=ranks)
     found = {}
     for name, scenario in SCENARIOS.items():
-        if torch.__version__ >= NOT_BEFORE.get(name, ""):
+        if torch.__version__ >= NOT_BEFORE.get(name, "") and (ranks == 2 or name not in OF_TWO):
             found[name] = scenario(rank, ranks)
     torch.save(found, f"{folder}/rank{rank}.pt")
     dist.barrier()
     os._exit(0)
 
 
-@pytest.fixture(scope="module", params=[2, 4])
-def found(request, tmp_path_factory) -> list[dict[str, Found]]:
+def found_by(ranks: int, folder: Path) -> list[dict[str, Found]]:
+    torch.multiprocessing.spawn(run, (ranks, str(folder)), nprocs=ranks)
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(ranks)]
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory) -> list[dict[str, Found]]:
+    return found_by(2, tmp_path_factory.mktemp("two"))
+
+
+@pytest.fixture(scope="module")
+def of_four(tmp_path_factory) -> list[dict[str, Found]]:
+    return found_by(4, tmp_path_factory.mktemp("four"))
+
+
+@pytest.fixture(scope="module", params=["of_two", "of_four"])
+def found(request) -> list[dict[str, Found]]:
     """What each rank found in each scenario."""
-    folder = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(run, (request.param, str(folder)), nprocs=request.param)
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(request.param)]
+    return request.getfixturevalue(request.param)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TRAININGS)
-def test_the_ranks_together_train_what_one_process_does(found, name):
+def compare_with_one_process(found, name):
     if name not in found[0]:
         pytest.skip("needs a GPU in this version of PyTorch")
     one = TRAININGS[name](0, 1)
@@ -305,6 +319,18 @@ def test_the_ranks_together_train_what_one_process_does(found, name):
             rtol=1e-6,
             atol=1e-6,
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in TRAININGS if name not in OF_TWO])
+def test_the_ranks_together_train_what_one_process_does(found, name):
+    compare_with_one_process(found, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_TWO)
+def test_compiled_ranks_together_train_what_one_process_does(of_two, name):
+    compare_with_one_process(of_two, name)
 
 
 @pytest.mark.slow

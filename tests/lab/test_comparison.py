@@ -40,7 +40,7 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
-def trained(tiny, original):
+def trained(tiny, original, undrawn):
     """A comparison that is complete, in a folder of the test's own."""
     shutil.copytree(original[0], tiny.out)
     return tiny
@@ -259,6 +259,8 @@ def test_two_workers_give_the_results_of_one_and_leave_nothing_else(tiny, origin
     for path in sorted(one.glob("runs/*/seed*/*")):
         if path.name in ("metrics.csv", "predictions.npy", "config.json"):
             assert path.read_bytes() == (tiny.out / path.relative_to(one)).read_bytes()
+    for name in ("images.json", "test.jpg", "training.jpg"):
+        assert (one / name).read_bytes() == (tiny.out / name).read_bytes()
 
 
 @pytest.mark.parametrize("metric", ["error", "auroc"])
@@ -318,7 +320,7 @@ def test_a_record_that_would_be_read_back_as_something_else_is_not_written(tmp_p
 
 
 @pytest.fixture
-def made_up(monkeypatch):
+def made_up(monkeypatch, undrawn):
     """Instead of training, runs that are wrong on a share of the test images; gives the (method, seed) of each."""
 
     def with_shares(**shares):
