@@ -16,7 +16,7 @@ from torchmoments.ops.reference import Moments, statistics_type
 class PONO(nn.Module):
     """Positional normalization: normalize every position over its channels, and also return the moments.
 
-    normalized = (x - mean) / std * weight + bias,   moments over the channels
+        normalized = (x - mean) / std * weight + bias,   moments over the channels
 
     Args:
         affine: the shape of the positions, such as (32, 32), to learn a weight and a bias for each position, of shape
@@ -83,7 +83,7 @@ class MomentShortcut(nn.Module):
 class AdaIN(nn.Module):
     """Adaptive instance normalization: give content the moments of style.
 
-    y = (content - mean(content)) / std(content) * std(style) + mean(style)
+        y = (content - mean(content)) / std(content) * std(style) + mean(style)
 
     Args:
         norm: the values that one moment averages over, see `torchmoments.moments`; "in" is style.

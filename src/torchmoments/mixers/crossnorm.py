@@ -38,7 +38,7 @@ class CrossNormDraw(Draw):
 class CrossNorm(ExchangeMixin, Mixer):
     """CrossNorm.
 
-    out[b] = (x[b] - mean[b]) / std[b] * std[partner[b]] + mean[partner[b]], moments over the positions.
+        out[b] = (x[b] - mean[b]) / std[b] * std[partner[b]] + mean[partner[b]], moments over the positions.
 
     Args:
         p: probability that a batch is mixed.

@@ -20,7 +20,7 @@ from torchmoments.ops.reference import Moments, moments_of
 class DSU(Mixer):
     """Domain shifts with uncertainty.
 
-    out[b] = (x[b] - mean[b]) / std[b] * (std[b] + n1 S_std) + mean[b] + n2 S_mean
+        out[b] = (x[b] - mean[b]) / std[b] * (std[b] + n1 S_std) + mean[b] + n2 S_mean
 
     with n1, n2 ~ N(0, 1) for each moment of each sample, and S the spread of that moment over all B samples,
     sqrt(variance + eps), with the unbiased variance. There are no partners. As published, the new std can be negative.

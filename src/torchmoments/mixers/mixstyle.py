@@ -15,7 +15,8 @@ from torchmoments.partners import Partner
 class MixStyle(ExchangeMixin, Mixer):
     """MixStyle.
 
-    out[b] = (x[b] - mean[b]) / std[b] * (w std[b] + (1 - w) std[partner[b]]) + w mean[b] + (1 - w) mean[partner[b]]
+        out[b] = (x[b] - mean[b]) / std[b] * (w std[b] + (1 - w) std[partner[b]])
+                 + w mean[b] + (1 - w) mean[partner[b]]
 
     with w ~ Beta(alpha, alpha) per sample. Standard deviations are blended, not variances.
 

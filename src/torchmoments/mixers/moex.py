@@ -19,8 +19,8 @@ from torchmoments.partners import Partner
 class MoEx(ExchangeMixin, Mixer):
     """Moment Exchange.
 
-    features  out[b] = (x[b] - mean[b]) / std[b] * std[partner[b]] + mean[partner[b]]
-    loss      lam * L(output, y) + (1 - lam) * L(output, y[partner])
+        features  out[b] = (x[b] - mean[b]) / std[b] * std[partner[b]] + mean[partner[b]]
+        loss      lam * L(output, y) + (1 - lam) * L(output, y[partner])
 
     Args:
         norm: the values that one moment averages over, see `torchmoments.moments`. The paper recommends "pono".
@@ -65,7 +65,7 @@ class MoEx(ExchangeMixin, Mixer):
 class LabelsOnly(Mixer):
     """A control for methods that mix labels: the same coins, partners and label weights, with features untouched.
 
-    loss      lam * L(output, y) + (1 - lam) * L(output, y[partner])
+        loss      lam * L(output, y) + (1 - lam) * L(output, y[partner])
 
     Args:
         p, lam, partner, label_from, per_sample: as in `MoEx`; equal random numbers give equal draws.

@@ -22,7 +22,7 @@ from torchmoments.ranks import take
 class PermutedAdaIN(Mixer):
     """Permuted adaptive instance normalization.
 
-    out[b] = (x[b] - mean[b]) / (std[b] + eps) * std[partner[b]] + mean[partner[b]]
+        out[b] = (x[b] - mean[b]) / (std[b] + eps) * std[partner[b]] + mean[partner[b]]
 
     As published, eps is added twice: inside std and to it. Self-pairs are skipped. Maps with a single position pass
     unchanged.

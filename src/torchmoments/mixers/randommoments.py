@@ -20,7 +20,7 @@ from torchmoments.ops.reference import Moments
 class RandomMoments(Mixer):
     """Moments with the same distribution over the batch, but without a single donor.
 
-    out[b, m] = (x[b, m] - mean[b, m]) / std[b, m] * std[d, m] + mean[d, m],   d = permutation_m[b]
+        out[b, m] = (x[b, m] - mean[b, m]) / std[b, m] * std[d, m] + mean[d, m],   d = permutation_m[b]
 
     with a separate permutation of the batch for each moment m (each position of "pono", each channel of "in"). So each
     moment has the same distribution as in `MoEx`, but those that a sample gets come from many samples.

@@ -22,7 +22,7 @@ from torchmoments.torch_internals import transforms_are_active
 def moments(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float = 1e-5) -> Moments:
     """Compute the mean and standard deviation of features over the axes of a norm.
 
-    mean = sum(x) / n,  std = sqrt(sum((x - mean)^2) / (n - 1) + eps), over the n values of one moment.
+        mean = sum(x) / n,  std = sqrt(sum((x - mean)^2) / (n - 1) + eps), over the n values of one moment.
 
     Args:
         x: features [B, C, *positions], floating point. Not modified.
@@ -92,7 +92,7 @@ def exchange(
 ) -> Tensor:
     """Give every sample the mean and standard deviation of its partner.
 
-    With j = partner[i]:  out[i] = (x[i] - mean[i]) / std[i] * std[j] + mean[j]
+        With j = partner[i]:  out[i] = (x[i] - mean[i]) / std[i] * std[j] + mean[j]
 
     Args:
         x: features [B, C, *positions], floating point. Not modified.
