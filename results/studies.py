@@ -1,9 +1,9 @@
-"""The studies behind docs/results.md: run one, and write the page of all that were run.
+"""The studies behind docs/results-in-full.md: run one, and write the page of all that were run.
 
     python results/studies.py                 names, and about how many minutes each takes on 2 cores
     python results/studies.py run probe-digits
     python results/studies.py run             all, in this order
-    python results/studies.py page            docs/results.md again, from results/ alone
+    python results/studies.py page            docs/results-in-full.md again, from results/ alone
     python results/studies.py demo            results/demo, from the runs of `make demo`
 
 Rerun a command to resume a study. Its runs stay in runs/studies. results/NAME keeps seeds.csv, summary.json, one
@@ -133,7 +133,7 @@ def _install_pictures(command: str) -> None:
 
 
 def page() -> None:
-    """Write docs/results.md from what results/ holds."""
+    """Write docs/results-in-full.md from what results/ holds."""
     done = [study for study in studies() if (RESULTS / study.name / "summary.json").exists()]
     waiting = [study for study in studies() if study not in done]
     parts = [(RESULTS / "head.md").read_text().strip()]
@@ -144,7 +144,7 @@ def page() -> None:
         rows = [f"| {study.question} | `python results/studies.py run {study.name}` |" for study in waiting]
         parts.append("## Not run here\n\n| question | command |\n| --- | --- |\n" + "\n".join(rows))
     parts.append((RESULTS / "recipes.md").read_text().strip())
-    (ROOT / "docs" / "results.md").write_text("\n\n".join(parts) + "\n")
+    (ROOT / "docs" / "results-in-full.md").write_text("\n\n".join(parts) + "\n")
 
 
 def _section(study: Study) -> str:
@@ -159,7 +159,8 @@ def _section(study: Study) -> str:
         *([findings.read_text().strip()] if findings.exists() else []),
         *map(render.table, tables(summary)),
         *(f"- {render.line(typeset(sentence))}" for sentence in summary.conclusion),
-        f"    torchmoments {study.command}",
+        # Fenced: indented, it would belong to the last sentence of the list.
+        f"```\ntorchmoments {study.command}\n```",
         _made_with(study, summary),
     ]
     return "\n\n".join(parts)

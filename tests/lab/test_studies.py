@@ -103,7 +103,7 @@ def test_the_page_shows_what_was_run_and_lists_what_was_not(studies, tmp_path, m
     (folder / "sweep.svg").write_text("<svg/>")
     (folder / "predictions.npz").write_bytes(b"")
     studies.page()
-    page = (tmp_path / "docs" / "results.md").read_text()
+    page = (tmp_path / "docs" / "results-in-full.md").read_text()
     assert "## Which moments" in page
     assert "../results/norm-digits/sweep.svg" in page
     assert "| pono | 4.80 ± 0.30 | \N{MINUS SIGN}0.40 ± 0.30 | 0.0200 | 20 |" in page
@@ -115,11 +115,11 @@ def test_the_page_shows_what_was_run_and_lists_what_was_not(studies, tmp_path, m
 
 
 def test_the_committed_page_is_that_of_the_committed_results(studies, tmp_path, monkeypatch):
-    committed = (PATH.parent.parent / "docs" / "results.md").read_text()
+    committed = (PATH.parent.parent / "docs" / "results-in-full.md").read_text()
     (tmp_path / "docs").mkdir()
     monkeypatch.setattr(studies, "ROOT", tmp_path)
     studies.page()
-    assert (tmp_path / "docs" / "results.md").read_text() == committed
+    assert (tmp_path / "docs" / "results-in-full.md").read_text() == committed
 
 
 KINDS = {
