@@ -13,16 +13,18 @@ BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 def blocks() -> list[tuple[str, str]]:
     # The recipes run in test_recipes.py, the guides to comparisons and to trained models in lab/test_guide.py and
-    # lab/inference/test_use.py, Lightning and the Trainer in tests of their own.
+    # lab/inference/test_use.py, Lightning and the Trainer in tests of their own. What the page to start with repeats of
+    # these runs there, see test_website.py.
     elsewhere = ("recipes.md", "compare.md", "use.md", "lightning.md", "transformers.md")
     documents = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in elsewhere]
+    tested = {block for name in elsewhere for block in BLOCK.findall((ROOT / "docs" / name).read_text())}
     # These are read from their start; the other pages are opened anywhere.
     whole = (ROOT / "README.md", ROOT / "docs" / "adding-a-method.md")
     return [(page.stem, "\n".join(BLOCK.findall(page.read_text()))) for page in whole] + [
         (f"{document.name}-{number}", block)
         for document in documents
         for number, block in enumerate(BLOCK.findall(document.read_text()), 1)
-        if document not in whole
+        if block not in tested and document not in whole
     ]
 
 

@@ -69,7 +69,7 @@ def _of_settings(info: "StructTypeInfo") -> "StructConstructorSpec | None":
             specs.append(StructFieldSpec(name=field.name, type=shown, default=default))
             continue
         shown = shown if shown is bool else Annotated[shown, _value(field)]
-        about = partial(_docstring, kind, field.name)
+        about = partial(described, kind, field.name)
         specs.append(StructFieldSpec(name=field.name, type=shown, default=default, helptext=about))
     return StructConstructorSpec(instantiate=kind, fields=tuple(specs))
 
@@ -80,14 +80,14 @@ def _value(field: Field[Any]) -> "PrimitiveConstructorSpec[Any]":
 
     return PrimitiveConstructorSpec(
         nargs="*" if takes_many(field) else 1,
-        metavar=_metavar(field),
+        metavar=metavar(field),
         instance_from_str=partial(value_of, field),
         is_instance=lambda _: True,
         str_from_instance=lambda value: list(map(str, value if isinstance(value, tuple) else [value])) or ["none"],
     )
 
 
-def _metavar(field: Field[Any]) -> str:
+def metavar(field: Field[Any]) -> str:
     """One word; that None may be typed too is in no help."""
     if "metavar" in field.metadata:
         return str(field.metadata["metavar"])
@@ -99,12 +99,12 @@ def _metavar(field: Field[Any]) -> str:
     return _METAVARS[kind]
 
 
-def _docstring(kind: type[Settings], name: str) -> str | None:
+def described(kind: type[Settings], name: str) -> str | None:
     """What is written below a setting."""
     from docstring_parser import parse_from_object
 
-    described = (parameter for base in kind.__mro__ for parameter in parse_from_object(base).params)
-    words = next((parameter.description for parameter in described if parameter.arg_name == name), None)
+    parameters = (parameter for base in kind.__mro__ for parameter in parse_from_object(base).params)
+    words = next((parameter.description for parameter in parameters if parameter.arg_name == name), None)
     return None if words is None else " ".join(words.split())
 
 
