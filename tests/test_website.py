@@ -133,6 +133,27 @@ def test_mixers_are_shown_with_the_signature_that_they_have():
             assert shown == ["self", *inspect.signature(kind).parameters], name
 
 
+def test_docstrings_of_the_api_are_read_as_they_are_meant():
+    griffe = pytest.importorskip("griffe")
+    read = {name: griffe.load(name, search_paths=[ROOT / "src"]) for name in ("torchmoments", "torchmoments_lab")}
+
+    def with_members(found):
+        found = found.final_target if found.is_alias else found
+        members = found.members.values() if found.is_class else ()
+        return [found, *(member for member in members if member.docstring and not member.name.startswith("_"))]
+
+    for name in names_of_the_api():
+        package, _, rest = name.partition(".")
+        for found in filter(lambda one: one.docstring, with_members(read[package][rest])):
+            text = found.docstring.value
+            assert not re.search(r"<[a-zA-Z/]", re.sub(r"`[^`]*`", "", text)), f"{found.path}: taken for HTML"
+            # What ends with a colon would be taken for the type of what is returned.
+            options = {"warnings": False, "returns_multiple_items": False, "returns_named_value": False}
+            for section in griffe.parse_google(found.docstring, **options):
+                if section.kind.value == "returns" and found.is_function:
+                    assert [str(one.annotation) for one in section.value] == [str(found.returns)], found.path
+
+
 def test_every_option_of_every_command_is_on_the_page():
     from torchmoments_lab.parser import parse
 

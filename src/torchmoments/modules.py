@@ -73,7 +73,8 @@ def find_modules(model: nn.Module, at: str | Sequence[str]) -> dict[str, nn.Modu
         at: the name of a module, several names, or globs, in which * does not match a dot ("layer*.0.bn?").
 
     Returns:
-        {name: module}, in the order of `at`. A module that matches several times or has several names appears once.
+        The modules by name, in the order of `at`. A module that matches several times or has several names appears
+        once.
 
     Raises:
         ValueError: no module matches a name; the error suggests the nearest name. Or `at` is empty or not a name.

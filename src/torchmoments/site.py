@@ -75,9 +75,9 @@ class Site:
             criterion: any callable (output, target) that returns a tensor, as for `mixed_loss`.
 
         Returns:
-            A module called as (output, target). It finds the plan from the output: a tensor returned by the model, a
-            tensor computed from it, or a tuple, dict or object with such tensors, samples in the order of the batch. In
-            eval mode it computes the plain criterion.
+            A module called as (output, target). It finds the plan from the output, which is a tensor returned by the
+            model, a tensor computed from it, or a tuple, dict or object with such tensors, samples in the order of the
+            batch. In eval mode it computes the plain criterion.
 
         Raises:
             ValueError: the criterion already mixes the labels of a site.

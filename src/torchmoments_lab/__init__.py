@@ -42,8 +42,9 @@ def compare(
         settings: the other settings of `torchmoments compare`: epochs, batch_size, lr, metric, stop_at, workers, ...
 
     Returns:
-        What `out`/summary.json holds, as attributes: summary.differences["moex"].mean, .ci95_adjusted, .p_adjusted,
-        .outcome, .n; summary.errors["none"].mean; summary.conclusion. Runs that failed are in summary.failed.
+        The contents of `out`/summary.json as attributes, such as summary.differences["moex"].mean, .ci95_adjusted,
+        .p_adjusted, .outcome, .n; summary.errors["none"].mean; summary.conclusion. Runs that failed are in
+        summary.failed.
 
     Raises:
         ValueError: the request makes no sense, or the folder is for something else. Then nothing was written.

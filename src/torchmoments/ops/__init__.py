@@ -26,8 +26,8 @@ def moments(x: Tensor, norm: Norm = "pono", *, channel_dim: int = 1, eps: float 
 
     Args:
         x: features [B, C, *positions], floating point. Not modified.
-        norm: the values that one moment averages over: "pono" (channels), "in" (positions), "ln" (both), "gn<G>" and
-            "gpono<G>" ("ln" and "pono" within each of G groups of channels), "gn-d<K>" and "gpono-d<K>" (groups of K
+        norm: the values that one moment averages over: "pono" (channels), "in" (positions), "ln" (both), `gn<G>` and
+            `gpono<G>` ("ln" and "pono" within each of G groups of channels), `gn-d<K>` and `gpono-d<K>` (groups of K
             channels), or a tuple of axes of x, such as (1, 3) for frequency-wise moments of [B, C, F, T].
         channel_dim: -1 for [B, *positions, C].
         eps: added to the variance, so in units of x squared.
