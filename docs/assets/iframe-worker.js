@@ -1,2 +1,35 @@
-/* iframe-worker 1.0.4, MIT license, Copyright (c) 2020-2022 Martin Donath: search in pages that are opened from disk. */
-"use strict";(()=>{function c(s,n){parent.postMessage(s,n||"*")}function d(...s){return s.reduce((n,e)=>n.then(()=>new Promise(r=>{let t=document.createElement("script");t.src=e,t.onload=r,document.body.appendChild(t)})),Promise.resolve())}var o=class extends EventTarget{constructor(e){super();this.url=e;this.m=e=>{e.source===this.w&&(this.dispatchEvent(new MessageEvent("message",{data:e.data})),this.onmessage&&this.onmessage(e))};this.e=(e,r,t,i,m)=>{if(r===`${this.url}`){let a=new ErrorEvent("error",{message:e,filename:r,lineno:t,colno:i,error:m});this.dispatchEvent(a),this.onerror&&this.onerror(a)}};let r=document.createElement("iframe");r.hidden=!0,document.body.appendChild(this.iframe=r),this.w.document.open(),this.w.document.write(`<html><body><script>postMessage=${c};importScripts=${d};addEventListener("error",({error})=>{parent.dispatchEvent(new ErrorEvent("error",{filename:"${e}",error}))})<\/script><script src=${e}?${+Date.now()}><\/script></body></html>`),this.w.document.close(),onmessage=this.m,onerror=this.e,this.r=new Promise((t,i)=>{this.w.onload=t,this.w.onerror=i})}terminate(){this.iframe.remove(),onmessage=onerror=null}postMessage(e){this.r.catch().then(()=>{this.w.dispatchEvent(new MessageEvent("message",structuredClone({data:e})))})}get w(){return this.iframe.contentWindow}};window.IFrameWorker=o;location.protocol==="file:"&&(window.Worker=o);})();
+// Browsers start no worker in a page that is opened from disk. Search needs one: here a hidden frame does its work.
+if (location.protocol === "file:") {
+  window.Worker = class extends EventTarget {
+    constructor(url) {
+      super()
+      this.frame = document.createElement("iframe")
+      this.frame.hidden = true
+      // What the work sends goes to the page; further scripts of it are loaded one after the other.
+      this.frame.srcdoc = `<body><script>
+        window.postMessage = data => parent.postMessage(data, "*")
+        window.importScripts = (...urls) => urls.reduce((before, url) => before.then(() => new Promise(loaded =>
+          document.body.append(Object.assign(document.createElement("script"), { src: url, onload: loaded }))
+        )), Promise.resolve())
+      </script><script src="${url}"></script></body>`
+      this.isReady = new Promise(resolve => this.frame.addEventListener("load", resolve, { once: true }))
+      this.receive = event => {
+        if (event.source !== this.frame.contentWindow) return
+        const message = new MessageEvent("message", { data: event.data })
+        this.dispatchEvent(message)
+        this.onmessage?.(message)
+      }
+      addEventListener("message", this.receive)
+      document.body.append(this.frame)
+    }
+
+    postMessage(data) {
+      this.isReady.then(() => this.frame.contentWindow.dispatchEvent(new MessageEvent("message", { data })))
+    }
+
+    terminate() {
+      removeEventListener("message", this.receive)
+      this.frame.remove()
+    }
+  }
+}
