@@ -12,6 +12,7 @@ again. What the study shows is written by hand into results/NAME/findings.md, on
 """
 
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -40,6 +41,8 @@ KEPT = ("seeds.csv", "summary.json", *PICTURES)
 PICTURES_OF_DEMO = ("differences", "confusion", "pictures-1", "pictures-2", "inputs", "curves")
 KEPT_OF_DEMO = ("seeds.csv", "summary.json", "report.html", "report.md", *(f"{name}.png" for name in PICTURES_OF_DEMO))
 LARGEST = 1_000_000
+# {part of evidence.py: its picture}
+EVIDENCE = {"data-sets": "forest", "mechanism": "mechanism", "lam": None}
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,11 @@ def main(words: list[str]) -> int:
                 )
                 return 2
             codes = [run(by_name[name]) for name in names or by_name]
+            compute_together()
             page()
             return max(codes)
         case ["page"]:
+            compute_together()
             page()
             return 0
         case ["demo"]:
@@ -132,6 +137,11 @@ def _install_pictures(command: str) -> None:
             subprocess.run([sys.executable, str(FILE.with_name("pictures.py")), name], check=True)
 
 
+def compute_together() -> None:
+    """Write results/evidence anew."""
+    runpy.run_path(str(RESULTS / "evidence.py"), run_name="__main__")
+
+
 def page() -> None:
     """Write docs/results-in-full.md from what results/ holds."""
     done = [study for study in studies() if (RESULTS / study.name / "summary.json").exists()]
@@ -139,12 +149,26 @@ def page() -> None:
     parts = [(RESULTS / "head.md").read_text().strip()]
     # The table of the papers' claims, written once there are results to compare them with.
     parts += [path.read_text().strip() for path in [RESULTS / "claims.md"] if path.exists()]
+    parts += [_together(name) for name in EVIDENCE if (RESULTS / "evidence" / f"{name}.md").exists()]
     parts += [_section(study) for study in done]
     if waiting:
         rows = [f"| {study.question} | `python results/studies.py run {study.name}` |" for study in waiting]
         parts.append("## Not run here\n\n| question | command |\n| --- | --- |\n" + "\n".join(rows))
     parts.append((RESULTS / "recipes.md").read_text().strip())
     (ROOT / "docs" / "results-in-full.md").write_text("\n\n".join(parts) + "\n")
+
+
+def _together(name: str) -> str:
+    """What several studies show together, see evidence.py."""
+    folder, picture = RESULTS / "evidence", EVIDENCE[name]
+    return "\n\n".join(
+        [
+            (folder / f"{name}-findings.md").read_text().strip(),
+            *([f"![{picture}](../results/evidence/{picture}.svg)"] if picture else []),
+            (folder / f"{name}.md").read_text().strip(),
+            "[evidence.json](../results/evidence/evidence.json), by `python results/evidence.py`.",
+        ]
+    )
 
 
 def _section(study: Study) -> str:
