@@ -110,9 +110,10 @@ def test_a_signal_that_somebody_else_handles_is_left_to_them():
     assert seen == [signal.SIGTERM]
 
 
-def work_in_steps(seen, first=signal.SIGTERM, second=None, seconds=0.0):
-    """What a training does whose process gets these signals in its second step; `seen` are the steps that it ends."""
-    with ending_in_order(), ending_after_a_step() as has_come:
+def work_in_steps(seen, first=signal.SIGTERM, second=None, seconds=0.0, may=0.1):
+    """What a training does whose process gets these signals in its second step, which takes so long and may take so
+    long; `seen` are the steps that it ends."""
+    with ending_in_order(), ending_after_a_step(may) as has_come:
         for number in range(4):
             if number == 1:
                 signal.raise_signal(first)
@@ -130,8 +131,7 @@ def work_in_steps(seen, first=signal.SIGTERM, second=None, seconds=0.0):
 
 @pytest.mark.usefixtures("handled")
 @pytest.mark.parametrize(("number", "stop"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
-def test_a_signal_waits_for_the_end_of_the_step_and_is_raised_after_what_follows(monkeypatch, number, stop):
-    monkeypatch.setattr(process, "_SECONDS_OF_A_STEP", 0.1)
+def test_a_signal_waits_for_the_end_of_the_step_and_is_raised_after_what_follows(number, stop):
     seen = []
     with pytest.raises(stop):
         work_in_steps(seen, number)
@@ -141,8 +141,7 @@ def test_a_signal_waits_for_the_end_of_the_step_and_is_raised_after_what_follows
 
 
 @pytest.mark.usefixtures("handled")
-def test_a_step_that_does_not_end_is_cut_short(monkeypatch):
-    monkeypatch.setattr(process, "_SECONDS_OF_A_STEP", 0.1)
+def test_a_step_that_does_not_end_is_cut_short():
     seen = []
     with pytest.raises(Terminated):
         work_in_steps(seen, seconds=10)

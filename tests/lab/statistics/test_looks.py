@@ -109,6 +109,7 @@ def shown(rule_of, scores):
 PLAN = {10: Planned((10, 20, 40), 0), 20: Planned((10, 20, 40), 1), 40: Planned((10, 20, 40), 2)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_images", [0.0, 1.0])
 def test_looks_show_nothing_too_often_where_there_is_nothing(of_images):
     rng = np.random.default_rng(0)

@@ -41,7 +41,7 @@ def test_of_three_differences_p_and_intervals_are_sidaks():
 @pytest.mark.parametrize("looks", [None, Planned((5, 10), 1), ANYTIME])
 def test_the_verdict_the_adjusted_interval_and_the_adjusted_p_agree(looks):
     outcomes = set()
-    for number in range(30):
+    for number in range(10):
         family = [drawn(mean, number=10 * number + k) for k, mean in enumerate(np.linspace(-3, 3, 5))]
         for found in differences(family, None if looks is None else [looks] * 5):
             assert found.ci95_adjusted is not None
@@ -141,6 +141,7 @@ def test_two_methods_are_compared_by_a_one_sided_test():
         assert bool(shown_worse(pair)[worse]) == (found.p_value / 2 < 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("deviations", [np.ones(8), np.geomspace(0.5, 2, 8)])
 def test_the_best_is_called_worse_in_at_most_one_case_of_twenty(deviations):
     rng = np.random.default_rng(0)
