@@ -29,6 +29,8 @@ from torchmoments_lab.typed import counted
 _TRIES_AGAIN = 3
 _SECONDS_BETWEEN_LOOKS = 1
 _SECONDS_TO_CONNECT = 5
+# What `ray start` makes of it, since 2.56, is a cluster that asks for it.
+_TOKEN = Path.home() / ".ray" / "auth_token"
 _SECONDS_TO_START = 60
 _SECONDS_OF_A_TASK = 60
 _SECONDS_TO_END = 3
@@ -127,8 +129,6 @@ class Cluster:
         more: dict[str, Any] = {"include_dashboard": False, "num_cpus": cpu_count()} if is_here else {}
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        if not is_here:
-            _show_token()
         try:
             # An exception in the middle of Ray's start crashes it.
             with ending_after_a_step(_SECONDS_TO_START), _own_signals(), warnings.catch_warnings():
@@ -136,6 +136,9 @@ class Cluster:
                 ray.init(self._address, log_to_driver=False, logging_level="ERROR", **more)
         except ConnectionError as error:
             why = "none runs here" if self._address == "auto" else _first_line(error)
+            if _TOKEN.exists() and self._address != "auto" and "RAY_AUTH_MODE" not in os.environ:
+                # Ray shows it by itself for auto only.
+                why += "; if it asks for your token, set RAY_AUTH_MODE=token"
             raise ValueError(_unreachable(self._address, why)) from error
         except ValueError as error:
             raise ValueError(_unreachable(self._address, _first_line(error))) from error
@@ -155,16 +158,6 @@ def _speak_on_standard_output(does: bool) -> None:
     import ray
 
     ray._private.worker._worker_logs_enabled = does
-
-
-def _show_token() -> None:
-    """Let Ray show the token that clusters of this user ask for: by itself it does for auto, but not for HOST:PORT."""
-    # Before 2.56 there are none.
-    with suppress(ImportError):
-        from ray._private.authentication import authentication_token_setup as setup
-
-        setup.logger.setLevel("ERROR")
-        setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _check_reachable(address: str) -> None:
@@ -214,6 +207,9 @@ def _check_versions() -> None:
     for reference in asked.values():
         try:
             address, theirs = ray.get(reference, timeout=_SECONDS_OF_A_TASK)
+        except ray.exceptions.TaskUnschedulableError:
+            # A node that has just gone.
+            continue
         except ray.exceptions.RayError as error:
             raise ValueError(f"ray needs nodes that can start a process; got: {_first_line(error)}") from error
         differing = [name for name in mine if theirs.get(name) != mine[name]]
