@@ -147,11 +147,13 @@ def loaded():
     return dict(zip(parts, modules_loaded_by(*parts.values()), strict=True))
 
 
+@pytest.mark.slow
 def test_the_library_loads_nothing_optional(loaded):
     for after in ("import", "names", "step"):
         assert not loaded[after] & set(OPTIONAL)
 
 
+@pytest.mark.slow
 def test_import_check_fails_when_an_optional_package_is_loaded(loaded):
     assert "rich" in loaded["optional"] & set(OPTIONAL)
 
@@ -160,6 +162,7 @@ def test_importing_the_command_line_does_not_load_torch():
     assert "torch" not in modules_loaded_by("import torchmoments_lab.cli, torchmoments_lab.requests")[0]
 
 
+@pytest.mark.slow
 def test_a_step_does_not_load_the_compiler_of_torch(loaded):
     assert "torch.nn" in loaded["step"]
     assert "torch._dynamo" not in loaded["step"]

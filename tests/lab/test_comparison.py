@@ -177,6 +177,7 @@ def test_the_default_place_by_its_name_is_the_same_method(tiny):
     assert not tiny.out.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_in_use_is_refused(tiny):
     tiny.out.mkdir()
     with (
@@ -187,6 +188,7 @@ def test_a_folder_in_use_is_refused(tiny):
     compare(tiny.with_values(seeds=1))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_another_process_trains_is_not_written_over(tiny, monkeypatch):
     monkeypatch.setattr(run_folders, "_LOCK_SECONDS", 0)
     folder = tiny.out / "runs" / "moex"
@@ -198,6 +200,7 @@ def test_a_run_that_another_process_trains_is_not_written_over(tiny, monkeypatch
     assert not (folder / "seed0").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_failed_run_is_recorded_told_and_tried_again(tiny, monkeypatch):
     train = run_folders.train
 
@@ -242,6 +245,7 @@ def test_fewer_than_three_seeds_have_no_interval_and_the_conclusion_says_so(tiny
     assert "The diamond below is the mean." in page
 
 
+@pytest.mark.slow
 def test_a_method_that_does_nothing_is_said_to_be_the_same(tiny):
     summary = compare(tiny.with_values(methods=("none", "moex:p=0"), seeds=3))
     assert summary.differences["moex:p=0"].mean == 0
@@ -379,6 +383,7 @@ def test_pairs_that_grew_with_the_reference_are_pairs_that_grew(tiny, made_up):
     assert compare(tiny.with_values(seeds=6, methods=("none",))).paired["moex"].grown == (3, 6)
 
 
+@pytest.mark.slow
 def test_in_the_middle_of_a_look_the_one_before_is_judged(tiny, made_up):
     made_up(none=0.1, moex=BETTER)
     compare(tiny.with_values(seeds="4..16", looks=(4, 8, 16)))
@@ -635,6 +640,7 @@ def test_a_run_whose_summary_is_not_that_of_its_predictions_is_damaged(tiny, mad
     assert report.write(tiny.out).failed == ()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_every_run_keeps_its_weights_if_that_is_asked_for(tiny, original):
     compare(tiny.with_values(keep_weights=True))
     for folder in tiny.out.glob("runs/*/seed*"):
@@ -668,6 +674,7 @@ def test_runs_that_are_complete_without_weights_are_counted_and_left_alone(train
         assert (sentence in said) == is_said
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_command_in_the_record_keeps_weights_too(tiny):
     compare(tiny.with_values(keep_weights=True))
     (event,) = json.loads((tiny.out / "comparison.json").read_text())["history"]

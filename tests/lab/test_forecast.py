@@ -47,6 +47,7 @@ def test_a_comparison_says_what_is_trained_where_and_how_long(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_takes_time(tmp_path, costs):
     request = COMPARE.with_values(out=tmp_path / "out", workers=1)
     compare(request.with_values(seeds=2))

@@ -13,6 +13,7 @@ def test_a_spoiled_file_is_read_or_refused_in_one_sentence(kind):
     assert list(mutations.faults_of_files(kind, range(50))) == []
 
 
+@pytest.mark.slow
 def test_spoiled_words_are_taken_or_refused_in_one_sentence():
     assert list(mutations.faults_of_words(range(300))) == []
 

@@ -52,6 +52,7 @@ def compared(call, out, pictures, seeds):
     return call("compare", "--data", f"folder:{pictures}", *flags)
 
 
+@pytest.mark.slow
 def test_more_seeds_on_other_pixels_or_swapped_labels_are_refused(tmp_path, call, pictures):
     out = tmp_path / "out"
     assert compared(call, out, pictures, 1)[0] == 0

@@ -60,6 +60,7 @@ def test_every_kind_of_network_and_preparation_is_built_again(train, pictures, s
     assert_same(predict(run / WEIGHTS, pictures / "test").probabilities, scores_of(run))
 
 
+@pytest.mark.slow
 def test_deep_pictures_are_scaled_as_in_the_training(train, tmp_path):
     save_pictures(tmp_path, deep=True)
     run = train(data=f"folder:{tmp_path}")

@@ -65,6 +65,7 @@ def test_of_grey_images_the_exchange_is_shown_in_features(tmp_path, call, mode):
     assert re.findall(r">(pixels|at \w+)<", page) == ["pixels", "at stem", "at layer1"]
 
 
+@pytest.mark.slow
 def test_images_of_colour_are_exchanged_in_their_pixels_too(tmp_path, call, photographs):
     flags = ["--model", "torchvision/resnet18", "--image-size", "32", "--out", str(tmp_path / "out")]
     code, said, _ = call(*TINY, "--image", photographs[0], photographs[0], *flags)

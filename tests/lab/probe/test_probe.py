@@ -32,6 +32,7 @@ def error(out, word, seed):
     return json.loads((out / f"runs/{word}/seed{seed}/summary.json").read_text())["error"]
 
 
+@pytest.mark.slow
 def test_summary_has_the_promised_names_and_the_numbers_of_the_runs(tiny):
     summary = probe(tiny)
     assert read_summary(tiny.out / "summary.json") == summary
@@ -175,6 +176,7 @@ def test_moments_and_normalized_features_of_all_norms_are_judged_together(tiny):
         assert difference.p_adjusted == pytest.approx(1 - (1 - difference.p_value) ** 2, abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("asked", "grown"), [((3, 4), True), ((3, 3), False), ((2, 4), False), ((4, 3), False), ((3, 4, 3), False)]

@@ -75,6 +75,7 @@ def test_a_class_without_test_images_has_no_recall_and_one_with_a_single_image_n
     assert "nan" not in picture.description
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 12])
 def test_a_few_classes_are_drawn_and_all_listed(number):
     found, targets, predicted = made(number, 240)

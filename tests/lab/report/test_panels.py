@@ -47,6 +47,7 @@ def test_what_is_right_is_blue_and_what_is_wrong_orange():
     assert (drawn[:, 2] > drawn[:, 0]).tolist() == [True, False, False, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("methods", [1, 3, 7, 12])
 @pytest.mark.parametrize(
     "names", [["defective", "functional"], [*"0123456789"], ["a long name of a plant " + c for c in "abcdefghijkl"]]

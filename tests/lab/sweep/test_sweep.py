@@ -204,6 +204,7 @@ def test_a_cell_that_equals_the_reference_is_trained_once(tiny):
     assert [cell.difference.mean == 0 for cell in summary.cells] == [True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_training_settings_are_paired_with_the_reference_of_their_own(tiny):
     summary = sweep(tiny.with_values(grid=("train_size=50/100", "method=moex"), steps=4, epochs=None))
