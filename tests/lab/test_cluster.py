@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -102,7 +103,16 @@ def test_runs_of_a_node_that_is_killed_are_done_again(tmp_path, nodes):
         if len(progress.running) >= 2 and not killed.exists():
             mine = ray.get_runtime_context().get_node_id()
             lost = next(node for node in nodes.worker_nodes if node.node_id != mine)
-            lost.all_processes["raylet"][0].process.kill()
+            raylet = lost.all_processes["raylet"][0].process
+            trains = [child for child in children(raylet.pid) if is_training(child)]
+            assert len(trains) == 1
+            # As when a machine is gone. The process of a run would outlive Ray's, and might still send what it has.
+            raylet.kill()
+            for child in trains:
+                os.kill(int(child), signal.SIGKILL)
+            wait_until(
+                lambda: lost.node_id not in [node["NodeID"] for node in ray.nodes() if node["Alive"]], "its loss"
+            )
             killed.touch()
 
     request = Compare().with_values(data="objects:tuple", model="objects:make_model", epochs=3, seeds=2)
@@ -174,9 +184,18 @@ def test_a_command_that_ends_leaves_no_run_on_the_cluster(tmp_path, nodes, numbe
 def training(nodes):
     """The processes of this cluster that train a run."""
     raylets = [each.process.pid for node in nodes.list_all_nodes() for each in node.all_processes["raylet"]]
-    children = [child for pid in raylets for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    names = [path.read_bytes() for child in children if (path := Path(f"/proc/{child}/cmdline")).exists()]
-    return [name for name in names if name.startswith(b"ray::torchmoments")]
+    return [child for pid in raylets for child in children(pid) if is_training(child)]
+
+
+def children(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def is_training(pid):
+    # Of a process that has ended it is empty, or not there.
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::torchmoments")
+    return False
 
 
 def wait_until(condition, what):
