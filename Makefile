@@ -18,7 +18,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist worksteal
+	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist worksteal
 
 # The website, into site/: open site/index.html. Any broken link ends it.
 docs: $(VENV)/.installed-docs

@@ -12,6 +12,11 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+def pytest_collection_modifyitems(items):
+    """The tests of a cluster first: they wait more than others, and one process would be left with them at the end."""
+    items.sort(key=lambda item: item.path.name != "test_cluster.py")
+
+
 @pytest.fixture
 def call(capsys):
     """Runs the command line; gives (exit code, stdout, stderr)."""
