@@ -3,8 +3,6 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
-# One more than two cores have work for: a test may wait for processes that it started.
-TESTS_AT_ONCE ?= 3
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
 .PHONY: demo docs test
@@ -18,7 +16,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(TESTS_AT_ONCE) --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # The website, into site/: open site/index.html. Any broken link ends it.
 docs: $(VENV)/.installed-docs
