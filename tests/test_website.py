@@ -21,7 +21,8 @@ DOCS = ROOT / "docs"
 
 
 def hook(name):
-    pytest.importorskip("mkdocs")
+    for package in ("mkdocs", "tyro"):
+        pytest.importorskip(package)
     spec = importlib.util.spec_from_file_location(name, DOCS / "hooks" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
