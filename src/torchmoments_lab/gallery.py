@@ -27,7 +27,8 @@ _SIDE, _MOST = 64, 4000
 def keep_images(out: Path, experiment: Experiment) -> None:
     """Write the files that are not there yet."""
     data = experiment.data
-    index = data.subset(experiment.train_size, seed=0)
+    seed = experiment.random_seed(0)
+    index = data.subset(experiment.train_size, seed)
     # Every seed draws as many of each class.
     counts = torch.bincount(data.train.labels[index], minlength=len(data.classes))
     record = {
@@ -44,7 +45,7 @@ def keep_images(out: Path, experiment: Experiment) -> None:
     if shape is not None and (len(shape) != 3 or shape[0] not in (1, 3)):
         return
     feed = Feed(data, experiment.network.initial(0).input, experiment.preprocessing, torch.device("cpu"))
-    generator = torch.Generator().manual_seed(seeds_of(0).augment)
+    generator = torch.Generator().manual_seed(seeds_of(seed).augment)
     chosen = torch.randperm(len(index), generator=generator)[:SHOWN]
     ((x, _),) = feed.training(feed.subset(index), [chosen], generator)
     augmented = feed.before_normalization(x)

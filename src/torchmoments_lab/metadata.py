@@ -58,7 +58,7 @@ class Metadata(Settings):
             precision=experiment.training.precision,
             method=method.spec,
             place=default if method.at is None else "+".join(method.at),
-            seed=seed,
+            seed=experiment.random_seed(seed),
             metric=experiment.metric,
             error=error,
             version=version_of("torchmoments"),

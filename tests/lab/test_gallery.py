@@ -79,12 +79,14 @@ def test_large_images_are_made_small(tmp_path, pictures):
     assert images.test.shape == (60, 64, 64, 3)
 
 
-def test_training_images_are_augmented_and_drawn_by_the_first_seed(tmp_path, pictures):
-    plain = kept(tmp_path / "plain", pictures, TINY.with_values(train_size=10)).augmented
-    augmented = kept(tmp_path / "augmented", pictures, TINY.with_values(train_size=10, augment=True)).augmented
+@pytest.mark.parametrize("first", [0, 3])
+def test_training_images_are_augmented_and_drawn_by_the_first_seed(tmp_path, pictures, first):
+    request = TINY.with_values(train_size=10, first_seed=first)
+    plain = kept(tmp_path / "plain", pictures, request).augmented
+    augmented = kept(tmp_path / "augmented", pictures, request.with_values(augment=True)).augmented
     assert plain.shape == augmented.shape == (8, 64, 64, 3)
     assert all(np.abs(a.astype(int) - b).mean() > 1 for a, b in zip(plain, augmented, strict=True))
-    index = pictures.subset(10, seed=0).tolist()
+    index = pictures.subset(10, seed=first).tolist()
     of_seed = [np.asarray(pictures.train.images[i].resize((64, 64), Image.Resampling.BILINEAR)) for i in index]
     nearest = [min(np.abs(image.astype(int) - shown).mean() for shown in of_seed) for image in plain]
     assert max(nearest) < 4

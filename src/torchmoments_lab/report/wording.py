@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 
+from torchmoments_lab.settings import FOLDERS
 from torchmoments_lab.statistics.values import Difference, Estimate, Interval
 from torchmoments_lab.typed import counted
 
@@ -130,8 +131,8 @@ def seeds(n: int) -> str:
 def data_name(data: object) -> str:
     """The data in a title: of a folder its name, wherever it is."""
     text = str(data)
-    folder = PurePath(text.removeprefix("folder:")).name
-    return folder if folder and text.startswith("folder:") else text
+    folder = PurePath(text.partition(":")[2]).name
+    return folder if folder and text.startswith(FOLDERS) else text
 
 
 def spans(numbers: Sequence[int]) -> str:

@@ -51,6 +51,21 @@ def test_summary_has_the_promised_names_and_the_numbers_of_the_runs(tiny):
     assert len((tiny.out / "seeds.csv").read_text().splitlines()) == 1 + 2 * 4
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("quick", [False, True])
+def test_all_trainings_follow_the_first_seed(tiny, tmp_path, quick):
+    probe(tiny.with_values(quick=quick))
+    fresh = tiny.with_values(quick=quick, first_seed=1, seeds=1, out=tmp_path / "fresh")
+    probe(fresh)
+    folders = sorted(path.parent.name for path in fresh.out.glob("runs/*/seed0"))
+    assert len(folders) == 4
+    for name in folders:
+        mine = np.load(fresh.out / "runs" / name / "seed0" / "predictions.npy")
+        of_seed = np.load(tiny.out / "runs" / name / "seed1" / "predictions.npy")
+        assert np.array_equal(mine["scores"], of_seed["scores"])
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_chance_is_the_error_of_always_naming_the_most_frequent_class(tiny):
     summary = probe(tiny)

@@ -768,10 +768,11 @@ def test_the_title_names_a_folder_of_images_without_the_way_to_it(folder):
     report.write(folder)
     (title,) = re.findall(r"<title>(.*)</title>", (folder / "report.html").read_text())
     assert title == "cats and dogs: labels, moex against none"
-    assert [data_name(data) for data in ("digits", "mine:make_data", "folder:.", "folder:a/")] == [
+    assert [data_name(data) for data in ("digits", "mine:make_data", "folder:.", "folder:a/", "domains:b/a")] == [
         "digits",
         "mine:make_data",
         "folder:.",
+        "a",
         "a",
     ]
 

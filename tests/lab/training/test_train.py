@@ -47,6 +47,14 @@ def watch(monkeypatch):
     return lambda: [(weights, torch.cat(images), torch.cat(labels)) for weights, images, labels in seen]
 
 
+@pytest.mark.parametrize("word", ["moex", "cutmix+mixstyle"])
+def test_the_first_seed_is_added_to_every_seed(digits, word):
+    of_seed = run(word, 107, digits)
+    fresh = run(word, 7, digits, TINY.with_values(first_seed=100))
+    assert np.array_equal(fresh.scores, of_seed.scores)
+    assert not np.array_equal(fresh.scores, run(word, 7, digits).scores)
+
+
 @pytest.mark.parametrize("augment", [False, True])
 def test_methods_of_a_seed_share_initial_weights_and_augmented_batches(digits, monkeypatch, augment):
     seen = watch(monkeypatch)
