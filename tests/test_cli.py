@@ -210,6 +210,18 @@ def test_ctrl_c_before_a_run_is_complete_says_how_to_go_on_once_the_folder_is_be
     assert f"130 Stopped. 0 complete runs are kept in {out}; rerun the command to resume." in complaint
 
 
+def test_a_cluster_that_is_gone_is_a_sentence_that_says_what_is_kept(tmp_path, call, monkeypatch):
+    def end(*arguments, **more):
+        raise ConnectionError("the Ray cluster is gone: its process on this machine has ended")
+
+    out = tmp_path / "out"
+    monkeypatch.setattr("torchmoments_lab.comparison.train_missing", end)
+    code, _, complaint = call(*TINY, "--out", str(out))
+    assert code == 1
+    gone = "the Ray cluster is gone: its process on this machine has ended."
+    assert complaint.splitlines()[-1] == f"{gone} 0 complete runs are kept in {out}; rerun the command to resume."
+
+
 @pytest.mark.parametrize("missing", ["tyro", "rich", "joblib", "sklearn", "matplotlib", "jinja2"])
 def test_without_the_lab_the_command_says_how_to_install_it(tmp_path, call, monkeypatch, missing):
     for name in list(sys.modules):

@@ -1,6 +1,5 @@
 """The simulations of what the lab's statistics promise: that they run, and see a promise that is broken."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -9,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.scripts import load
+
 pytest.importorskip("scipy")
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "coverage.py"
 KEPT = SCRIPT.parent.parent / "results" / "coverage.md"
-# By its path: a package has the same name.
-SPEC = importlib.util.spec_from_file_location("simulated_coverage", SCRIPT)
-coverage = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(coverage)
+coverage = load(SCRIPT)
 
 
 def numbers(text):

@@ -1,6 +1,5 @@
 """The website of `make docs`: it builds without a warning, no link is broken, and no name or option is missing."""
 
-import importlib.util
 import inspect
 import os
 import re
@@ -15,6 +14,7 @@ import pytest
 
 import torchmoments
 import torchmoments_lab
+from tests.scripts import load
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -23,10 +23,7 @@ DOCS = ROOT / "docs"
 def hook(name):
     for package in ("mkdocs", "tyro"):
         pytest.importorskip(package)
-    spec = importlib.util.spec_from_file_location(name, DOCS / "hooks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(DOCS / "hooks" / f"{name}.py")
 
 
 class Page(HTMLParser):

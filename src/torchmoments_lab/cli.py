@@ -67,11 +67,9 @@ def _run(arguments: Sequence[str]) -> int:
         # The reader of our output has gone, as `| head` does; nor can the interpreter flush it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except ConnectionError as error:
-        _note(" ".join([f"{error}.", *getattr(error, "__notes__", [])]))
-        return 1
     except OSError as error:
-        _note(" ".join([f"a file could not be read or written: {error}.", *getattr(error, "__notes__", [])]).strip())
+        what = error if isinstance(error, ConnectionError) else f"a file could not be read or written: {error}"
+        _note(" ".join([f"{what}.", *getattr(error, "__notes__", [])]).strip())
         return 1
     except STOPPED as stop:
         trains = set(arguments[:1]) <= {"compare", "sweep", "probe", "train", "inspect"}

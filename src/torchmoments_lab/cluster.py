@@ -29,11 +29,11 @@ from torchmoments_lab.typed import counted
 _TRIES_AGAIN = 3
 _SECONDS_BETWEEN_LOOKS = 1
 _SECONDS_TO_CONNECT = 5
-# What `ray start` makes of it, since 2.56, is a cluster that asks for it.
-_TOKEN = Path.home() / ".ray" / "auth_token"
 _SECONDS_TO_START = 60
 _SECONDS_OF_A_TASK = 60
 _SECONDS_TO_END = 3
+# Where it is there, newer versions of Ray start clusters that ask for it.
+_TOKEN = Path.home() / ".ray" / "auth_token"
 
 
 class Cluster:

@@ -1,11 +1,11 @@
 """What the studies show together: from the committed predictions, and by the formulas of a report."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.scripts import load
 from torchmoments_lab.report.records import read_summary
 
 PATH = Path(__file__).parent.parent.parent / "results" / "evidence.py"
@@ -13,10 +13,7 @@ PATH = Path(__file__).parent.parent.parent / "results" / "evidence.py"
 
 @pytest.fixture
 def evidence():
-    spec = importlib.util.spec_from_file_location("evidence", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(PATH)
 
 
 def test_the_committed_tables_and_pictures_are_those_of_the_committed_predictions(evidence, tmp_path, monkeypatch):

@@ -1,7 +1,6 @@
 """The studies of results/studies.py: commands that parse, and a page that is made of what was run."""
 
 import csv
-import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import tyro
 
+from tests.scripts import load
 from torchmoments_lab.methods import parse_method, parse_methods
 from torchmoments_lab.report.records import write_summary
 from torchmoments_lab.report.summary import Cell, SweepSummary
@@ -27,20 +27,10 @@ PATH = Path(__file__).parent.parent.parent / "results" / "studies.py"
 
 @pytest.fixture
 def studies():
-    spec = importlib.util.spec_from_file_location("studies", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load(PATH)
 
 
-def load():
-    spec = importlib.util.spec_from_file_location("studies", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.studies()
-
-
-@pytest.mark.parametrize("study", load(), ids=lambda study: study.name)
+@pytest.mark.parametrize("study", load(PATH).studies(), ids=lambda study: study.name)
 def test_the_command_of_a_study_is_one_that_runs(study, tmp_path, monkeypatch):
     # Where the weights are that the study brings before it starts.
     monkeypatch.chdir(tmp_path)

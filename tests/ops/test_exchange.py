@@ -1,20 +1,13 @@
 """The exchange against the oracle: values and gradients, every norm, gradient mode and backend."""
 
-import importlib.util
 import itertools
-from pathlib import Path
 
 import pytest
 import torch
 
 import torchmoments as tm
+from tests.ops import oracle
 from torchmoments.ops import closed_form
-
-_spec = importlib.util.spec_from_file_location("oracle", Path(__file__).with_name("oracle.py"))
-assert _spec is not None
-assert _spec.loader is not None
-oracle = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(oracle)
 
 NORMS = ["pono", "in", "ln", "gn2", "gn-d2", "gpono2", "gpono-d3", (1, 3), (2,)]
 GRADIENTS = ["both", "own", "donor", "none"]

@@ -87,20 +87,21 @@ def load_folder(name: str, test: str | None = None, *, has_domains: bool = False
     if of_test:
         parts = np.arange(len(from_domain)), np.arange(len(from_domain), len(paths))
     else:
-        cells = [" of ".join(filter(None, (printable(name), domain))) for domain in domains for name in names]
+        cells = [printable(" of ".join(filter(None, (name, domain)))) for domain in domains for name in names]
         cell = from_domain * len(names) + labels
         parts = hold_out(cell, cells, "a folder without a test part", "Add images of it.")
-    of_domain = torch.from_numpy(from_domain) if len(domains) > 1 else None
     pictures = Split(ImageFiles(paths), torch.from_numpy(labels), records_of(paths))
     train_split, test_split = map(pictures.take, parts)
-    if of_domain is not None:
-        train_split = replace(train_split, domains=of_domain[parts[0]])
+    # A single one is no group to choose partners from.
+    several = tuple(map(printable, domains)) if len(domains) > 1 else ()
+    if several:
+        train_split = replace(train_split, domains=torch.from_numpy(from_domain[parts[0]]))
     remarks = tuple(filter(None, (layout.remark, left_out_sentence(left_out))))
     return Data(
         train_split,
         test_split,
         tuple(map(printable, names)),
-        domains=tuple(map(printable, domains)) if of_domain is not None else (),
+        domains=several,
         peak=255.0,
         mean=MEAN,
         std=STD,

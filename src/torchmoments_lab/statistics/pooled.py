@@ -20,7 +20,10 @@ import numpy as np
 from scipy.special import stdtr
 
 from torchmoments_lab.statistics.crossed import interval
-from torchmoments_lab.statistics.values import LEAST_SEEDS, Interval
+from torchmoments_lab.statistics.values import Interval
+
+# With two, chance decides how far apart data sets seem to be.
+LEAST_DATA_SETS = 3
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def pooled(means: Sequence[float], standard_errors: Sequence[float]) -> Pooled:
         ValueError: fewer than three data sets, or a standard error that is not above 0.
     """
     y, s = np.array(means, float), np.array(standard_errors, float)
-    if len(y) < LEAST_SEEDS or not (s > 0).all():
+    if len(y) < LEAST_DATA_SETS or not (s > 0).all():
         raise ValueError(f"a mean over data sets needs three or more, each with a standard error; got {len(y)}.")
     variance = _between(y, s**2)
     weights = 1 / (variance + s**2)
@@ -69,5 +72,5 @@ def _between(y: np.ndarray, of_each: np.ndarray) -> float:
         return 0.0
     from scipy.optimize import brentq
 
-    # Where even weights of the spread alone leave too little.
+    # There every weight is below 1 / variance, so the sum is below 1, and K - 1 is 2 or more.
     return float(brentq(excess, 0.0, float(((y - y.mean()) ** 2).sum()) + 1e-12))
