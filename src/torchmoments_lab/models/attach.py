@@ -68,5 +68,5 @@ def _has_effect(model: nn.Module, method: Method, place: str, draw: tm.Draw, x: 
     mixer = method.mixer
     assert mixer is not None
     where = {"channel_dim": method.channel_dim, "prefix_tokens": method.prefix_tokens}
-    changes = changes_after(model, place, x, lambda view: mixer(view, draw.to(view.device)), **where)
+    changes = changes_after(model, place, x, lambda view, mask: mixer(view, draw.to(view.device), mask), **where)
     return changes is None or max(changes) > LEAST

@@ -74,8 +74,8 @@ def default_place(model: nn.Module, x: Tensor) -> str:
     )
 
 
-def _exchange(x: Tensor) -> Tensor:
-    return tm.exchange(x, torch.arange(len(x), device=x.device).roll(1))
+def _exchange(x: Tensor, mask: Tensor | None) -> Tensor:
+    return tm.exchange(x, torch.arange(len(x), device=x.device).roll(1), mask=mask)
 
 
 def _first_blocks(model: nn.Module, stage: str) -> list[str]:

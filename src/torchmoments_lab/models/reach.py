@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import torchmoments as tm
+from torchmoments_lab.models.padding import padding
 
 # The least that counts. If mixing does nothing, rounding and the eps of norms change 0.0015 or less; if it does,
 # mostly over 0.05.
@@ -22,7 +23,7 @@ def changes_after(
     model: nn.Module,
     place: str,
     x: Tensor,
-    mix: Callable[[Tensor], Tensor],
+    mix: Callable[[Tensor, Tensor | None], Tensor],
     *,
     channel_dim: int | None = None,
     prefix_tokens: int | None = None,
@@ -32,7 +33,7 @@ def changes_after(
     Args:
         model: any model. Its mode, buffers and parameters stay as they are.
         x: two images or more as the model gets them.
-        mix: of features [B, C, *positions]; the first call of the place is mixed.
+        mix: of features [B, C, *positions] and the mask of their padding or None; the first call of the place is mixed.
         channel_dim, prefix_tokens: see `torchmoments.attach`.
 
     Returns:
@@ -40,14 +41,18 @@ def changes_after(
     """
     layout = tm.layout_of(model, place, channel_dim=channel_dim, prefix_tokens=prefix_tokens)
     number = len(x)
+    # Every image twice: with and without mixing in one forward.
+    twice = torch.cat([x, x])
+    masks = padding(model, twice)
+    mask = masks.get(place) if isinstance(masks, dict) else masks
     changes: list[float] = []
     is_after = False
 
-    def mix_half(view: Tensor, _mask: Tensor | None) -> Tensor:
-        return torch.cat([mix(view[:number]), view[number:]])
+    def mix_half(view: Tensor, mask: Tensor | None) -> Tensor:
+        return torch.cat([mix(view[:number], None if mask is None else mask[:number]), view[number:]])
 
     def on_output(_module: nn.Module, _arguments: Any, output: Tensor) -> Tensor | None:
-        return None if is_after else layout.apply(mix_half, output)
+        return None if is_after else layout.apply(mix_half, output, mask)
 
     def end(name: str, output: Tensor) -> None:
         nonlocal is_after
@@ -59,8 +64,7 @@ def changes_after(
     handle = model.get_submodule(place).register_forward_hook(on_output)
     try:
         with watched(model, lambda name: None, end):
-            # Every image twice: with and without mixing in one forward.
-            model(torch.cat([x, x]))
+            model(twice)
     except (ValueError, RuntimeError):
         # Attaching the method will say what is wrong.
         return None

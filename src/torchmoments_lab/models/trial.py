@@ -16,6 +16,7 @@ from torchmoments_lab.models.built import Built, Input
 from torchmoments_lab.models.head import head_of
 from torchmoments_lab.models.initial import Initial, digest, initial_of
 from torchmoments_lab.models.network import Network, logits
+from torchmoments_lab.models.padding import padding
 from torchmoments_lab.models.place import default_place
 from torchmoments_lab.process import exits_are_errors
 from torchmoments_lab.settings import Setting
@@ -141,9 +142,10 @@ def check_method(network: nn.Module, method: Method, x: Tensor, default: str | N
         # Few images may all draw themselves.
         plans = filter(None, (site.draw(len(x), groups=groups) for _ in range(20)))
         draws = [draw for plan in plans for draw in plan.draws.values() if not draw.idle]
+        mask = padding(network, x)
         # One by one, because a step may mix at one place only.
         for place in site.places if draws else ():
-            with warnings.catch_warnings(), site.using(tm.Plan({place: draws[0]}, [(None, 1.0)], len(x))):
+            with warnings.catch_warnings(), site.using(tm.Plan({place: draws[0]}, [(None, 1.0)], len(x)), mask=mask):
                 # Places that the spec names are checked below, others warn in the run.
                 warnings.simplefilter("ignore", tm.NoEffectWarning)
                 network(x)

@@ -20,6 +20,7 @@ from torchmoments_lab.forecast import DRY, forecast
 from torchmoments_lab.jobs import Watch, train_missing, unwatched
 from torchmoments_lab.lock import refuse_other_settings, working_in
 from torchmoments_lab.methods import parse_norm
+from torchmoments_lab.models.padding import padding
 from torchmoments_lab.probe import report
 from torchmoments_lab.probe.runs import ViewRun, view_methods
 from torchmoments_lab.probe.views import Source, View, check_all_goes_through
@@ -147,6 +148,11 @@ def _checked_place(request: Probe, resolved: Resolved) -> str:
     module, images = resolved.trial.built.module, resolved.trial.images
     if list(tm.find_modules(module, place)) != [place]:
         raise ValueError(f"at needs the name of one module; got {place!r}. See `torchmoments places`.")
+    if padding(module, images) is not None:
+        raise ValueError(
+            "a probe needs a network without padding, as moments here are over all positions; this one has a "
+            "padding_mask. Choose inputs of one length."
+        )
     features = Source(module, place)(images)
     check_all_goes_through(module, place, images)
     try:

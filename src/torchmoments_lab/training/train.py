@@ -23,6 +23,7 @@ from torchmoments_lab.methods import Method
 from torchmoments_lab.models.attach import attach
 from torchmoments_lab.models.head import head_of
 from torchmoments_lab.models.network import logits
+from torchmoments_lab.models.padding import Masks, padding
 from torchmoments_lab.process import Terminated, ending_after_a_step
 from torchmoments_lab.random_numbers import input_stream, seeds_of
 from torchmoments_lab.training.averaging import averaged
@@ -118,15 +119,22 @@ class Step(NamedTuple):
 
 
 def step(
-    model: Any, criterion: Criterion, site: tm.Site | None, x: Tensor, y: Tensor, groups: Tensor | None = None
+    model: Any,
+    criterion: Criterion,
+    site: tm.Site | None,
+    x: Tensor,
+    y: Tensor,
+    groups: Tensor | None = None,
+    mask: Masks | None = None,
 ) -> Step:
     """One forward of a batch, with features mixed if the method says so.
 
     Args:
         y: class indices, or soft targets of mixed images.
         groups: the domains of the images, or their classes, for partners of the same or of another one.
+        mask: of real positions, where there is padding.
     """
-    with nullcontext() if site is None else site.mixing(len(x), groups=groups) as plan:
+    with nullcontext() if site is None else site.mixing(len(x), groups=groups, mask=mask) as plan:
         output = logits(model(x))
     is_mixed = plan is not None and not all(draw.idle for draw in plan.draws.values())
     return Step(tm.mixed_loss(criterion, output, y, plan), tm.mixed_accuracy(output.detach(), y, plan), is_mixed)
@@ -222,7 +230,8 @@ class Training:
             groups = self._groups(index, y) if self.method.needs_groups else None
             if self.method.inputs is not None:
                 x, y = self.method.inputs(x, y, classes, self.inputs)
-            loss, accuracy, is_mixed = step(self.model, self.criterion, self.site, x, y, groups)
+            mask = None if self.site is None else padding(self.module, x)
+            loss, accuracy, is_mixed = step(self.model, self.criterion, self.site, x, y, groups, mask)
             is_mixed |= isinstance(self.method.inputs, InputMixing) and y.is_floating_point()
             self.optimizer.zero_grad()
             # DDP averages over the ranks, whose shares of a batch may differ by one image.

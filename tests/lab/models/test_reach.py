@@ -75,8 +75,8 @@ def test_places_where_methods_have_an_effect_are_not_refused(place, word):
 def test_equal_images_and_the_last_module_tell_nothing():
     model = network(LayerNorm2d(8))
     equal = X[:1].expand(4, -1, -1, -1)
-    assert changes_after(model, "norm", equal, lambda x: tm.exchange(x, torch.arange(len(x)).flip(0))) is None
-    assert changes_after(model, "end", X, lambda x: x) is None
+    assert changes_after(model, "norm", equal, lambda x, _: tm.exchange(x, torch.arange(len(x)).flip(0))) is None
+    assert changes_after(model, "end", X, lambda x, _: x) is None
 
 
 def test_a_request_for_such_a_place_is_refused(refused):

@@ -1,0 +1,91 @@
+"""Padding in a user's network: what it says of real positions reaches the mixing."""
+
+import pytest
+import torch
+from torch import nn
+
+from torchmoments_lab import compare
+from torchmoments_lab.models.padding import padding
+
+FAST = {"epochs": 1, "batch_size": 8, "seeds": 1, "workers": 1}
+
+
+def sequences(number, seed):
+    """[N, 2, 9] of three to nine positions; channel 0 is above 0 at the real ones."""
+    generator = torch.Generator().manual_seed(seed)
+    x, lengths = torch.randn(number, 2, 9, generator=generator), torch.randint(3, 10, (number,), generator=generator)
+    real = torch.arange(9) < lengths[:, None]
+    x[:, 0] = torch.where(real, 1.0, -1.0)
+    return x, torch.arange(number) % 3
+
+
+class PaddingIsZero(nn.Module):
+    """What comes after the place: mixing that does not know of padding puts moments into it."""
+
+    def forward(self, h, mask):
+        assert (h * ~mask).abs().max() == 0
+        return (h * mask).sum(2)
+
+
+class Masked(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(2, 4, 3, padding=1)
+        self.stem = nn.Identity()
+        self.pool = PaddingIsZero()
+        self.fc = nn.Linear(4, 3)
+
+    def padding_mask(self, x):
+        return x[:, 0] > 0
+
+    def forward(self, x):
+        mask = self.padding_mask(x)[:, None]
+        return self.fc(self.pool(self.stem(self.conv(x) * mask), mask))
+
+
+class Silent(Masked):
+    """Does not say where its padding is."""
+
+    padding_mask = None
+
+    def forward(self, x):
+        mask = (x[:, 0] > 0)[:, None]
+        return self.fc(self.pool(self.stem(self.conv(x) * mask), mask))
+
+
+METHOD = "moex:norm=in,at=stem,p=1,channel_dim=1"
+
+
+def run(model, out):
+    return compare(model, sequences(24, 0), sequences(9, 1), ["none", METHOD], out=out, **FAST)
+
+
+def test_moments_leave_padding_out(tmp_path):
+    assert run(Masked, tmp_path / "out").errors[METHOD].n == 1
+
+
+def test_without_a_mask_the_exchange_is_over_all_positions(tmp_path):
+    """So the test above can fail."""
+    with pytest.raises(ValueError, match="AssertionError|needs to run"):
+        run(Silent, tmp_path / "out")
+
+
+def test_a_mask_of_another_kind_or_shape_is_refused(tmp_path):
+    class Words(Masked):
+        def padding_mask(self, x):
+            return "x"
+
+    class Short(Masked):
+        def padding_mask(self, x):
+            return x[:, 0, 1:] > 0
+
+    with pytest.raises(ValueError, match=r"padding_mask\(x\) .* needs to give a tensor .*; got a str\."):
+        padding(Words(), sequences(2, 0)[0])
+    for model in (Words, Short):
+        with pytest.raises(ValueError, match="mask"):
+            run(model, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_without_the_method_has_no_padding():
+    assert padding(nn.Conv1d(2, 4, 3), torch.zeros(2, 2, 9)) is None
