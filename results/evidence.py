@@ -39,6 +39,7 @@ DATA_SETS = {
     "vowels, 270": "settings-vowels",
     "a watch's motion, 864": "settings-watch",
     "silhouettes, 200": "settings-animals",
+    "surnames, 400": "settings-names",
     "emoji, 300": "companies-within",
     "spoken words, 200, new accent": "speech-across",
 }
@@ -47,6 +48,7 @@ CONFIRMED_ON = {
     "vowels": "settings-vowels",
     "a watch's motion": "settings-watch",
     "silhouettes": "settings-animals",
+    "surnames": "settings-names",
     "Fashion-MNIST, 400": "settings-fashion",
     "solar cells, fine-tuned": "settings-elpv",
 }
@@ -72,7 +74,12 @@ CONTROLS = {
     "labels kept": "moex:lam=1",
     "label smoothing 0.05": "smooth:amount=0.05",
 }
-WIDTHS = (4, 16)
+# {a network and its data: the study, and the folder of a sweep's combination}; a study is judged together.
+MECHANISM = {
+    "digits, 4 channels": ("mechanism-digits", "width=4"),
+    "digits, 16 channels": ("mechanism-digits", "width=16"),
+    "Fashion-MNIST, 16 channels": ("mechanism-fashion", ""),
+}
 
 # {words: {words of a difference: what was found}}
 Found = dict[str, dict[str, Difference]]
@@ -123,12 +130,14 @@ def over(studies: Mapping[str, str], pairs: Mapping[str, tuple[str, str]]) -> tu
 
 
 def mechanism() -> Found:
-    """MoEx minus each of its controls in networks of two widths, all together."""
-    pairs = [(words, width) for words in CONTROLS for width in WIDTHS]
-    scores = [paired("mechanism-digits", "moex", CONTROLS[words], f"width={width}") for words, width in pairs]
+    """MoEx minus each of its controls in each network."""
     found: Found = {words: {} for words in CONTROLS}
-    for (words, width), of in zip(pairs, differences(scores), strict=True):
-        found[words][f"{width} channels"] = of
+    for study in dict.fromkeys(study for study, _ in MECHANISM.values() if is_there(study)):
+        parts = {network: part for network, (of, part) in MECHANISM.items() if of == study}
+        pairs = [(words, network) for words in CONTROLS for network in parts]
+        scores = [paired(study, "moex", CONTROLS[words], parts[network]) for words, network in pairs]
+        for (words, network), of in zip(pairs, differences(scores), strict=True):
+            found[words][network] = of
     return found
 
 
@@ -204,10 +213,9 @@ def main() -> None:
     lam, means_of_lam = over(CONFIRMED_ON, HYPOTHESES)
     if lam:
         keep("lam", caption, "Data", lam, means_of_lam)
-    if is_there("mechanism-digits"):
-        controls = mechanism()
-        keep("mechanism", "Points of error, ± 95% CI of all of them together", "MoEx minus", controls, {})
-        picture("mechanism", lambda: of_controls(controls))
+    controls = mechanism()
+    keep("mechanism", caption, "MoEx minus", controls, {})
+    picture("mechanism", lambda: of_controls(controls))
     write_text(OUT / "evidence.json", json.dumps(numbers, indent=1) + "\n")
 
 

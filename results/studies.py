@@ -151,6 +151,7 @@ def page() -> None:
     parts += [path.read_text().strip() for path in [RESULTS / "claims.md"] if path.exists()]
     parts += [_together(name) for name in EVIDENCE if (RESULTS / "evidence" / f"{name}.md").exists()]
     parts += [_section(study) for study in done]
+    parts += [_own_section(path) for path in sorted(RESULTS.glob("*/section.md"))]
     if waiting:
         rows = [f"| {study.question} | `python results/studies.py run {study.name}` |" for study in waiting]
         parts.append("## Not run here\n\n| question | command |\n| --- | --- |\n" + "\n".join(rows))
@@ -169,6 +170,12 @@ def _together(name: str) -> str:
             "[evidence.json](../results/evidence/evidence.json), by `python results/evidence.py`.",
         ]
     )
+
+
+def _own_section(path: Path) -> str:
+    """What a script of its own wrote, see tuned.py and generation.py, and what it shows."""
+    findings = path.with_name("findings.md")
+    return "\n\n".join(file.read_text().strip() for file in (path, findings) if file.exists())
 
 
 def _section(study: Study) -> str:
