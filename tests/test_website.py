@@ -1,10 +1,12 @@
 """The website of `make docs`: it builds without a warning, no link is broken, and no name or option is missing."""
 
+import ast
 import inspect
 import os
 import re
 import subprocess
 import sys
+import textwrap
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -129,6 +131,32 @@ def test_mixers_are_shown_with_the_signature_that_they_have():
         if inspect.isclass(kind) and issubclass(kind, torchmoments.Mixer) and kind is not torchmoments.Mixer:
             shown = [parameter.name for parameter in read[name].parameters]
             assert shown == ["self", *inspect.signature(kind).parameters], name
+
+
+def test_a_mixer_is_shown_with_options_that_it_does_not_declare():
+    griffe = pytest.importorskip("griffe")
+    extensions = griffe.load_extensions(hook("signatures").Mixers)
+    source = """
+        import dataclasses
+        import torchmoments as tm
+
+        class Declared(tm.Mixer):
+            lam: float = 0.9
+            eps: float = dataclasses.field(default=1e-5, kw_only=True)
+
+            def mix(self, x, draw):
+                return x
+    """
+    with griffe.temporary_visited_package(
+        "declaring", {"__init__.py": textwrap.dedent(source)}, extensions=extensions
+    ) as read:
+        names = {}
+        exec(textwrap.dedent(source), names)
+        shown = {one.name: str(one.default) for one in read["Declared"].parameters if one.name != "self"}
+    right = inspect.signature(names["Declared"]).parameters
+    assert list(shown) == list(right)
+    for name, parameter in right.items():
+        assert ast.literal_eval(shown[name]) == parameter.default
 
 
 def test_docstrings_of_the_api_are_read_as_they_are_meant():

@@ -28,6 +28,9 @@ _MIXERS: dict[str, type[tm.Mixer]] = {
     "random-moments": tm.RandomMoments,
 }
 
+# Those whose source has places of their own, see `models.stages`.
+_WITH_PLACES = (tm.MixStyle, tm.EFDMix, tm.DSU, tm.CrossNorm, tm.PermutedAdaIN)
+
 
 @dataclass(frozen=True)
 class Method:
@@ -54,7 +57,7 @@ class Method:
     @property
     def goes_after_stem(self) -> bool:
         """Whether the spec leaves the place to the network, which takes the one after the stem."""
-        return isinstance(self.mixer, tm.MoEx | tm.LabelsOnly | tm.RandomMoments) and self.at is None
+        return self.mixer is not None and self.at is None and not isinstance(self.mixer, _WITH_PLACES)
 
     @property
     def changes_features(self) -> bool:

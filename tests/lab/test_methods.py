@@ -7,7 +7,9 @@ import torch
 
 import torchmoments as tm
 from torchmoments_lab.inputs import InputMixing, partner_of_the_images
-from torchmoments_lab.methods import parse_method, parse_methods
+from torchmoments_lab.methods import _MIXERS, parse_method, parse_methods
+from torchmoments_lab.models.stages import usual_places
+from torchmoments_lab.spec import OF_FEATURES
 
 
 def test_a_word_without_options_is_the_default_at_the_places_of_its_source():
@@ -24,6 +26,18 @@ def test_a_word_without_options_is_the_default_at_the_places_of_its_source():
     ]
     assert parse_method("mixup").inputs == InputMixing("mixup")
     assert parse_method("mixup").mixer is None
+
+
+def test_every_method_of_features_has_its_word_and_its_place():
+    """What spec.py, methods.py and models/stages.py say of each."""
+    torchvision = pytest.importorskip("torchvision")
+    model = torchvision.models.resnet18()
+    assert set(_MIXERS) == set(OF_FEATURES)
+    for word in OF_FEATURES:
+        method = parse_method(word)
+        assert method.goes_after_stem == (usual_places(method.mixer, model) is None), word
+    assert not parse_method("none").goes_after_stem
+    assert not parse_method("moex:at=layer1").goes_after_stem
 
 
 def test_options_reach_the_mixer():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import torchmoments as tm
+from tests.mixers import example
 
 PARTNER = [1, 1, 0, 4, 2]  # repeats, a self-partner, and a sample that gives to nobody
 MIXED = [True, True, True, False, True]
@@ -183,6 +184,7 @@ FORMULAS = [
     (tm.CrossNorm(crop="content"), crossnorm),
     (tm.CrossNorm(crop="both"), crossnorm),
     (tm.PermutedAdaIN(), padain),
+    (example.RMSExchange(), example.rms),
 ]
 
 

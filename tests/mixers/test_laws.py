@@ -14,6 +14,7 @@ from torch._dynamo.testing import CompileCounter
 from torch.utils.checkpoint import checkpoint
 
 import torchmoments as tm
+from tests.mixers import example
 
 
 def backwards(batch_size, groups, generator):
@@ -47,6 +48,7 @@ MIXERS = [
     tm.DSU(lam=0.9),
     tm.CrossNorm(crop="both", lam=0.8),
     tm.PermutedAdaIN(lam=0.6, per_sample=True),
+    example.RMSExchange(),
 ]
 every_mixer = pytest.mark.parametrize("mixer", MIXERS, ids=lambda mixer: repr(mixer).replace("torchmoments.", ""))
 
@@ -186,7 +188,7 @@ def test_permuting_batch_and_draw_together_permutes_the_output(mixer):
 
 @every_mixer
 def test_repr_evaluates_back_to_an_equal_mixer(mixer):
-    again = eval(repr(mixer), {**vars(tm), "backwards": backwards})
+    again = eval(repr(mixer), {**vars(tm), **vars(example), "backwards": backwards})
     assert again == mixer
     assert hash(again) == hash(mixer)
     assert repr(again) == repr(mixer)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from torchmoments.draw import Draw, OneDraw, check_batch_size, child_generators
 from torchmoments.mixers.options import Option, make_dataclass, run_after_init
-from torchmoments.ops.reference import for_samples
+from torchmoments.ops.reference import for_samples, statistics_type
 from torchmoments.partners import (
     NEEDS_GROUPS,
     Groups,
@@ -56,7 +56,8 @@ class Mixer(ABC):
     draw_options: ClassVar[tuple[str, ...]] = ("p", "partner", "per_sample", "alpha", "lam", "label_from")
     # Whether self-pairs are skipped; if not, mixing a sample with itself may change it by rounding only.
     skips_self_pairs: ClassVar[bool] = False
-    # Whether `mix` leaves samples that are not mixed unchanged; if not, they are restored after it.
+    # Whether `mix` leaves samples that are not mixed unchanged, and computes half types in float32; if not, it gets
+    # float32 or float64, and these samples are restored after it.
     handles_unmixed: ClassVar[bool] = False
     changes_features: ClassVar[bool] = True
     takes_mask: ClassVar[bool] = False
@@ -169,18 +170,20 @@ class Mixer(ABC):
                 f"the draw is for {draw.batch_size} samples; got features of {x.shape[0]}, shape {list(x.shape)}. "
                 f"Use draw({x.shape[0]})."
             )
-        if mask is None:
-            y = self.mix(x, draw)
-        elif self.takes_mask:
-            y = cast(Any, self).mix(x, draw, mask)
-        else:
+        if mask is not None and not self.takes_mask:
             raise ValueError(
                 f"{type(self).__name__} takes no mask of padded positions. Use MoEx, MixStyle, DSU, PermutedAdaIN, "
                 "RandomMoments or CrossNorm without crop, or batches without padding."
             )
-        if draw.mixed is None or self.handles_unmixed:
-            return y
-        return torch.where(for_samples(draw.mixed, x), y, x)
+        masks = () if mask is None else (mask,)
+        if self.handles_unmixed:
+            return self.mix(x, draw, *masks)
+        # Once, so that gradients of a sample that is not mixed but gives its moments are added before rounding.
+        values = x.to(statistics_type(x))
+        y = self.mix(values, draw, *masks)
+        if draw.mixed is not None:
+            y = torch.where(for_samples(draw.mixed, values), y, values)
+        return y.to(x.dtype)
 
     def with_p(self, p: float) -> Self:
         """Return the same mixer with another p."""
