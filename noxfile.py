@@ -67,4 +67,4 @@ def audit(session: nox.Session) -> None:
 
 
 def run_tests(session: nox.Session) -> None:
-    session.run("python", "-m", "pytest", "-n", "2", "--dist", "worksteal", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "2", "--dist", "worksteal", "--thorough", *session.posargs)

@@ -58,11 +58,11 @@ STUDIES = {
     "digits": Study(
         "Each method at its own best settings: digits",
         "200 training images. Learning rate, weight decay and the number of epochs were tuned for each method, 27 "
-        "combinations with 10 seeds each on 100 validation images.",
+        "combinations with 6 seeds each on 100 validation images.",
         {"data": "digits"},
         {"lr": (0.05, 0.1, 0.2), "weight_decay": (5e-4, 2e-3, 8e-3), "epochs": (40, 80, 160)},
-        tuning=10,
-        judged=40,
+        tuning=6,
+        judged=30,
     ),
     "fashion": Study(
         "Each method at its own weight decay, with augmentation: Fashion-MNIST",

@@ -137,6 +137,7 @@ def test_a_copy_with_its_site_draws_as_the_original_goes_on():
         criterion(theirs, Y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["model", "site"])
 def test_what_is_deleted_is_gone_at_once(part):
     gc.collect()
@@ -716,6 +717,7 @@ def test_compiled_blocks_inside_a_checkpoint_are_refused():
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 def test_export_and_tracing_in_train_mode_record_the_plain_model():
     model = net()
     site = tm.attach(model, tm.MoEx(p=1), at="stem")

@@ -241,6 +241,7 @@ timm = pytest.importorskip("timm")
 torchvision = pytest.importorskip("torchvision")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "place", "size", "axes"),
     [

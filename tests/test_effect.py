@@ -104,6 +104,7 @@ MIXERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixer", MIXERS)
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
 def test_usual_features_are_no_reason_to_warn(mixer, batch_size):

@@ -68,6 +68,7 @@ def test_the_library_alone_requires_torch_alone(wheel):
     assert [name for name in needed if "extra ==" not in name] == ["torch>=2.6"]
 
 
+@pytest.mark.slow
 def test_the_sdist_holds_what_is_kept_in_the_repository(sdist):
     kept, others = files_of_git("--cached"), files_of_git("--others", "--exclude-standard")
     # What begins with a dot is for those who work in the repository.

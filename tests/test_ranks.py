@@ -296,7 +296,7 @@ def of_four(tmp_path_factory) -> list[dict[str, Found]]:
     return found_by(4, tmp_path_factory.mktemp("four"))
 
 
-@pytest.fixture(scope="module", params=["of_two", "of_four"])
+@pytest.fixture(scope="module", params=["of_two", pytest.param("of_four", marks=pytest.mark.thorough)])
 def found(request) -> list[dict[str, Found]]:
     """What each rank found in each scenario."""
     return request.getfixturevalue(request.param)

@@ -723,6 +723,7 @@ def test_a_site_whose_module_is_gone_can_be_detached():
     site.detach()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["model", "place"])
 def test_a_deleted_model_is_gone_at_once(part):
     model = net()

@@ -202,6 +202,7 @@ timm = pytest.importorskip("timm")
 torchvision = pytest.importorskip("torchvision")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "place", "number"),
     [

@@ -403,6 +403,7 @@ def train_on_two_processes(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_end_with_the_weights_of_a_loop_by_hand(tmp_path, monkeypatch):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run([*launch, __file__, str(tmp_path)], check=True, capture_output=True, timeout=120)

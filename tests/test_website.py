@@ -180,6 +180,7 @@ def test_docstrings_of_the_api_are_read_as_they_are_meant():
                     assert [str(one.annotation) for one in section.value] == [str(found.returns)], found.path
 
 
+@pytest.mark.slow
 def test_every_option_of_every_command_is_on_the_page():
     from torchmoments_lab.parser import parse
 

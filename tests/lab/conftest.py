@@ -1,5 +1,8 @@
 """What tests of the lab share."""
 
+from contextlib import suppress
+from functools import cache
+
 import pytest
 
 
@@ -13,3 +16,20 @@ def undrawn(monkeypatch):
 
     for module in (classes, contents, shown, of_probe, of_sweep):
         monkeypatch.setattr(module, "draw", lambda name, figure: Drawing(b"", b"", "<svg></svg>"))
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch):
+    """What is the same each time is done once: digits are read, and the forecast of a command takes one step."""
+    from torchmoments_lab.training import timing
+
+    monkeypatch.setattr(timing, "MOST_STEPS", 1)
+    with suppress(ImportError):
+        monkeypatch.setattr("sklearn.datasets.load_digits", _digits())
+
+
+@cache
+def _digits():
+    from sklearn.datasets import load_digits
+
+    return cache(load_digits)

@@ -152,7 +152,14 @@ def test_a_process_that_is_killed_is_started_again_and_one_that_always_dies_fail
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGTERM, 143),
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.thorough),
+        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.thorough),
+    ],
+)
 def test_a_command_that_ends_leaves_no_run_on_the_cluster(tmp_path, nodes, number, code):
     out = tmp_path / "out"
     words = ["compare", "--methods", "none", "--train-size", "50", "--width", "4", "--seeds", "2", "--epochs", "100000"]
@@ -205,6 +212,7 @@ def wait_until(condition, what):
         time.sleep(0.1)
 
 
+@pytest.mark.thorough
 def test_a_cluster_may_ask_for_the_users_token(tmp_path):
     """As one does that is started once `--ray local`, or anything else, has made a token."""
     ray = [sys.executable, "-m", "ray.scripts.scripts"]

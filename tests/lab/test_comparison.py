@@ -21,6 +21,9 @@ from torchmoments_lab.requests import Compare
 from torchmoments_lab.training.epochs import Epoch
 from torchmoments_lab.training.train import Result
 
+# They train.
+pytestmark = pytest.mark.slow
+
 RUN_FILES = {"config.json", "env.json", "metrics.csv", "predictions.npy", "summary.json"}
 
 
@@ -130,7 +133,6 @@ def test_half_written_leftovers_are_cleaned(trained):
     assert not epochs.exists()
 
 
-@pytest.mark.slow
 def test_seeds_and_methods_may_be_added_and_each_addition_is_recorded(trained):
     before = times(trained.out)
     summary = compare(trained.with_values(seeds=3, methods=("none", "labels")))
@@ -245,7 +247,6 @@ def test_fewer_than_three_seeds_have_no_interval_and_the_conclusion_says_so(tiny
     assert "The diamond below is the mean." in page
 
 
-@pytest.mark.slow
 def test_a_method_that_does_nothing_is_said_to_be_the_same(tiny):
     summary = compare(tiny.with_values(methods=("none", "moex:p=0"), seeds=3))
     assert summary.differences["moex:p=0"].mean == 0
@@ -253,7 +254,6 @@ def test_a_method_that_does_nothing_is_said_to_be_the_same(tiny):
     assert summary.conclusion[0] == "moex:p=0: the same error as none with every seed: no spread, no interval."
 
 
-@pytest.mark.slow
 def test_two_workers_give_the_results_of_one_and_leave_nothing_else(tiny, original):
     one, _ = original
     compare(tiny.with_values(workers=2))
@@ -383,7 +383,6 @@ def test_pairs_that_grew_with_the_reference_are_pairs_that_grew(tiny, made_up):
     assert compare(tiny.with_values(seeds=6, methods=("none",))).paired["moex"].grown == (3, 6)
 
 
-@pytest.mark.slow
 def test_in_the_middle_of_a_look_the_one_before_is_judged(tiny, made_up):
     made_up(none=0.1, moex=BETTER)
     compare(tiny.with_values(seeds="4..16", looks=(4, 8, 16)))

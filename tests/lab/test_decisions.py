@@ -10,6 +10,9 @@ from torch import nn
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.resolve import Objects, resolve
 
+# They train.
+pytestmark = pytest.mark.slow
+
 PICTURES = [
     (Image.fromarray(np.random.default_rng(number).integers(0, 256, (20, 20), np.uint8)), number % 2)
     for number in range(12)

@@ -16,6 +16,7 @@ def evidence():
     return load(PATH)
 
 
+@pytest.mark.slow
 def test_the_committed_tables_and_pictures_are_those_of_the_committed_predictions(evidence, tmp_path, monkeypatch):
     monkeypatch.setattr(evidence, "OUT", tmp_path)
     evidence.main()

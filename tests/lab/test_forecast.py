@@ -13,6 +13,9 @@ from torchmoments_lab.single import train_once
 from torchmoments_lab.sweep.sweep import sweep
 from torchmoments_lab.training.timing import Cost
 
+# They train.
+pytestmark = pytest.mark.slow
+
 FEW = {"train_size": 50, "epochs": 2, "width": 4}
 COMPARE = Compare().with_values(**FEW, methods=("none", "moex"), seeds=3, workers=2)
 DRY = "That was a dry run: nothing was trained or written."
@@ -47,7 +50,6 @@ def test_a_comparison_says_what_is_trained_where_and_how_long(tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_only_what_is_missing_takes_time(tmp_path, costs):
     request = COMPARE.with_values(out=tmp_path / "out", workers=1)
     compare(request.with_values(seeds=2))

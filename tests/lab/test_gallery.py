@@ -20,6 +20,9 @@ from torchmoments_lab.report.images import read_images
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.settings import DataSettings
 
+# They train.
+pytestmark = pytest.mark.slow
+
 FILES = ("images.json", "test.jpg", "training.jpg")
 TINY = Compare().with_values(train_size=50, epochs=1, width=4, methods=("none",), seeds=1, workers=1)
 

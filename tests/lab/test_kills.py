@@ -13,7 +13,10 @@ from torchmoments_lab.lock import hold
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process that copies itself")
-@pytest.mark.parametrize(("commands", "number"), [(["train"], 2), (["compare", "sweep", "probe"], 1)])
+@pytest.mark.parametrize(
+    ("commands", "number"),
+    [(["train"], 1), pytest.param(["train", "compare", "sweep", "probe"], 2, marks=pytest.mark.thorough)],
+)
 def test_a_command_that_ended_anywhere_goes_on_and_gives_the_same(commands, number, request):
     words = [request.path.with_name("kills.py"), *commands, "--of-each", str(number)]
     ended = subprocess.run([sys.executable, *words], capture_output=True, text=True)

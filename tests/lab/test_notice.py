@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# They train.
+pytestmark = pytest.mark.slow
+
 FAST = ["--width", "4", "--image-size", "8"]
 TRAINING = ["--epochs", "1", "--batch-size", "8"]
 COMMANDS = {
@@ -52,7 +55,6 @@ def compared(call, out, pictures, seeds):
     return call("compare", "--data", f"folder:{pictures}", *flags)
 
 
-@pytest.mark.slow
 def test_more_seeds_on_other_pixels_or_swapped_labels_are_refused(tmp_path, call, pictures):
     out = tmp_path / "out"
     assert compared(call, out, pictures, 1)[0] == 0

@@ -94,7 +94,7 @@ def hidden(out):
     return [path for path in out.rglob("*") if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize(("number", "code"), STOPS[:2])
+@pytest.mark.parametrize(("number", "code"), [STOPS[1], pytest.param(*STOPS[0], marks=pytest.mark.thorough)])
 def test_a_signal_stops_at_once_keeps_complete_runs_and_leaves_nothing_else(tmp_path, start, number, code):
     out = tmp_path / "runs"
     process = start(tmp_path, words("compare", out, *ENDLESS))

@@ -13,6 +13,9 @@ from torchmoments_lab import resolve as door
 from torchmoments_lab.data.own import from_objects
 from torchmoments_lab.metrics import METRICS
 
+# They train.
+pytestmark = pytest.mark.slow
+
 FAST = {"epochs": 2, "batch_size": 8, "seeds": 2, "workers": 1}
 
 
@@ -47,7 +50,6 @@ class Items(Dataset):
         return self.images[index] + torch.rand(1), self.targets[index]
 
 
-@pytest.mark.slow
 def test_workers_get_functions_that_have_no_name_and_read_images_ahead(tmp_path):
     width = 4
     model = lambda: nn.Sequential(nn.Conv2d(2, width, 3), nn.Flatten(), nn.Linear(36 * width, 3))  # noqa: E731

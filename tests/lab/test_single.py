@@ -25,6 +25,9 @@ from torchmoments_lab.single import train_once
 from torchmoments_lab.training import train as training
 from torchmoments_lab.training.epochs import EpochLog
 
+# They train.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tiny(tmp_path):
@@ -230,12 +233,11 @@ def command(folder, out, *more, devices=2):
     return python(folder, "torchmoments_lab", "train", *named, *more)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("devices", "method"),
     [
         (2, "moex:norm=in,p=0.7,lam=0.6,partner=global,at=0"),
-        (4, "mixstyle:p=1,grad=both,partner=global,at=0+1"),
+        pytest.param(4, "mixstyle:p=1,grad=both,partner=global,at=0+1", marks=pytest.mark.thorough),
     ],
 )
 def test_several_devices_train_what_one_does(tmp_path, monkeypatch, devices, method):
@@ -273,10 +275,10 @@ def noted(site, *arguments, **options):
     return site.drawn
 tm.Site.draw = noted
 steps = 0
-def watched(model, criterion, site, x, y, groups=None):
+def watched(model, criterion, site, *more):
     global steps
     steps += 1
-    loss = step(model, criterion, site, x, y, groups)
+    loss = step(model, criterion, site, *more)
     with open(f"draws{rank}", "a") as file:
         file.write(f"{'-' if site.drawn is None else site.drawn.draws['0'].partner.tolist()}\\n")
     if rank == "0" and steps == int(os.environ.get("STOP_AFTER", 0)):
@@ -289,7 +291,6 @@ def make_model(num_classes):
 """
 
 
-@pytest.mark.slow
 def test_two_devices_mix_by_their_own_draws_and_after_a_stop_in_an_epoch_give_the_same(tmp_path, monkeypatch):
     (tmp_path / "convolution.py").write_text(NOTED)
 
@@ -338,7 +339,6 @@ def test_another_number_of_processes_than_that_of_torchrun_is_refused_once(tmp_p
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 def test_processes_of_torchrun_are_the_devices_and_nothing_else(tmp_path):
     torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "-m", "torchmoments_lab", "train"]
     done = python(tmp_path, *torchrun, *FLAGS_OF_TORCHRUN, "--devices", "2", "--out", "out")
@@ -347,7 +347,6 @@ def test_processes_of_torchrun_are_the_devices_and_nothing_else(tmp_path):
     assert (tmp_path / "out" / "summary.json").exists()
 
 
-@pytest.mark.slow
 def test_sigterm_saves_the_steps_of_an_epoch_and_the_rest_gives_the_same(tmp_path):
     request = Train().with_values(train_size=500, batch_size=4, epochs=2, width=4, augment=True, device="cpu")
     flags = ["--train-size", "500", "--batch-size", "4", "--epochs", "2", "--width", "4", "--augment"]
@@ -369,7 +368,6 @@ def test_sigterm_saves_the_steps_of_an_epoch_and_the_rest_gives_the_same(tmp_pat
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
 
 
-@pytest.mark.slow
 def test_a_rank_that_is_left_in_the_environment_changes_nothing(tiny, tmp_path, monkeypatch):
     train_once(tiny)
     monkeypatch.setenv("RANK", "1")
@@ -378,7 +376,6 @@ def test_a_rank_that_is_left_in_the_environment_changes_nothing(tiny, tmp_path, 
     assert outcome(again.out) == outcome(tiny.out)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the process through /proc")
 def test_the_death_of_a_process_is_one_sentence(tmp_path):
     flags = ["--train-size", "40", "--epochs", "100000", "--width", "4", "--devices", "2", "--method", "none"]

@@ -11,6 +11,9 @@ import results.evidence
 import results.tuned as tuned
 from torchmoments_lab.report.reading import read_comparison
 
+# They train.
+pytestmark = pytest.mark.slow
+
 RESULTS = Path(__file__).parent.parent.parent / "results"
 KEPT = sorted(path.parent.name for path in RESULTS.glob("tuned-*/section.md"))
 

@@ -268,6 +268,7 @@ def test_the_noise_of_dsu_is_standard_normal_and_independent():
     assert scipy_stats.kstest(n1.flatten().numpy(), "norm").pvalue > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [4, 8, 56])
 def test_boxes_have_the_published_distribution(length):
     """Against the published way of drawing, in whole numbers and by rejection."""

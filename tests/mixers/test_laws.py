@@ -50,7 +50,13 @@ MIXERS = [
     tm.PermutedAdaIN(lam=0.6, per_sample=True),
     example.RMSExchange(),
 ]
-every_mixer = pytest.mark.parametrize("mixer", MIXERS, ids=lambda mixer: repr(mixer).replace("torchmoments.", ""))
+
+
+def named(mixer):
+    return repr(mixer).replace("torchmoments.", "")
+
+
+every_mixer = pytest.mark.parametrize("mixer", MIXERS, ids=named)
 
 X = torch.randn(8, 1, 6, 6, generator=torch.Generator().manual_seed(3))
 Y = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
@@ -236,6 +242,7 @@ def test_any_batch_size_is_drawn_and_mixed(mixer, batch_size):
     assert x.grad.isfinite().all()
 
 
+@pytest.mark.slow
 @every_mixer
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
 def test_the_realised_rate_is_p(mixer, p):
@@ -338,8 +345,17 @@ def test_eval_is_bit_identical_to_the_plain_model(mixer):
         assert torch.equal(model(X), net().eval()(X))
 
 
+def once_a_class(mixers):
+    """Of the mixers of one class all but the first are thorough."""
+    kinds = [type(mixer) for mixer in mixers]
+    return [
+        pytest.param(mixer, id=named(mixer), marks=pytest.mark.thorough if type(mixer) in kinds[:number] else ())
+        for number, mixer in enumerate(mixers)
+    ]
+
+
 @pytest.mark.slow
-@every_mixer
+@pytest.mark.parametrize("mixer", once_a_class(MIXERS))
 def test_fresh_draws_do_not_recompile(mixer):
     torch._dynamo.reset()
     counter = CompileCounter()
@@ -360,6 +376,7 @@ def test_fresh_draws_do_not_recompile(mixer):
     assert counter.frame_count <= 2
 
 
+@pytest.mark.slow
 @every_mixer
 @pytest.mark.parametrize("mode", [pytest.param("reentrant", marks=pytest.mark.slow), "non-reentrant"])
 def test_a_checkpointed_model_has_the_gradients_of_the_plain_one_over_many_seeds(mixer, mode):

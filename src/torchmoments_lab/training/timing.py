@@ -18,7 +18,7 @@ from torchmoments_lab.training.device import make_fabric, own_random_numbers
 from torchmoments_lab.training.tally import Tally
 from torchmoments_lab.training.train import Training
 
-_MOST_STEPS = 20
+MOST_STEPS = 20
 # A forward and a backward of an image take about so many times as long as a forward.
 _STEP_IN_FORWARDS = 3
 
@@ -97,7 +97,7 @@ def _measured(training: Training, seconds: float) -> Cost:
     if time.perf_counter() >= end:
         images = min(training.settings.batch_size, training.experiment.train_size)
         return Cost(step, step / images / _STEP_IN_FORWARDS)
-    step = _seconds_a_step(steps, tally, min(_MOST_STEPS, max(1, int((end - time.perf_counter()) / step))))
+    step = _seconds_a_step(steps, tally, min(MOST_STEPS, max(1, int((end - time.perf_counter()) / step))))
     image = _seconds_an_image(training)
     return Cost(step, _seconds_an_image(training) if time.perf_counter() < end else image)
 

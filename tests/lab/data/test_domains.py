@@ -127,6 +127,7 @@ def test_data_that_bring_their_own_test_images_take_no_others():
         DataSettings(data="digits", test_data="folder:pictures").check()
 
 
+@pytest.mark.slow
 def test_partners_are_of_another_domain_if_there_are_domains(pictures, tmp_path, monkeypatch):
     """And not of another class, as they are without domains."""
     seen = []

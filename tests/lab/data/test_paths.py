@@ -94,6 +94,7 @@ def data_of(way, content, path):
     return WAYS[way](path, parts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("way", "content"), PAIRS)
 @pytest.mark.parametrize("augment", [False, True])
 def test_the_same_pictures_give_the_same_batches_in_whatever_way_they_come(tmp_path, way, content, augment):
@@ -112,6 +113,7 @@ def test_the_same_pictures_give_the_same_batches_in_whatever_way_they_come(tmp_p
         assert same_y.equal(y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("way", "content"), PAIRS)
 def test_the_same_pictures_are_described_in_the_same_words(tmp_path, way, content):
     from_folder, here = (data_of(name, content, tmp_path / name) for name in ("folder", way))

@@ -18,6 +18,9 @@ from torchmoments_lab.metadata import Metadata
 from torchmoments_lab.training.preparation import Preparation
 from torchmoments_lab.training.reader import Reader
 
+# They train.
+pytestmark = pytest.mark.slow
+
 WEIGHTS = "weights.safetensors"
 
 
@@ -48,7 +51,6 @@ def run_reference(path, x):
     return probabilities
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("run", [run_program, run_reference, run_onnx])
 def test_probabilities_are_those_of_the_network_for_every_batch_size(runs, pictures, inputs, tmp_path, run):
     if run is not run_program:
@@ -60,8 +62,13 @@ def test_probabilities_are_those_of_the_network_for_every_batch_size(runs, pictu
         np.testing.assert_allclose(run(path, inputs[:number]), expected[:number], atol=1e-5, rtol=0)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("model", "ending"), [("timm/vit_tiny_patch16_224", ".pt2"), ("timm/resnet10t", ".onnx")])
+@pytest.mark.parametrize(
+    ("model", "ending"),
+    [
+        pytest.param("timm/vit_tiny_patch16_224", ".pt2", marks=pytest.mark.thorough),
+        ("timm/resnet10t", ".onnx"),
+    ],
+)
 def test_networks_of_libraries_are_exported(train, pictures, tmp_path, model, ending):
     if ending == ".onnx":
         pytest.importorskip("onnxscript")
@@ -95,7 +102,6 @@ def test_the_description_is_in_the_program_and_beside_it(call, runs, tmp_path):
     assert json.loads(inside[ENTRY]) == found
 
 
-@pytest.mark.slow
 def test_the_description_is_in_the_onnx_file(runs, tmp_path):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")

@@ -20,6 +20,9 @@ from torchmoments_lab.metadata import Metadata
 from torchmoments_lab.models.weights import write_safetensors
 from torchmoments_lab.settings import DataSettings
 
+# They train.
+pytestmark = pytest.mark.slow
+
 WEIGHTS = "weights.safetensors"
 
 
@@ -42,7 +45,6 @@ def test_the_probabilities_are_those_of_the_runs_own_test(runs, pictures):
     assert found.probabilities.std(0).min() > 1e-4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -60,7 +62,6 @@ def test_every_kind_of_network_and_preparation_is_built_again(train, pictures, s
     assert_same(predict(run / WEIGHTS, pictures / "test").probabilities, scores_of(run))
 
 
-@pytest.mark.slow
 def test_deep_pictures_are_scaled_as_in_the_training(train, tmp_path):
     save_pictures(tmp_path, deep=True)
     run = train(data=f"folder:{tmp_path}")

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# They train.
+pytestmark = pytest.mark.slow
+
 TINY = ["inspect", "--width", "4", "--epochs", "1", "--train-size", "50"]
 
 
@@ -19,7 +22,6 @@ def photographs(tmp_path):
     return [str(folder / "a.png"), str(folder / "b.jpg")]
 
 
-@pytest.mark.slow
 def test_files_of_any_size_and_mode_become_pictures_and_one_page(tmp_path, call, photographs):
     out = tmp_path / "out"
     flags = ["--model", "torchvision/resnet18", "--image-size", "64", "--out", str(out)]
@@ -65,7 +67,6 @@ def test_of_grey_images_the_exchange_is_shown_in_features(tmp_path, call, mode):
     assert re.findall(r">(pixels|at \w+)<", page) == ["pixels", "at stem", "at layer1"]
 
 
-@pytest.mark.slow
 def test_images_of_colour_are_exchanged_in_their_pixels_too(tmp_path, call, photographs):
     flags = ["--model", "torchvision/resnet18", "--image-size", "32", "--out", str(tmp_path / "out")]
     code, said, _ = call(*TINY, "--image", photographs[0], photographs[0], *flags)
@@ -75,7 +76,6 @@ def test_images_of_colour_are_exchanged_in_their_pixels_too(tmp_path, call, phot
     assert re.findall(r">(pixels|at \w+)<", page) == ["pixels", "at maxpool"]
 
 
-@pytest.mark.slow
 def test_training_first_draws_both_networks_and_keeps_the_weights(tmp_path, call):
     out = tmp_path / "out"
     flags = ["--train", "--invert", "--image", "data:0", "data:1", "--out", str(out)]
@@ -97,7 +97,6 @@ def test_training_first_draws_both_networks_and_keeps_the_weights(tmp_path, call
     assert [path.name for path in out.glob("*.png")] == ["moments-untrained.png"]
 
 
-@pytest.mark.slow
 def test_weights_from_a_file_are_the_trained_network(tmp_path, call):
     out = tmp_path / "out"
     assert call(*TINY, "--train", "--image", "data:0", "--out", str(out))[0] == 0
@@ -133,7 +132,6 @@ def test_a_file_that_is_no_image_is_refused(tmp_path, call):
     assert "can be read as an image" in complaint
 
 
-@pytest.mark.slow
 def test_a_failed_training_is_told_with_exit_code_1(tmp_path, call):
     flags = ["--train", "--lr", "1e30", "--epochs", "20", "--image", "data:0", "--out", str(tmp_path / "out")]
     code, _, complaint = call(*TINY, *flags)

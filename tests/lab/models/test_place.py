@@ -36,6 +36,7 @@ def made(name, size=None):
     return built.module, torch.randn(2, 3, side, side)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "place"), PLACES.items())
 def test_the_place_is_the_papers(name, place):
     # Smaller images are faster, where they run.

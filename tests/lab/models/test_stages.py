@@ -20,6 +20,7 @@ def pytorchcv(name):
     return pytest.importorskip("pytorchcv.model_provider").get_model(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [models.resnet18, lambda: timm.create_model("resnet18")], ids=["torchvision", "timm"])
 @pytest.mark.parametrize(
     ("mixer", "places"),
@@ -93,6 +94,7 @@ def test_crossnorm_goes_after_every_block(make, number, first):
     assert places[0] == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", ["mixstyle", "efdmix", "dsu", "crossnorm", "padain"])
 def test_every_usual_place_runs(word):
     network, x = models.resnet50(num_classes=3), torch.randn(2, 3, 64, 64)

@@ -14,6 +14,9 @@ from torchmoments_lab.probe.report import sentences
 from torchmoments_lab.report.records import read_summary
 from torchmoments_lab.requests import Probe
 
+# They train.
+pytestmark = pytest.mark.slow
+
 PARTS = ("moments", "normalized", "features")
 
 
@@ -32,7 +35,6 @@ def error(out, word, seed):
     return json.loads((out / f"runs/{word}/seed{seed}/summary.json").read_text())["error"]
 
 
-@pytest.mark.slow
 def test_summary_has_the_promised_names_and_the_numbers_of_the_runs(tiny):
     summary = probe(tiny)
     assert read_summary(tiny.out / "summary.json") == summary
@@ -51,7 +53,6 @@ def test_summary_has_the_promised_names_and_the_numbers_of_the_runs(tiny):
     assert len((tiny.out / "seeds.csv").read_text().splitlines()) == 1 + 2 * 4
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("quick", [False, True])
 def test_all_trainings_follow_the_first_seed(tiny, tmp_path, quick):
@@ -90,13 +91,11 @@ def test_the_features_are_those_of_the_plain_training(tiny, monkeypatch):
         assert all(torch.equal(weights[name], trained[name]) for name in trained)
 
 
-@pytest.mark.slow
 def test_whole_features_serve_about_as_well_as_in_the_network_that_they_are_from(tiny):
     summary = probe(tiny.with_values(seeds=1, epochs=20, train_size=200))
     assert abs(summary.views["features"].error.mean - summary.views["none"].error.mean) < 10
 
 
-@pytest.mark.slow
 def test_norms_and_seeds_may_be_added_and_complete_runs_are_left_alone(tiny):
     probe(tiny.with_values(seeds=1))
     before = times(tiny.out)
@@ -191,7 +190,6 @@ def test_moments_and_normalized_features_of_all_norms_are_judged_together(tiny):
         assert difference.p_adjusted == pytest.approx(1 - (1 - difference.p_value) ** 2, abs=1e-12)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("asked", "grown"), [((3, 4), True), ((3, 3), False), ((2, 4), False), ((4, 3), False), ((3, 4, 3), False)]
@@ -221,7 +219,6 @@ def test_without_its_record_a_folder_is_still_known_to_have_grown(tiny):
     assert probe(quick.with_values(seeds=4)).grown
 
 
-@pytest.mark.slow
 def test_a_damaged_record_is_refused_and_made_anew_when_it_is_removed(tiny):
     probe(tiny)
     record, runs = tiny.out / "probe.json", times(tiny.out)

@@ -9,6 +9,9 @@ from torchmoments_lab.report.page import Picture, Table
 from torchmoments_lab.report.wording import NONE
 from torchmoments_lab.statistics.crossed import estimate
 
+# They train.
+pytestmark = pytest.mark.slow
+
 
 def named(number):
     return [f"class {c}" for c in range(number)]
@@ -75,7 +78,6 @@ def test_a_class_without_test_images_has_no_recall_and_one_with_a_single_image_n
     assert "nan" not in picture.description
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [2, 12])
 def test_a_few_classes_are_drawn_and_all_listed(number):
     found, targets, predicted = made(number, 240)

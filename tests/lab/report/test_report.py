@@ -36,6 +36,9 @@ from torchmoments_lab.report.wording import NONE, data_name
 from torchmoments_lab.requests import Compare
 from torchmoments_lab.statistics.values import Difference
 
+# They train.
+pytestmark = pytest.mark.slow
+
 PICTURES = ["differences", "confusion", "pictures-1", "pictures-2", "inputs", "curves"]
 WRITTEN = [
     *(f"{name}.{ending}" for name in PICTURES for ending in ("png", "svg")),
@@ -147,7 +150,6 @@ def number(cell):
     return float(cell.replace("\u2212", "-").partition(" ")[0])
 
 
-@pytest.mark.slow
 def test_compare_ends_with_the_report_and_report_makes_the_same_bytes_again(trained, folder, monkeypatch):
     for name in WRITTEN:
         (folder / name).unlink()
@@ -242,7 +244,6 @@ def test_the_numbers_are_those_of_the_summary(trained):
     assert html_of(trained).blocks[2].replace("\u2212", "-").replace("\u00a0", " ") == summary["conclusion"][0]
 
 
-@pytest.mark.slow
 def test_a_summary_is_read_as_it_was_written(trained, tmp_path):
     summary = report.write(trained)
     assert read_summary(trained / "summary.json") == summary
@@ -329,7 +330,6 @@ def test_the_other_metrics_stand_beside_the_one_that_is_compared(trained):
     assert number(row[3]) == pytest.approx(found[1]["difference_mean"], abs=0.005)
 
 
-@pytest.mark.slow
 def test_words_of_a_user_are_shown_as_they_are(folder):
     # A slash is all that a method spec may not have.
     spec = f"moex:at={NASTY.replace('/', '')}"
@@ -366,7 +366,6 @@ def test_words_of_a_user_are_shown_as_they_are(folder):
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.slow
 def test_the_commands_of_a_report_ask_for_the_same_again(tmp_path, monkeypatch):
     asked = []
     methods, out = ("none", "moex:p=1,at=stem+layer1"), tmp_path / "my runs"
@@ -411,7 +410,6 @@ def test_the_command_of_a_plan_asks_for_it_again(monkeypatch, runs):
     assert asked == [request]
 
 
-@pytest.mark.slow
 def test_missing_and_failed_runs_are_told_and_the_rest_is_reported(folder):
     shutil.rmtree(folder / "runs/labels/seed0")
     shutil.rmtree(folder / "runs/labels/seed1")
@@ -428,7 +426,6 @@ def test_missing_and_failed_runs_are_told_and_the_rest_is_reported(folder):
     ]
 
 
-@pytest.mark.slow
 def test_a_method_without_any_run_and_a_reference_alone_are_reported(folder):
     shutil.rmtree(folder / "runs/moex")
     assert report.write(folder).differences["moex"].mean is None
@@ -734,13 +731,11 @@ def test_a_folder_that_cannot_be_written_is_told(folder, capsys):
     assert "report needs a folder that can be written" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_the_terminal_ends_with_the_path_of_the_report(folder, capsys):
     assert main(["report", str(folder)]) == 0
     assert capsys.readouterr().out.rstrip().endswith(str(folder / "report.html"))
 
 
-@pytest.mark.slow
 def test_a_report_is_made_without_pytorch(folder):
     program = (
         "import sys; from torchmoments_lab.cli import main\n"

@@ -23,6 +23,7 @@ def simulated(points, seeds, rule, level):
     return np.mean(scores.mean(axis=1) / variance**0.5 > rule.critical(level, Spread(1.0, 0.0, 0.0, seeds, 1)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, 4, 8, 20])
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("level", [0.05, 0.0253])

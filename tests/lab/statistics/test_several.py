@@ -38,6 +38,7 @@ def test_of_three_differences_p_and_intervals_are_sidaks():
         assert found.ci95_adjusted == pytest.approx((scores.mean() - half, scores.mean() + half))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("looks", [None, Planned((5, 10), 1), ANYTIME])
 def test_the_verdict_the_adjusted_interval_and_the_adjusted_p_agree(looks):
     outcomes = set()

@@ -22,6 +22,9 @@ from torchmoments_lab.sweep.sweep import sweep
 from torchmoments_lab.training.epochs import Epoch
 from torchmoments_lab.training.train import Result
 
+# They train.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tiny(tmp_path):
@@ -63,7 +66,6 @@ def test_the_numbers_are_those_of_the_runs_paired_by_seed(tiny):
     assert "minus none" in (tiny.out / "report.md").read_text()
 
 
-@pytest.mark.slow
 def test_the_lowest_mean_error_is_the_best(tiny):
     summary = sweep(tiny)
     lowest = min(summary.cells, key=lambda cell: cell.error.mean)
@@ -176,7 +178,6 @@ def test_with_evaluate_test_it_is_judged_on_the_test_images(tiny):
     assert not any("looks better" in sentence for sentence in summary.conclusion)
 
 
-@pytest.mark.slow
 def test_complete_runs_are_left_alone_and_values_axes_and_seeds_may_be_added(tiny):
     sweep(tiny)
     before = summaries(tiny.out)
@@ -204,7 +205,6 @@ def test_a_cell_that_equals_the_reference_is_trained_once(tiny):
     assert [cell.difference.mean == 0 for cell in summary.cells] == [True, False]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("undrawn")
 def test_training_settings_are_paired_with_the_reference_of_their_own(tiny):
     summary = sweep(tiny.with_values(grid=("train_size=50/100", "method=moex"), steps=4, epochs=None))
@@ -273,7 +273,6 @@ def test_a_wrong_request_is_one_sentence_and_writes_nothing(refused, flags, sent
     assert sentence in refused("sweep", "--train-size", "50", "--epochs", "1", "--width", "4", *flags)
 
 
-@pytest.mark.slow
 def test_the_command_prints_its_tables_and_a_failed_run_is_exit_code_1(tmp_path, call):
     flags = ["--train-size", "50", "--width", "4", "--seeds", "2", "--workers", "1", "--grid", "p=0.5/1"]
     code, said, complaint = call("sweep", *flags, "--epochs", "1", "--out", str(tmp_path / "out"))
@@ -298,7 +297,6 @@ def test_warm_up_is_refused_that_the_steps_do_not_reach(tiny):
         sweep(tiny.with_values(epochs=None, steps=3, warmup_epochs=10))
 
 
-@pytest.mark.slow
 def test_damaged_records_are_refused_and_made_anew_when_they_are_removed(tiny):
     tiny = tiny.with_values(grid=("p=0.5/1", "width=4/6"))
     whole, runs = sweep(tiny), summaries(tiny.out)

@@ -13,6 +13,9 @@ from torchmoments_lab.training.checkpoint import Checkpoint
 from torchmoments_lab.training.epochs import EpochLog
 from torchmoments_lab.training.train import fair_seconds
 
+# They train.
+pytestmark = pytest.mark.slow
+
 TINY = Compare().with_values(train_size=40, batch_size=16, width=4, epochs=3)
 
 
@@ -33,9 +36,9 @@ def test_balanced_sampling_shows_each_class_as_often(unequal, monkeypatch, balan
     seen = []
     step = training.step
 
-    def watched(model, criterion, site, x, y, groups):
+    def watched(model, criterion, site, x, y, *more):
         seen.append(y)
-        return step(model, criterion, site, x, y, groups)
+        return step(model, criterion, site, x, y, *more)
 
     monkeypatch.setattr(training, "step", watched)
     run(TINY.with_values(balance=balance, epochs=20), unequal)

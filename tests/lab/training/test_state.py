@@ -17,6 +17,9 @@ from torchmoments_lab.training.checkpoint import Checkpoint
 from torchmoments_lab.training.device import make_fabric, own_random_numbers
 from torchmoments_lab.training.train import Training
 
+# They train.
+pytestmark = pytest.mark.slow
+
 # 4 steps an epoch, the last one of 8 images.
 TINY = Compare().with_values(train_size=56, epochs=3, batch_size=16, width=4, lr=0.1, augment=True)
 STEPS = 4

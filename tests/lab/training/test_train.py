@@ -13,6 +13,9 @@ from torchmoments_lab.training.checkpoint import Checkpoint
 from torchmoments_lab.training.device import make_fabric, own_random_numbers
 from torchmoments_lab.training.schedule import batches, steps_an_epoch
 
+# They train.
+pytestmark = pytest.mark.slow
+
 TINY = Compare().with_values(train_size=50, epochs=2, batch_size=16, width=4, lr=0.1)
 
 
@@ -37,10 +40,10 @@ def watch(monkeypatch):
 
     step = training.step
 
-    def watched_step(model, criterion, site, x, y, groups):
+    def watched_step(model, criterion, site, x, y, *more):
         seen[-1][1].append(x.clone())
         seen[-1][2].append(y.clone())
-        return step(model, criterion, site, x, y, groups)
+        return step(model, criterion, site, x, y, *more)
 
     monkeypatch.setattr(training, "Training", Watched)
     monkeypatch.setattr(training, "step", watched_step)
@@ -95,7 +98,6 @@ def test_a_method_that_never_mixes_gives_the_plain_run_bit_for_bit(digits, word)
     assert np.array_equal(idle.scores, plain.scores)
 
 
-@pytest.mark.slow
 def test_every_method_changes_the_run_in_its_own_way(digits):
     words = ["none", "labels:p=1", "moex:p=1", "mixstyle:p=1", "efdmix:p=1", "dsu:p=1", "crossnorm:p=1", "padain:p=1"]
     words += ["mixup", "cutmix", "cutmix+moex:p=1", "mixup+moex:p=1", "moex:p=1,partner=other-group"]
@@ -196,7 +198,6 @@ def test_a_resumed_run_has_the_same_input_mixing(digits, tmp_path):
     assert second.epochs == whole.epochs
 
 
-@pytest.mark.slow
 def test_compiled_after_attaching_the_method_is_still_there(digits, monkeypatch):
     compile_ = torch.compile
     monkeypatch.setattr(training.torch, "compile", lambda module, **_: compile_(module, backend="eager"))

@@ -92,6 +92,7 @@ def test_a_place_that_is_not_there_is_looked_up_by_a_command(refused):
     assert "Nearest: 'stem'. All names: `torchmoments places`." in refused("probe", "--at", "steam")
 
 
+@pytest.mark.slow
 def test_train_says_what_came_of_it(tmp_path, call):
     flags = ["--train-size", "40", "--epochs", "1", "--width", "4", "--out", str(tmp_path / "out")]
     code, said, complaint = call("train", *flags)
@@ -165,6 +166,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path, call):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.slow
 def test_a_comparison_prints_its_table_and_conclusion_without_control_codes(tmp_path, call):
     out = tmp_path / "out"
     code, said, complaint = call(*TINY, "--methods", "none", "moex:p=1,at=stem+layer1", "--out", str(out))
@@ -297,9 +299,9 @@ def command(folder, *words, **environment):
 @pytest.mark.parametrize(
     "words",
     [
-        [*TINY, "--workers", "2"],
+        pytest.param([*TINY, "--workers", "2"], marks=pytest.mark.thorough),
         ["train", *TINY[1:7]],
-        ["inspect", "--train", *TINY[5:7]],
+        pytest.param(["inspect", "--train", *TINY[5:7]], marks=pytest.mark.thorough),
     ],
 )
 def test_folders_need_no_utf8_names(tmp_path, words):
@@ -319,7 +321,7 @@ def test_folders_need_no_utf8_names(tmp_path, words):
     "environment",
     [
         {"PYTHONIOENCODING": "ascii", "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
-        {"COLUMNS": "0"},
+        pytest.param({"COLUMNS": "0"}, marks=pytest.mark.thorough),
     ],
 )
 def test_any_terminal_and_environment_will_do(tmp_path, environment):
