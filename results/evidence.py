@@ -64,6 +64,17 @@ HYPOTHESES = {
     "pono, lam=0.5 minus its labels": ("moex:lam=0.5", "labels:lam=0.5"),
     "in, lam=0.5 minus its labels": ("moex:norm=in,lam=0.5", "labels:lam=0.5"),
 }
+# Of the norms, with lam = 0.9: {words: (study, the folder of a sweep's combination, in, pono)}.
+NORMS = {
+    "digits": ("norm-digits", "comparison", "moex:norm=in", "moex:norm=pono"),
+    "solar cells, fine-tuned": ("elpv-200", "", "moex:norm=in", "moex"),
+    "vowels": ("settings-vowels", "", "moex:norm=in", "moex"),
+    "a watch's motion": ("settings-watch", "", "moex:norm=in", "moex"),
+    "silhouettes": ("settings-animals", "", "moex:norm=in", "moex"),
+    "surnames": ("settings-names", "", "moex:norm=in", "moex"),
+    "Fashion-MNIST, 400": ("settings-fashion", "", "moex:norm=in", "moex"),
+    "emoji": ("companies-within", "", "moex:norm=in", "moex"),
+}
 # {what differs from MoEx: the method}
 CONTROLS = {
     "no mixing": "none",
@@ -127,6 +138,15 @@ def over(studies: Mapping[str, str], pairs: Mapping[str, tuple[str, str]]) -> tu
     if len(known) < LEAST_DATA_SETS:
         return found, {}
     return found, {name: _pooled([of[number] for of in scores.values()]) for number, name in enumerate(pairs)}
+
+
+def norms() -> tuple[Found, Means]:
+    """MoEx with in minus MoEx with pono on each data set, all together, and their mean."""
+    name = "in minus pono"
+    known = {words: of for words, of in NORMS.items() if is_there(of[0])}
+    scores = [paired(study, first, second, part) for study, part, first, second in known.values()]
+    found = {words: {name: of} for words, of in zip(known, differences(scores), strict=True)}
+    return found, {name: _pooled(scores)}
 
 
 def mechanism() -> Found:
@@ -213,6 +233,7 @@ def main() -> None:
     lam, means_of_lam = over(CONFIRMED_ON, HYPOTHESES)
     if lam:
         keep("lam", caption, "Data", lam, means_of_lam)
+    keep("norm", "Points of error, ± 95% CI of all of them together", "Data", *norms())
     controls = mechanism()
     keep("mechanism", caption, "MoEx minus", controls, {})
     picture("mechanism", lambda: of_controls(controls))

@@ -26,7 +26,7 @@ from torchmoments_lab.statistics.crossed import estimate
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES, OUT = ROOT / "runs" / "data" / "companies" / "twitter", ROOT / "results" / "generation"
-SIDE, CODE, EPOCHS, SEEDS = 32, 64, 40, 3
+SIDE, CODE, EPOCHS, SEEDS = 32, 64, 20, 3
 SHOWN = 9
 
 
