@@ -204,8 +204,12 @@ def of_controls(found: Found) -> Figure:
     parts = []
     for name in next(iter(found.values())):
         lines = [Bar((words,), wording.adjusted(of[name])) for words, of in found.items()]
-        parts.append(Bars(lines, f"Error of MoEx minus that of the control, points; {name}", ("MoEx compared with",)))
-    return bars(parts)
+        parts.append(Bars(lines, f"MoEx minus the control, points of error; {name}", ("MoEx compared with",)))
+    figure = bars(parts)
+    lows, highs = zip(*(axes.get_xlim() for axes in figure.axes), strict=True)
+    for axes in figure.axes:
+        axes.set_xlim(min(lows), max(highs))
+    return figure
 
 
 def _estimate(mean: Pooled) -> Estimate:
