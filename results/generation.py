@@ -132,16 +132,19 @@ def main() -> None:
     write_text(OUT / "section.md", "\n\n".join([_HEAD, head + "\n".join(lines), _FOOT]) + "\n")
 
     features = tm.AdaIN()(test, other).clamp(0, 1)
-    rows_of_pictures = {"picture": test, **shown, "colours of another (AdaIN)": features, "the other": other}
-    figure, axes = plt.subplots(
-        len(rows_of_pictures), SHOWN, figsize=(7.2, 0.98 * len(rows_of_pictures)), layout="constrained"
-    )
-    for line, (name, pictures) in zip(axes, rows_of_pictures.items(), strict=True):
-        for place, picture in zip(line, pictures[:: len(test) // SHOWN], strict=False):
+    draw({"picture": test, **shown, "colours of another (AdaIN)": features, "the other": other})
+
+
+def draw(rows: dict[str, Tensor]) -> None:
+    """Some pictures of each row, its name above them."""
+    figure, axes = plt.subplots(len(rows), SHOWN, figsize=(7.2, 0.98 * len(rows)))
+    # No automatic layout, in which a long title widens the first column.
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.96, wspace=0.08, hspace=0.35)
+    for line, (name, pictures) in zip(axes, rows.items(), strict=True):
+        for place, picture in zip(line, pictures[:: len(pictures) // SHOWN], strict=False):
             place.imshow(picture.clamp(0, 1).permute(1, 2, 0), interpolation="nearest")
             place.axis("off")
-        # Out of the layout: a long title would widen the first column.
-        line[0].set_title(name, loc="left", fontsize=9).set_in_layout(False)
+        line[0].set_title(name, loc="left", fontsize=9, pad=3)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=130)
     write_bytes(OUT / "picture.png", file.getvalue())

@@ -40,6 +40,8 @@ FRESH = 1000
 BEST, SAME_TIME = "best", "same-time"
 
 Cell = Mapping[str, float]
+# {method: {cell's key: a number}}
+Numbers = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def run(name: str, study: Study, where: Mapping[str, Any]) -> None:
     tuning, judged = _folders(name)
     grid = tuple(f"{axis}={'/'.join(map(str, values))}" for axis, values in study.grid.items())
     sweep(Sweep().with_values(**study.settings, **where, grid=grid, seeds=study.tuning, out=tuning), notice=print)
-    for part, chosen in choices(study, tuning).items():
+    for part, chosen in choices(study, *tuned(study, tuning)).items():
         for method, cell in chosen.items():
             request = Compare().with_values(
                 **{**study.settings, **where, **cell, "first_seed": FRESH, "seeds": study.judged},
@@ -101,9 +103,8 @@ def run(name: str, study: Study, where: Mapping[str, Any]) -> None:
             compare(request, notice=print)
 
 
-def choices(study: Study, tuning: Path) -> dict[str, dict[str, Cell]]:
-    """{part: {method: what was chosen}}."""
-    errors, seconds = tuned(study, tuning)
+def choices(study: Study, errors: Numbers, seconds: Numbers) -> dict[str, dict[str, Cell]]:
+    """{part: {method: what was chosen}}, by what `tuned` found."""
     chosen = {BEST: {method: _best(errors[method], cells(study)) for method in METHODS}}
     if "epochs" in study.grid:
         middle = sorted(study.grid["epochs"])[1]
@@ -115,10 +116,6 @@ def choices(study: Study, tuning: Path) -> dict[str, dict[str, Cell]]:
         }
         chosen[SAME_TIME]["none"] = {**chosen[SAME_TIME]["none"], "epochs": middle}
     return chosen
-
-
-# {method: {cell's key: a number}}
-Numbers = dict[str, dict[str, float]]
 
 
 def tuned(study: Study, tuning: Path) -> tuple[Numbers, Numbers]:
@@ -154,7 +151,7 @@ def table(name: str, study: Study) -> None:
         for cell in cells(study)
     ]
     write_text(out / "validation.csv", as_csv(rows))
-    chosen = choices(study, tuning)
+    chosen = choices(study, errors, seconds)
     write_text(out / "chosen.json", json.dumps(chosen, indent=1) + "\n")
     keep(judged, out, ())
     environment = next(iter(judged.glob("*/runs/*/seed0/env.json")))
