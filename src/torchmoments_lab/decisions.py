@@ -19,7 +19,8 @@ def decisions(
 ) -> list[str]:
     """The sentences; settings have a value for everything that was left open."""
     pictures = _pictures(trial, preprocessing) if of_pictures else []
-    return [*_place(model, methods, trial), *_start(model, trial, training), *pictures]
+    padding = trial.padding if any(method.changes_features for method in methods) else []
+    return [*_place(model, methods, trial), *padding, *_start(model, trial, training), *pictures]
 
 
 def _place(model: ModelSettings, methods: Sequence[Method], trial: Trial) -> list[str]:

@@ -42,7 +42,7 @@ def list_places(request: Places, notice: Notice = silent) -> Iterator[Fitted | T
     try:
         default = default_place(built.module, x)
     except ValueError as error:
-        default, about = None, str(error)
+        default, about = None, str(error).replace("torchmoments.places(model) lists all", "all are listed above")
     else:
         about = (
             f"'{default}' is the place of a method that does not say at=: the first place after the stem at which "
@@ -58,4 +58,4 @@ def list_places(request: Places, notice: Notice = silent) -> Iterator[Fitted | T
         mark = "*" if place.name == default else ""
         rows.append([mark, place.name, shape, place.kind, str(place.calls)])
     yield Fitted(Table("", ["", "name", "shape", "kind", "calls"], rows, names=4, spare=("kind", "calls")))
-    yield Text(f"\n{about} The images are {' x '.join(map(str, x.shape[1:]))}.")
+    yield Text(f"\n{about[0].upper()}{about[1:]} The images are {' x '.join(map(str, x.shape[1:]))}.")

@@ -124,6 +124,14 @@ def test_places_lists_names_in_order_with_shapes_and_the_default(call):
     assert "The images are 3 x 64 x 64." in " ".join(said.split())
 
 
+def test_places_without_a_default_says_what_to_write(call):
+    code, said, _ = call(
+        "places", "--model", "tests.lab.models.test_padding:Masked", "--data", "tests.lab.models.test_padding:make_data"
+    )
+    assert code == 0
+    assert "Write one in the method, as in moex:at=conv; all are listed above." in " ".join(said.split())
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [

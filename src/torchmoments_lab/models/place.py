@@ -39,6 +39,7 @@ def default_place(model: nn.Module, x: Tensor) -> str:
         ValueError: there is no stage with a known name, nothing runs before it, or nothing is changed in its blocks.
     """
     ended: list[str] = []
+    features: list[str] = []
     found: list[tuple[str, str]] = []
 
     def start(name: str) -> None:
@@ -46,6 +47,8 @@ def default_place(model: nn.Module, x: Tensor) -> str:
             found.append((ended[-1], name))
 
     def end(name: str, output: Tensor) -> None:
+        if output.ndim > 2:
+            features.append(name)
         if output.ndim > 2 or not found:
             ended.append(name)
 
@@ -53,8 +56,8 @@ def default_place(model: nn.Module, x: Tensor) -> str:
         model(x)
     if not found:
         raise ValueError(
-            f"the place after the stem was not found in {type(model).__name__}. Write it in the method: "
-            "moex:at=NAME. All names: torchmoments.places(model)."
+            f"the place after the stem was not found in {type(model).__name__}. Write one in the method, as in "
+            f"moex:at={features[0] if features else 'NAME'}; torchmoments.places(model) lists all."
         )
     stem, stage = found[0]
     weak = None

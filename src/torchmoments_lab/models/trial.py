@@ -16,7 +16,7 @@ from torchmoments_lab.models.built import Built, Input
 from torchmoments_lab.models.head import head_of
 from torchmoments_lab.models.initial import Initial, digest, initial_of
 from torchmoments_lab.models.network import Network, logits
-from torchmoments_lab.models.padding import padding
+from torchmoments_lab.models.padding import described, padding
 from torchmoments_lab.models.place import default_place
 from torchmoments_lab.process import exits_are_errors
 from torchmoments_lab.settings import Setting
@@ -33,8 +33,9 @@ class Trial:
         classes: number of its outputs.
         head: names of the layers that are its classifier; () if none is found.
         first_loss: about the loss before training, of labels that the network knows nothing of.
+        padding: what is left out of moments, in sentences.
         facts: what the settings do not say of the network. network: digest of a user's own. new_weights: see `Initial`,
-            left out if all layers have others for each seed.
+            left out if all layers have others for each seed. padding: that it is left out of moments.
     """
 
     built: Built
@@ -44,6 +45,7 @@ class Trial:
     classes: int
     head: tuple[str, ...]
     first_loss: float
+    padding: list[str]
     facts: Mapping[str, Setting]
 
 
@@ -66,6 +68,10 @@ def try_network(network: Network, methods: Sequence[Method], images_for: Callabl
         try:
             with exits_are_errors():
                 place = _default_place(built.module, images)
+                mask = padding(built.module, images)
+                if mask is not None:
+                    facts["padding"] = "left out of moments"
+                left_out = described(built.module, mask)
                 for method in methods:
                     check_method(built.module, method, images, place)
         except ValueError:
@@ -74,7 +80,7 @@ def try_network(network: Network, methods: Sequence[Method], images_for: Callabl
             raise _does_not_run(name, images, error) from error
     first_loss = float((scores.logsumexp(1) - scores.mean(1)).mean())
     head = head_of(built.module, network.classes)
-    return Trial(built, images, place, initial, network.classes, head, first_loss, facts)
+    return Trial(built, images, place, initial, network.classes, head, first_loss, left_out, facts)
 
 
 def check_runs(network: nn.Module, x: Tensor, classes: int, name: str) -> Tensor:

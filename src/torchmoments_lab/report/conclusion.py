@@ -181,7 +181,7 @@ def _of_labels(method: str, beyond: BeyondLabels, summary: Summary) -> str:
     what = "gain" if (summary.differences[method].mean or 0) < 0 else "difference"
     found = f"The labels alone ({beyond.labels}) give {share_of_labels(beyond.share)} of the {what} of {method}"
     if beyond.share.ci95 is None:
-        why = "an interval needs three seeds" if beyond.share.n < LEAST_SEEDS else "it may be 0"
+        why = "an interval needs three seeds" if beyond.share.n < LEAST_SEEDS else f"the {what} may be 0"
         found = f"Which share of the {what} of {method} its labels alone ({beyond.labels}) give cannot be told: {why}"
     adjusted = beyond.difference.ci95_adjusted
     if adjusted is None:

@@ -15,9 +15,8 @@ def section(summary: Summary) -> Section:
     if summary.covers_images:
         columns = {"On these images alone": _these_images, **columns, "Images in all": _images}
     rows = [[name, *(cell(summary, name) for cell in columns.values())] for name in summary.paired]
-    given = "" if summary.margin else f", a tenth of the {summary.metric_name} of {summary.reference}"
-    points = counted(needed.points, "point")
-    caption = f"The interval without pairing, and what would show a difference of {points}{given}, with 80% power"
+    points = counted(needed.points, "point") + remarks.size_from(summary)
+    caption = f"The interval without pairing, and what would show a difference of {points} with 80% power"
     said = "Roughly, and one number at a time: the other stays as it is."
     if summary.covers_images:
         caption = f"The interval for other seeds on these images alone; {caption[0].lower()}{caption[1:]}"

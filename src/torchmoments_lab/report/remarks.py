@@ -129,17 +129,26 @@ def collapsed(summary: Summary) -> list[str]:
 
 
 def advice(summary: Summary) -> list[str]:
-    """What would show a difference that is not shown."""
+    """What would show a difference that is not shown; the first sentence says where its size comes from."""
     open_yet = [method for method, found in summary.differences.items() if found.outcome == "not shown"]
-    return [sentence for method in open_yet[:FEW] if (sentence := needs(method, summary))]
+    found: list[str] = []
+    for method in open_yet[:FEW]:
+        sentence = _needs(method, summary, "" if found else size_from(summary))
+        found += [sentence] if sentence else []
+    return found
 
 
-def needs(method: str, summary: Summary) -> str | None:
+def size_from(summary: Summary) -> str:
+    """Where the size of a difference that is to be shown comes from, if nobody named one."""
+    return "" if summary.margin else f" (a tenth of the {summary.metric_name} of {summary.reference})"
+
+
+def _needs(method: str, summary: Summary, size_from: str) -> str | None:
     """How many more seeds or images a method needs; None if that is unknown."""
     entry, n = summary.paired[method], summary.differences[method].n
     if entry.needed is None or summary.images is None or summary.is_open(method):
         return None
-    seeds, images, points = entry.needed.seeds, entry.needed.images, counted(entry.needed.points, "point")
+    seeds, images, points = entry.needed.seeds, entry.needed.images, counted(entry.needed.points, "point") + size_from
     adjusted = summary.differences[method].ci95_adjusted
     if adjusted is not None and adjusted[0] > -entry.needed.points:
         return f"{method}: a gain of {points} or more is ruled out."

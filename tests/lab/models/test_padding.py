@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from torchmoments_lab import compare
-from torchmoments_lab.models.padding import padding
+from torchmoments_lab.models.padding import described, padding
 
 FAST = {"epochs": 1, "batch_size": 8, "seeds": 1, "workers": 1}
 
@@ -17,6 +17,10 @@ def sequences(number, seed):
     real = torch.arange(9) < lengths[:, None]
     x[:, 0] = torch.where(real, 1.0, -1.0)
     return x, torch.arange(number) % 3
+
+
+def make_data():
+    return sequences(24, 0), sequences(9, 1)
 
 
 class PaddingIsZero(nn.Module):
@@ -85,6 +89,43 @@ def test_a_mask_of_another_kind_or_shape_is_refused(tmp_path):
         with pytest.raises(ValueError, match="mask"):
             run(model, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_no_real_position_is_refused(tmp_path):
+    class Opposite(Masked):
+        def padding_mask(self, x):
+            return torch.zeros_like(x[:, 0], dtype=torch.bool)
+
+    for mask in (torch.zeros(2, 9) > 0, {"a": torch.ones(2, 9) > 0, "b": torch.zeros(2, 9)}):
+        with pytest.raises(ValueError, match="True for real positions; of the first inputs none is"):
+            described(Masked(), mask)
+    with pytest.raises(ValueError, match="True for real positions"):
+        run(Opposite, tmp_path / "out")
+
+
+def test_it_is_said_what_is_left_out(tmp_path):
+    mask = torch.arange(10) < torch.tensor([4, 8])[:, None]
+    said = "Padding is left out of moments: of the first inputs {} of the positions are real."
+    assert described(Masked(), mask) == [said.format("60%")]
+    assert described(Masked(), {"a": mask, "b": None, "c": mask[:1]}) == [said.format("60% and 40%")]
+    assert described(Masked(), {"a": None}) == []
+    assert run(Masked, tmp_path / "out").settings["padding"] == "left out of moments"
+
+
+def test_a_slip_of_the_pen_is_named():
+    class Misspelt(Silent):
+        def paddding_masks(self, x):
+            return x[:, 0] > 0
+
+    class Other(Silent):
+        padding_masks = None
+
+        def pad(self, x):
+            return x
+
+    (sentence,) = described(Misspelt(), None)
+    assert "the network has paddding_masks(x), but is asked for padding_mask(x)" in sentence
+    assert described(Silent(), None) == described(Other(), None) == []
 
 
 def test_a_network_without_the_method_has_no_padding():
