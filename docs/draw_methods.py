@@ -31,6 +31,8 @@ from torchmoments.mixers.crossnorm import box
 
 BLOCK = 4
 SIDE = 192
+# In points; panels are 126 wide. On a telephone a row of six is half as large.
+TITLE = 13
 SWAP = torch.tensor([1, 0])
 Panel = tuple[str, Tensor]
 
@@ -71,7 +73,7 @@ def _show(axes: Axes, title: str, image: Tensor) -> None:
         axes.imshow(image[0], cmap="gray")
     else:
         axes.imshow(image.permute(1, 2, 0).clamp(0, 1), interpolation="nearest")
-    axes.set_title(title, fontsize=9)
+    axes.set_title(title, fontsize=TITLE)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -92,10 +94,10 @@ def moex(x: Tensor, h: Tensor) -> Figure:
     for sample, other in ((0, 1), (1, 0)):
         panels += [
             ("x", x[sample]),
-            ("mean, its pono moments", moments.mean[sample]),
-            ("std", moments.std[sample]),
+            ("mean (pono)", moments.mean[sample]),
+            ("std (pono)", moments.std[sample]),
             ("normalized", flat[sample]),
-            ("with the moments of", x[other]),
+            ("moments of", x[other]),
             ("out", changed[sample]),
         ]
     return draw_panels(panels, 6)[0]
@@ -119,8 +121,8 @@ def efdmix(x: Tensor, h: Tensor) -> Figure:
     panels = [
         ("x", x[0]),
         ("partner", x[1]),
-        ("two moments exchanged", to_images(exchanged)[0]),
-        ("EFDMix, w = 0", to_images(out)[0]),
+        ("moments swapped", to_images(exchanged)[0]),
+        ("EFDMix", to_images(out)[0]),
     ]
     figure, grid = draw_panels([*panels, panels[0]], 5)
     axes = grid[0, 4]
@@ -129,10 +131,10 @@ def efdmix(x: Tensor, h: Tensor) -> Figure:
     axes.set_xlim(-0.2, 1.2)
     for name, values, style in (("partner", h[1], "-"), ("moments", exchanged[0], ":"), ("EFDMix", out[0], "--")):
         axes.plot(*_histogram(values[0]), style, label=name, linewidth=1)
-    axes.set_title("values of channel 0", fontsize=9)
+    axes.set_title("channel 0", fontsize=TITLE)
     axes.set_yticks([])
-    axes.tick_params(labelsize=7)
-    axes.legend(fontsize=6, frameon=False)
+    axes.tick_params(labelsize=9)
+    axes.legend(fontsize=8, frameon=False)
     return figure
 
 
@@ -193,11 +195,11 @@ def padain(x: Tensor, h: Tensor) -> Figure:
     for sample in (0, 1):
         panels += [
             ("x", x[sample]),
-            ("its mean of each channel", F.pixel_shuffle(moments.mean, BLOCK)[sample]),
-            ("std of each channel", F.pixel_shuffle(moments.std, BLOCK)[sample] * 2),
-            ("out, with the other's", changed[sample]),
+            ("channels' mean", F.pixel_shuffle(moments.mean, BLOCK)[sample]),
+            ("channels' std", F.pixel_shuffle(moments.std, BLOCK)[sample] * 2),
+            ("out", changed[sample]),
         ]
-    return draw_panels(panels, 8)[0]
+    return draw_panels(panels, 4)[0]
 
 
 def family(x: Tensor, h: Tensor) -> Figure:
@@ -206,9 +208,9 @@ def family(x: Tensor, h: Tensor) -> Figure:
     noise = tm.DSU(p=1).draw(len(batch), generator=torch.Generator().manual_seed(5))
     outs = {
         "MoEx (pono)": tm.MoEx()(h, tm.Draw(SWAP)),
-        "MoEx (in), CrossNorm,\nPermuted AdaIN": tm.CrossNorm()(h, tm.Draw(SWAP)),
-        "MixStyle, w = 0.3": tm.MixStyle()(h, half),
-        "EFDMix, w = 0.3": tm.EFDMix()(h, half),
+        "MoEx (in),\nCrossNorm": tm.CrossNorm()(h, tm.Draw(SWAP)),
+        "MixStyle": tm.MixStyle()(h, half),
+        "EFDMix": tm.EFDMix()(h, half),
         "DSU": tm.DSU()(batch, noise)[:2],
     }
     panels = []

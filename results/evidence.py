@@ -40,7 +40,7 @@ DATA_SETS = {
     "a watch's motion, 864": "settings-watch",
     "silhouettes, 200": "settings-animals",
     "surnames, 400": "settings-names",
-    "emoji, 300": "companies-within",
+    "emoji, 300, same company": "companies-within",
     "spoken words, 200, new accent": "speech-across",
 }
 # Of the hypothesis on lam: {words: study}.
@@ -64,6 +64,13 @@ HYPOTHESES = {
     "pono, lam=0.5 minus its labels": ("moex:lam=0.5", "labels:lam=0.5"),
     "in, lam=0.5 minus its labels": ("moex:norm=in,lam=0.5", "labels:lam=0.5"),
 }
+# Of p, with lam = 0.9: {words: study}.
+P_ON = {
+    "vowels": "p-vowels",
+    "silhouettes": "p-animals",
+    "Fashion-MNIST, 400": "p-fashion",
+}
+OTHER_P = {f"p={p} minus 0.5": (f"moex:p={p}", "moex") for p in ("0.25", "0.75", "1")}
 # Of the norms, with lam = 0.9: {words: (study, the folder of a sweep's combination, in, pono)}.
 NORMS = {
     "digits": ("norm-digits", "comparison", "moex:norm=in", "moex:norm=pono"),
@@ -196,7 +203,7 @@ def forest(found: Found, means: Means) -> Figure:
         for words, of in rows.items()
         for name, estimate in of.items()
     ]
-    label = "Error minus that of plain training, points; left of 0 is better. Lines are 95% intervals"
+    label = "Error minus that of plain training, points; left of 0 is better. Lines are 95% intervals, each by itself"
     return bars([Bars(lines, label, ("Data, training images", "Method"))])
 
 
@@ -226,9 +233,7 @@ def main() -> None:
         numbers[name] |= {"mean": {key: asdict(mean) for key, mean in means.items()}} if means else {}
 
     def picture(name: str, figure: Callable[[], Figure]) -> None:
-        drawn = draw(name, figure)
-        write_bytes(OUT / f"{name}.svg", drawn.svg)
-        write_bytes(OUT / f"{name}.png", drawn.png)
+        write_bytes(OUT / f"{name}.svg", draw(name, figure).svg)
 
     caption = "Points of error, ± 95% CI of those of one data set together"
     gains, means = over(DATA_SETS, GAINS)
@@ -237,6 +242,9 @@ def main() -> None:
     lam, means_of_lam = over(CONFIRMED_ON, HYPOTHESES)
     if lam:
         keep("lam", caption, "Data", lam, means_of_lam)
+    of_p, means_of_p = over(P_ON, OTHER_P)
+    if of_p:
+        keep("p", caption, "Data", of_p, means_of_p)
     keep("norm", "Points of error, ± 95% CI of all of them together", "Data", *norms())
     controls = mechanism()
     keep("mechanism", caption, "MoEx minus", controls, {})

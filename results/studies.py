@@ -42,7 +42,7 @@ PICTURES_OF_DEMO = ("differences", "confusion", "pictures-1", "pictures-2", "inp
 KEPT_OF_DEMO = ("seeds.csv", "summary.json", "report.html", "report.md", *(f"{name}.png" for name in PICTURES_OF_DEMO))
 LARGEST = 1_000_000
 # {part of evidence.py: its picture}
-EVIDENCE = {"data-sets": "forest", "mechanism": "mechanism", "lam": None, "norm": None}
+EVIDENCE = {"data-sets": "forest", "mechanism": "mechanism", "lam": None, "p": None, "norm": None}
 
 
 @dataclass(frozen=True)
