@@ -66,5 +66,5 @@ def test_the_code_works_as_pasted(here, capsys):
 
 
 def test_every_part_of_the_guide_is_found():
-    assert len(COMMANDS) == 12
-    assert [command[0] for command in COMMANDS].count("compare") == 10
+    assert len(COMMANDS) == 13
+    assert [command[0] for command in COMMANDS].count("compare") == 11

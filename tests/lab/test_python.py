@@ -105,7 +105,7 @@ def test_other_data_under_the_same_names_is_refused(tmp_path):
         ({"schedule": "linear"}, "schedule needs one of cosine, step, constant; got 'linear'"),
         ({"metric": "accuracy"}, "metric needs one of error, balanced-error, auroc"),
         ({"methods": ["meox"]}, "Nearest: 'moex'"),
-        ({"methods": ["moex"]}, "not found in Sequential. Write it in the method: moex:at=NAME"),
+        ({"methods": ["moex"]}, "not found in Sequential. Write one in the method, as in moex:at=0;"),
         ({"train": 3}, "train needs a torch Dataset"),
         ({"metric": "auroc", "test": (torch.zeros(4, 2, 8, 8), torch.ones(4).long())}, "got 4, all of class '1'"),
         ({"seeds": 3.0}, "seeds needs a whole number; got 3.0, of type float"),

@@ -44,6 +44,7 @@ class EpochLog:
         self.path = path
         self.events = events
         self._writer: SummaryWriter | None = None
+        self._hook_before = threading.excepthook
 
     def begin(self, epochs: Sequence[Epoch]) -> None:
         """Start with the epochs before a resumed one, whatever else an attempt before has left."""
@@ -52,6 +53,7 @@ class EpochLog:
         if self.events is not None:
             from torch.utils.tensorboard.writer import SummaryWriter
 
+            self._hook_before = threading.excepthook
             threading.excepthook = _of_a_thread
             shutil.rmtree(self.events, ignore_errors=True)
             self._writer = SummaryWriter(str(self.events), flush_secs=_SECONDS_BETWEEN_WRITES)
@@ -72,6 +74,7 @@ class EpochLog:
                 self._writer.add_scalar("error", error)
             self._writer.close()
             self._writer = None
+            threading.excepthook = self._hook_before
 
     def _write_events(self, epoch: Epoch) -> None:
         if self._writer is not None:

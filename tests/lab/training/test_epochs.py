@@ -1,5 +1,7 @@
 """The epochs of a run while it trains: a CSV file, and TensorBoard's events."""
 
+import threading
+
 import pytest
 
 from tests.lab.experiments import experiment
@@ -88,3 +90,13 @@ def test_tensorboard_gets_the_epochs_and_the_error(tmp_path):
     assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4]
     assert events.Scalars("mixed")[0].value == 100
     assert events.Scalars("error")[0].value == pytest.approx(run.summary()["error"])
+
+
+@pytest.mark.slow
+def test_the_hook_of_threads_is_ours_only_while_tensorboard_writes(tmp_path):
+    before = threading.excepthook
+    log = EpochLog(tmp_path / "epochs.csv", tmp_path / "events")
+    log.begin([])
+    assert threading.excepthook is not before
+    log.end()
+    assert threading.excepthook is before
