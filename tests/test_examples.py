@@ -44,6 +44,7 @@ def test_the_tour_runs_from_top_to_bottom_and_ends_with_the_report(tmp_path):
     assert (tmp_path / "runs" / "tour" / "report.html").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_every_page_of_a_method_has_its_picture(tmp_path):
     run("docs/draw_methods.py", "--out", tmp_path)

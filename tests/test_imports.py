@@ -199,6 +199,7 @@ resolve(asked, asked.judging, ["none", "moex", "mixup"], notice=str)
     assert "torch._dynamo" not in loaded
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_training_does_not_load_what_fabric_needs_for_its_version_alone():
     first, then = modules_loaded_by("from torchmoments_lab.process import import_fabric; import_fabric()", AFTER_FABRIC)

@@ -18,12 +18,18 @@ def undrawn(monkeypatch):
         monkeypatch.setattr(module, "draw", lambda name, figure: Drawing(b"", b"", "<svg></svg>"))
 
 
+# Tests of what a command says of the time that it will take.
+OF_TIME = ("test_forecast", "test_timing")
+
+
 @pytest.fixture(autouse=True)
-def brief(monkeypatch):
-    """What is the same each time is done once: digits are read, and the forecast of a command takes one step."""
+def brief(request, monkeypatch):
+    """Digits are read once, and only tests of the forecast measure how long a command will take, by one step."""
     from torchmoments_lab.training import timing
 
     monkeypatch.setattr(timing, "MOST_STEPS", 1)
+    if request.module.__name__.rpartition(".")[2] not in OF_TIME:
+        monkeypatch.setattr(timing, "_cost", lambda *_: timing.Cost(1e-3, 1e-5))
     with suppress(ImportError):
         monkeypatch.setattr("sklearn.datasets.load_digits", _digits())
 

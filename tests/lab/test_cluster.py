@@ -127,6 +127,7 @@ def test_runs_of_a_node_that_is_killed_are_done_again(tmp_path, nodes):
     assert hidden(request.out) == []
 
 
+@pytest.mark.thorough
 def test_views_get_the_weights_of_plain_runs_on_other_machines(tmp_path, nodes):
     request = Probe().with_values(train_size=50, epochs=2, width=4, seeds=2, norms=("pono",))
     of_cluster = probe(request.with_values(out=tmp_path / "cluster", ray=nodes.address))
@@ -135,6 +136,7 @@ def test_views_get_the_weights_of_plain_runs_on_other_machines(tmp_path, nodes):
     assert of_cluster.views == of_here.views
 
 
+@pytest.mark.thorough
 def test_a_process_that_is_killed_is_started_again_and_one_that_always_dies_fails(tmp_path, nodes, monkeypatch, capsys):
     # Ray's own number is 3, as ours.
     monkeypatch.setattr(cluster, "_TRIES_AGAIN", 1)
@@ -262,6 +264,7 @@ def test_a_cluster_without_a_gpu_has_none_for_runs(tmp_path, nodes):
         compare(TINY.with_values(out=tmp_path / "out", ray=nodes.address, gpus_per_run=0.5))
 
 
+@pytest.mark.thorough
 def test_a_program_in_the_current_folder_is_not_run_on_the_cluster(tmp_path, nodes):
     stolen = tmp_path / "stolen"
     for name in ("random", "select", "copy", "csv", "html", "json"):

@@ -40,6 +40,7 @@ def test_a_worker_that_is_killed_once_costs_no_run(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b", "bad", "c", "killed"}
 
 
+@pytest.mark.thorough
 def test_the_collector_of_a_worker_leaves_out_what_was_imported():
     # What other tests have left out may be freed meanwhile.
     gc.unfreeze()

@@ -137,8 +137,20 @@ def test_a_signal_stops_at_once_keeps_complete_runs_and_leaves_nothing_else(tmp_
             "*/runs/*/seed*/summary.json",
             "complete run",
         ),
-        ("inspect", ["--train", "--epochs", "100000"], "runs/*/.seed0.lock", "0 complete runs are kept in"),
-        ("train", ["--epochs", "100000"], "checkpoint.pt", "rerun the command to resume"),
+        pytest.param(
+            "inspect",
+            ["--train", "--epochs", "100000"],
+            "runs/*/.seed0.lock",
+            "0 complete runs are kept in",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
+            "train",
+            ["--epochs", "100000"],
+            "checkpoint.pt",
+            "rerun the command to resume",
+            marks=pytest.mark.thorough,
+        ),
         (
             "train",
             ["--epochs", "100000", "--devices", "2", "--device", "cpu"],
@@ -162,7 +174,7 @@ def test_sigterm_ends_every_command_that_trains_in_one_sentence(tmp_path, start,
     wait_until(lambda: not any(map(is_alive, family)), "the end of all processes")
 
 
-@pytest.mark.parametrize("command", ["compare", "places"])
+@pytest.mark.parametrize("command", ["compare", pytest.param("places", marks=pytest.mark.thorough)])
 def test_sigterm_during_the_checks_is_one_sentence_and_writes_nothing(tmp_path, start, command):
     (tmp_path / "slow.py").write_text(
         "import pathlib, time\ndef make_model(num_classes):\n    pathlib.Path('called').touch()\n    time.sleep(60)\n"
@@ -207,6 +219,7 @@ compare(net, (images, labels), (images, labels), ["none"], out=sys.argv[1], epoc
 """
 
 
+@pytest.mark.thorough
 def test_sigterm_ends_a_script_of_python_without_a_trace(tmp_path, start):
     out = tmp_path / "runs"
     process = start(tmp_path, ["-c", SCRIPT, str(out)])

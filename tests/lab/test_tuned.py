@@ -27,6 +27,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.thorough
 def test_the_best_on_validation_images_is_judged_once_with_fresh_seeds(place):
     study = tuned.Study(
         "Q", "A", {"data": "digits", "width": 4}, {"lr": (0.0001, 0.1), "epochs": (1, 2, 3)}, tuning=2, judged=3

@@ -225,7 +225,7 @@ def test_the_same_moments_are_exchanged_every_time():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("positive_only", [False, True])
+@pytest.mark.parametrize("positive_only", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_gradient_of_the_gradient_is_right(positive_only):
     x = features(3, 3, 2)
     partner = torch.tensor([1, 2, 2], device=DEVICE)
@@ -313,7 +313,7 @@ def test_a_batch_of_gradients_is_that_of_each():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("positive_only", [False, True])
+@pytest.mark.parametrize("positive_only", [False, pytest.param(True, marks=pytest.mark.thorough)])
 def test_the_operators_pass_opcheck(positive_only):
     x = features(5, 6, 3, 7, dtype=torch.float32)
     for axes in ([1], [2, 3]):
