@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish():
-    """The garbage collector leaves out what was imported: it walked over all of that again and again, a fifth of the time."""
+    """The garbage collector leaves out what was imported, over which it walked a fifth of the time."""
     gc.collect()
     gc.freeze()
 
