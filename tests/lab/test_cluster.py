@@ -154,14 +154,8 @@ def test_a_process_that_is_killed_is_started_again_and_one_that_always_dies_fail
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(
-    ("number", "code"),
-    [
-        (signal.SIGTERM, 143),
-        pytest.param(signal.SIGINT, 130, marks=pytest.mark.thorough),
-        pytest.param(signal.SIGKILL, -9, marks=pytest.mark.thorough),
-    ],
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_command_that_ends_leaves_no_run_on_the_cluster(tmp_path, nodes, number, code):
     out = tmp_path / "out"
     words = ["compare", "--methods", "none", "--train-size", "50", "--width", "4", "--seeds", "2", "--epochs", "100000"]

@@ -151,11 +151,12 @@ def test_a_signal_stops_at_once_keeps_complete_runs_and_leaves_nothing_else(tmp_
             "rerun the command to resume",
             marks=pytest.mark.thorough,
         ),
-        (
+        pytest.param(
             "train",
             ["--epochs", "100000", "--devices", "2", "--device", "cpu"],
             "checkpoint.pt",
             "The last checkpoint is",
+            marks=pytest.mark.thorough,
         ),
     ],
 )

@@ -376,6 +376,7 @@ def test_a_rank_that_is_left_in_the_environment_changes_nothing(tiny, tmp_path, 
     assert outcome(again.out) == outcome(tiny.out)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the process through /proc")
 def test_the_death_of_a_process_is_one_sentence(tmp_path):
     flags = ["--train-size", "40", "--epochs", "100000", "--width", "4", "--devices", "2", "--method", "none"]
