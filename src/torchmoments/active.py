@@ -254,7 +254,7 @@ def _is_chosen(record: PlaceRecord, calls: Calls | None) -> bool:
         if record.calls > 1:
             raise RuntimeError(
                 f"{record.place!r} runs more than once in one forward; its features would be mixed each time, labels "
-                'once. Choose which calls are mixed with attach(..., calls="first"), calls="all", or an index from 0; '
+                'once. Choose which calls are mixed: calls="first", calls="all", or an index from 0; '
                 "torchmoments.places(model, x) counts them."
             )
         return True

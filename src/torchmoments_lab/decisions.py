@@ -19,7 +19,7 @@ def decisions(
 ) -> list[str]:
     """The sentences; settings have a value for everything that was left open."""
     pictures = _pictures(trial, preprocessing) if of_pictures else []
-    padding = trial.padding if any(method.changes_features for method in methods) else []
+    padding = [] if trial.padding is None else [trial.padding.sentence] * any(of.changes_features for of in methods)
     return [*_place(model, methods, trial), *padding, *_start(model, trial, training), *pictures]
 
 

@@ -39,7 +39,7 @@ class InputMixing:
         """Mixed images and their soft targets [B, classes] float32; both unchanged if the coin says so.
 
         Args:
-            x: images [B, C, H, W] floating point.
+            x: images [B, C, H, W] floating point; of any shape for MixUp.
             y: class indices [B].
             classes: their number.
             generator: the one source of chance. Each call takes the same from it, and nothing from torch's global one,
@@ -55,7 +55,10 @@ class InputMixing:
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which would seed the GPU's stream too.
             torch.default_generator.manual_seed(seed)
-            return kinds[self.kind](alpha=self.alpha, num_classes=classes)(x, y)
+            # MixUp adds whole images, whatever their shape; torchvision's takes pictures alone.
+            flat = x if self.kind == "cutmix" else x.reshape(len(x), 1, 1, -1)
+            mixed, targets = kinds[self.kind](alpha=self.alpha, num_classes=classes)(flat, y)
+            return mixed.reshape(x.shape), targets
 
 
 def partner_of_the_images(batch_size: int, groups: Tensor | None, generator: torch.Generator) -> Tensor:

@@ -158,6 +158,11 @@ def of_one_class(metric: Metric, targets: np.ndarray) -> float | None:
     return 100 * (1 - 1 / len(counts)) if metric == "balanced-error" else None
 
 
+def is_defined(metric: Metric, targets: np.ndarray) -> bool:
+    """Whether there is such a metric: those of a class against the rest need two classes."""
+    return metric not in ("auroc", "average-precision") or len(np.unique(targets)) > 1
+
+
 def check_classes(metric: Metric, targets: np.ndarray, classes: Sequence[str], of: str) -> list[str]:
     """Sentences if a metric that goes by classes covers fewer of them than there are, or has one image of one.
 
@@ -174,7 +179,7 @@ def check_classes(metric: Metric, targets: np.ndarray, classes: Sequence[str], o
     present, counts = np.unique(targets, return_counts=True)
     missing = [name for number, name in enumerate(classes) if number not in present]
     single = [classes[number] for number in present[counts == 1]]
-    if metric in ("auroc", "average-precision") and len(present) < 2:
+    if not is_defined(metric, targets):
         raise ValueError(
             f"metric {metric} needs {of} images of two classes; got {len(targets)}, all of class "
             f"{classes[int(present[0])]!r}. Write --metric error, or add images of another class."

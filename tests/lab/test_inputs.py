@@ -25,6 +25,14 @@ def test_mixup_weighs_images_and_labels_alike(seed):
     torch.testing.assert_close(x, weight * X + (1 - weight) * X[other])
 
 
+def test_mixup_takes_any_shape():
+    x, soft = InputMixing("mixup")(X, Y, 8, generator())
+    for shape in ([8, 64], [8, 2, 32], [8, 1, 4, 4, 4]):
+        other, same = InputMixing("mixup")(X.reshape(shape), Y, 8, generator())
+        assert torch.equal(other, x.reshape(shape))
+        assert torch.equal(same, soft)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_cutmix_labels_weigh_the_area_of_the_box(seed):
     x, soft = InputMixing("cutmix")(X, Y, 8, generator(seed))

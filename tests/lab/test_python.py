@@ -121,6 +121,14 @@ def test_a_wrong_request_writes_nothing(tmp_path, change, sentence):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_test_images_of_one_class_have_no_metric_of_one_class_against_the_rest(tmp_path):
+    x, y = tensors(12, 1)
+    summary = compare(make_model, tensors(30, 0), (x, y * 0), ["none"], out=tmp_path / "out", **FAST)
+    assert set(METRICS) - set(summary.methods["none"].metrics) == {"auroc", "average-precision"}
+    with pytest.raises(ValueError, match="metric auroc needs test images of two classes"):
+        compare(make_model, tensors(30, 0), (x, y * 0), ["none"], out=tmp_path / "auroc", metric="auroc", **FAST)
+
+
 @pytest.mark.parametrize("metric", ["balanced-error", "auroc"])
 def test_each_metric_is_reported_in_the_same_keys(tmp_path, metric):
     summary = compare(

@@ -47,6 +47,9 @@ def inspect(request: Inspect, notice: Notice = silent) -> list[Path]:
     remarks: list[str] = []
     check_device(request.training)
     experiment = resolve(request, Judging(), ["none"], notice=remarks.append).experiment
+    shape = experiment.data.shape
+    if shape is not None and len(shape) != 3:
+        raise ValueError(f"inspect needs images [C, H, W], which it draws; those of the data are {list(shape)}.")
     settings = replace(request.model, weights=None, pretrained=False, fine_tune=False)
     untrained = replace(experiment.network, settings=settings).initial(experiment.random_seed(request.seed))
     untrained.module.eval()

@@ -1,11 +1,15 @@
 """What a user's network says of the padding of its inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from torchmoments_lab.process import exits_are_errors
+from torchmoments_lab.typed import counted
 
 # For all places, or {place: its mask}.
 Masks = Tensor | dict[str, Tensor | None]
@@ -13,8 +17,20 @@ Masks = Tensor | dict[str, Tensor | None]
 _NAME = "padding_mask"
 
 
-def padding(model: nn.Module, x: Tensor) -> Masks | None:
+@dataclass(frozen=True)
+class Padding:
+    """What is left out of moments: a setting of the runs, and what is said of it."""
+
+    fact: str
+    sentence: str
+
+
+def padding(model: nn.Module, x: Tensor, places: Collection[str] | None = None) -> Masks | None:
     """The mask of real positions that a network with a method `padding_mask(x)` gives, see `Site.using`; None without.
+
+    Args:
+        places: where features are mixed. Masks of other places are left out, so that one network serves all methods.
+            None: those of all places.
 
     Raises:
         ValueError: it gives something else, or fails.
@@ -22,42 +38,67 @@ def padding(model: nn.Module, x: Tensor) -> Masks | None:
     of_model = getattr(model, _NAME, None)
     if not callable(of_model):
         return None
-    with torch.no_grad():
-        mask: Any = of_model(x)
+    try:
+        with torch.no_grad(), exits_are_errors():
+            mask: Any = of_model(x)
+    except Exception as error:
+        raise ValueError(
+            f"{_NAME}(x) of the network needs to run on inputs {list(x.shape)}; it raised {type(error).__name__}: "
+            f"{' '.join(str(error).split())[:300]}."
+        ) from error
     if not isinstance(mask, Tensor | dict):
         raise ValueError(
-            f"padding_mask(x) of the network needs to give a tensor [B, *positions], True for real ones; got a "
+            f"{_NAME}(x) of the network needs to give a tensor [B, *positions], True for real ones; got a "
             f"{type(mask).__name__}."
         )
-    return mask
+    if isinstance(mask, Tensor) or places is None:
+        return mask
+    return {place: mask[place] for place in places if place in mask}
 
 
-def described(model: nn.Module, mask: Masks | None) -> list[str]:
-    """What is left out of moments, in sentences; none if no padding is, nor seems meant to be.
+def described(model: nn.Module, mask: Masks | None) -> Padding | None:
+    """What is left out of moments; None if nothing is, nor seems meant to be.
 
     Args:
-        mask: what `padding` gave for a few inputs.
+        mask: what the network's method gave for a few inputs, of all places.
 
     Raises:
-        ValueError: no position is real.
+        ValueError: numbers other than 0 and 1, or no position is real.
     """
     if mask is None:
-        return [
-            f"Padding is not left out of moments: the network has {name}(x), but is asked for {_NAME}(x)."
-            for name in _alike(model)
-        ]
-    masks = [mask] if isinstance(mask, Tensor) else [tensor for tensor in mask.values() if tensor is not None]
-    shares = [f"{100 * float(tensor.bool().float().mean()):.0f}%" for tensor in masks]
-    if not all(tensor.any() for tensor in masks):
-        raise ValueError(
-            f"{_NAME}(x) of the network needs to give True for real positions; of the first inputs none is. Did you "
-            "mean its opposite?"
+        name = next(_alike(model), None)
+        if name is None:
+            return None
+        return Padding(
+            "not left out of moments",
+            f"Padding is not left out of moments: the network has {name}, but is asked for a method {_NAME}(x).",
         )
-    real = " and ".join(dict.fromkeys(shares))
-    return [f"Padding is left out of moments: of the first inputs {real} of the positions are real."] if shares else []
+    masks = [mask] if isinstance(mask, Tensor) else [tensor for tensor in mask.values() if tensor is not None]
+    if not masks:
+        return None
+    for tensor in masks:
+        if not ((tensor == 0) | (tensor == 1)).all():
+            raise ValueError(
+                f"{_NAME}(x) of the network needs to give True or 1 for real positions, and False or 0 for padding; "
+                f"got numbers from {tensor.min():g} to {tensor.max():g}."
+            )
+        if not tensor.any():
+            raise ValueError(
+                f"{_NAME}(x) of the network needs to give True for real positions; of the first inputs none is. Did "
+                "you mean its opposite?"
+            )
+    real = " and ".join(dict.fromkeys(f"{100 * float(tensor.float().mean()):.0f}%" for tensor in masks))
+    empty = max(int((~tensor.bool().flatten(1).any(1)).sum()) for tensor in masks)
+    without = f"; {counted(empty, 'input')} without any" if empty else ""
+    share = f"of the first inputs {real} of the positions are real{without}"
+    return Padding(f"left out of moments; {share}", f"Padding is left out of moments: {share}.")
 
 
-def _alike(model: nn.Module) -> Sequence[str]:
-    """A method of the network whose name may be a slip of the pen."""
+def _alike(model: nn.Module) -> Iterator[str]:
+    """What may be meant to be the method: a slip of the pen, no method, or that of a part."""
+    if getattr(model, _NAME, None) is not None:
+        yield f"a {_NAME} that is no method"
     own = [name for name in dir(type(model)) if not hasattr(nn.Module, name) and callable(getattr(type(model), name))]
-    return get_close_matches(_NAME, own, n=1, cutoff=0.85)
+    yield from (f"a method {name}" for name in get_close_matches(_NAME, own, n=1, cutoff=0.8))
+    parts = (name for name, part in model.named_modules() if name and callable(getattr(part, _NAME, None)))
+    yield from (f"{name}.{_NAME}" for name in parts)

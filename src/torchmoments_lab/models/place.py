@@ -55,10 +55,14 @@ def default_place(model: nn.Module, x: Tensor) -> str:
     with watched(model, start, end):
         model(x)
     if not found:
-        raise ValueError(
-            f"the place after the stem was not found in {type(model).__name__}. Write one in the method, as in "
-            f"moex:at={features[0] if features else 'NAME'}; torchmoments.places(model) lists all."
+        # The whole stem, and not its first layer.
+        example = min(features, key=lambda name: name.count("."), default=None)
+        way_out = (
+            "None of its modules gives features; put an nn.Identity() where they are to be mixed."
+            if example is None
+            else f"Write one in the method, as in moex:at={example}; torchmoments.places(model) lists all."
         )
+        raise ValueError(f"the place after the stem was not found in {type(model).__name__}. {way_out}")
     stem, stage = found[0]
     weak = None
     for name in (stem, *filter(ended.__contains__, _first_blocks(model, stage))):

@@ -43,7 +43,7 @@ def changes_after(
     number = len(x)
     # Every image twice: with and without mixing in one forward.
     twice = torch.cat([x, x])
-    masks = padding(model, twice)
+    masks = padding(model, twice, [place])
     mask = masks.get(place) if isinstance(masks, dict) else masks
     changes: list[float] = []
     is_after = False

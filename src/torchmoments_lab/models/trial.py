@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 import torchmoments as tm
+from torchmoments_lab.inputs import InputMixing
 from torchmoments_lab.methods import Method
 from torchmoments_lab.models.attach import attach, check_effect
 from torchmoments_lab.models.built import Built, Input
 from torchmoments_lab.models.head import head_of
 from torchmoments_lab.models.initial import Initial, digest, initial_of
 from torchmoments_lab.models.network import Network, logits
-from torchmoments_lab.models.padding import described, padding
+from torchmoments_lab.models.padding import Padding, described, padding
 from torchmoments_lab.models.place import default_place
 from torchmoments_lab.process import exits_are_errors
 from torchmoments_lab.settings import Setting
@@ -33,9 +34,9 @@ class Trial:
         classes: number of its outputs.
         head: names of the layers that are its classifier; () if none is found.
         first_loss: about the loss before training, of labels that the network knows nothing of.
-        padding: what is left out of moments, in sentences.
+        padding: what is left out of moments; None if nothing is, nor seems meant to be.
         facts: what the settings do not say of the network. network: digest of a user's own. new_weights: see `Initial`,
-            left out if all layers have others for each seed. padding: that it is left out of moments.
+            left out if all layers have others for each seed. padding: what is left out of moments.
     """
 
     built: Built
@@ -45,7 +46,7 @@ class Trial:
     classes: int
     head: tuple[str, ...]
     first_loss: float
-    padding: list[str]
+    padding: Padding | None
     facts: Mapping[str, Setting]
 
 
@@ -67,13 +68,12 @@ def try_network(network: Network, methods: Sequence[Method], images_for: Callabl
         scores = check_runs(built.module, images, network.classes, name).float()
         try:
             with exits_are_errors():
+                left_out = described(built.module, padding(built.module, images))
+                if left_out is not None:
+                    facts["padding"] = left_out.fact
                 place = _default_place(built.module, images)
-                mask = padding(built.module, images)
-                if mask is not None:
-                    facts["padding"] = "left out of moments"
-                left_out = described(built.module, mask)
                 for method in methods:
-                    check_method(built.module, method, images, place)
+                    check_method(built.module, method, images, place, left_out)
         except ValueError:
             raise
         except Exception as error:
@@ -132,12 +132,22 @@ def _default_place(network: nn.Module, x: Tensor) -> str | None:
         return None
 
 
-def check_method(network: nn.Module, method: Method, x: Tensor, default: str | None) -> None:
+def check_method(
+    network: nn.Module, method: Method, x: Tensor, default: str | None, left_out: Padding | None = None
+) -> None:
     """Mix at each place of a method, one after the other.
 
+    Args:
+        left_out: of moments, which a message has to say.
+
     Raises:
-        ValueError: the method does not fit the network.
+        ValueError: the method does not fit the network or the images.
     """
+    if isinstance(method.inputs, InputMixing) and method.inputs.kind == "cutmix" and x.ndim != 4:
+        raise ValueError(
+            f"method {method.spec!r} needs images [C, H, W], to cut boxes from; those of the data are "
+            f"{list(x.shape[1:])}. Write mixup."
+        )
     if method.mixer is None:
         return
     # Two groups, for partners of the same or of another one.
@@ -148,7 +158,7 @@ def check_method(network: nn.Module, method: Method, x: Tensor, default: str | N
         # Few images may all draw themselves.
         plans = filter(None, (site.draw(len(x), groups=groups) for _ in range(20)))
         draws = [draw for plan in plans for draw in plan.draws.values() if not draw.idle]
-        mask = padding(network, x)
+        mask = padding(network, x, site.places)
         # One by one, because a step may mix at one place only.
         for place in site.places if draws else ():
             with warnings.catch_warnings(), site.using(tm.Plan({place: draws[0]}, [(None, 1.0)], len(x)), mask=mask):
@@ -158,7 +168,8 @@ def check_method(network: nn.Module, method: Method, x: Tensor, default: str | N
         site.detach()
         check_effect(network, method, site, draws, x)
     except (ValueError, RuntimeError) as error:
-        raise ValueError(f"method {method.spec!r}: {error}") from error
+        said = "" if left_out is None else f" {left_out.sentence}"
+        raise ValueError(f"method {method.spec!r}: {error}{said}") from error
 
 
 def _does_not_run(name: str, x: Tensor, error: Exception) -> ValueError:

@@ -12,7 +12,7 @@ import numpy as np
 
 from torchmoments_lab.differing import differing
 from torchmoments_lab.files import damaged, read_json, read_record, runs_folder
-from torchmoments_lab.metrics import METRICS, of_images
+from torchmoments_lab.metrics import METRICS, is_defined, of_images
 from torchmoments_lab.report.images import RECORD, Images, read_images
 from torchmoments_lab.report.runs import Comparison, Event, Plan, RunRecord, Runs
 from torchmoments_lab.report.summary import Failure, metric_of
@@ -192,7 +192,9 @@ def read_run(
             _need(bool(((predictions[name] >= 0) & (predictions[name] < classes)).all()), f"its {name} is no class")
         compared = metric_of(config)
         wanted = [metric for metric in METRICS if metric in metrics or metric == compared]
-        scores = {metric: of_images(metric, predictions) for metric in wanted}
+        scores = {
+            metric: of_images(metric, predictions) for metric in wanted if is_defined(metric, predictions["target"])
+        }
         found = float(scores[compared].mean())
         _need(abs(found - error) < _SAME, f"its error is {found}, and summary.json says {error}")
         # A copy without the probabilities, which may be large.

@@ -83,7 +83,11 @@ def chosen_later(summary: Summary) -> list[str]:
 
 def looked(summary: Summary) -> list[str]:
     """How results were looked at while seeds were added."""
-    grown = {method: entry for method, entry in summary.paired.items() if entry.grown}
+    grown = {
+        method: entry
+        for method, entry in summary.paired.items()
+        if entry.grown and summary.differences[method].ci95_adjusted is not None
+    }
     if grown:
         steps = sorted({seeds for entry in grown.values() for seeds in entry.grown})
         wide = max((entry.times_as_wide_grown or 0.0 for entry in grown.values()), default=0.0)

@@ -125,6 +125,12 @@ def test_a_wrong_request_is_one_sentence_and_writes_nothing(refused, flags, sent
     assert sentence in refused(*TINY, *flags)
 
 
+def test_what_is_no_image_is_not_drawn(refused):
+    sequences = "tests.lab.models.test_padding"
+    complaint = refused("inspect", "--data", f"{sequences}:make_data", "--model", f"{sequences}:Masked")
+    assert "inspect needs images [C, H, W], which it draws; those of the data are [2, 9]." in complaint
+
+
 def test_a_file_that_is_no_image_is_refused(tmp_path, call):
     (tmp_path / "notes.txt").write_text("mine")
     code, _, complaint = call(*TINY, "--image", str(tmp_path / "notes.txt"), "--out", str(tmp_path / "out"))

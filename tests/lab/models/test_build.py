@@ -214,6 +214,14 @@ def test_a_method_that_does_not_fit_the_network_is_refused(spec, sentence):
     check_method(network, parse_method("moex:at=stem+layer1"), x, "stem")
 
 
+def test_boxes_are_cut_from_images_alone():
+    for spec in ("cutmix", "cutmix+moex"):
+        with pytest.raises(
+            ValueError, match=r"needs images \[C, H, W\], .*; those of the data are \[3, 8\]. Write mixup"
+        ):
+            check_method(torch.nn.Identity(), parse_method(spec), torch.rand(4, 3, 8), None)
+
+
 def test_whatever_a_network_raises_while_it_is_mixed_names_the_model(monkeypatch):
     def fail(*arguments):
         raise IndexError("range")

@@ -99,23 +99,48 @@ def test_no_real_position_is_refused(tmp_path):
     for mask in (torch.zeros(2, 9) > 0, {"a": torch.ones(2, 9) > 0, "b": torch.zeros(2, 9)}):
         with pytest.raises(ValueError, match="True for real positions; of the first inputs none is"):
             described(Masked(), mask)
+    with pytest.raises(ValueError, match="needs to give True or 1 .*; got numbers from -1 to 0"):
+        described(Masked(), torch.arange(18).reshape(2, 9) % 2 - 1)
     with pytest.raises(ValueError, match="True for real positions"):
         run(Opposite, tmp_path / "out")
 
 
 def test_it_is_said_what_is_left_out(tmp_path):
     mask = torch.arange(10) < torch.tensor([4, 8])[:, None]
-    said = "Padding is left out of moments: of the first inputs {} of the positions are real."
-    assert described(Masked(), mask) == [said.format("60%")]
-    assert described(Masked(), {"a": mask, "b": None, "c": mask[:1]}) == [said.format("60% and 40%")]
-    assert described(Masked(), {"a": None}) == []
-    assert run(Masked, tmp_path / "out").settings["padding"] == "left out of moments"
+    said = "of the first inputs {} of the positions are real"
+    assert described(Masked(), mask).sentence == f"Padding is left out of moments: {said.format('60%')}."
+    assert said.format("60% and 40%") in described(Masked(), {"a": mask, "b": None, "c": mask[:1].long()}).sentence
+    assert described(Masked(), mask & mask[1:]).sentence.endswith("60% of the positions are real.")
+    assert described(Masked(), mask & ~mask[:1]).sentence.endswith(
+        "20% of the positions are real; 1 input without any."
+    )
+    assert described(Masked(), {"a": None}) is None
 
 
-def test_a_slip_of_the_pen_is_named():
+def test_it_is_a_setting_of_the_runs(tmp_path):
+    """So a folder is not gone on with by a network whose mask is another."""
+
+    class Half(Masked):
+        def padding_mask(self, x):
+            return super().padding_mask(x) & (torch.arange(9) < 5)
+
+    summary = run(Masked, tmp_path / "out")
+    assert summary.settings["padding"].startswith("left out of moments; of the first inputs ")
+    with pytest.raises(ValueError, match=r"padding \.\.\.of the first inputs \d+% .* \(got \.\.\.of the first inputs"):
+        compare(Half, sequences(24, 0), sequences(9, 1), ["none", METHOD], out=tmp_path / "out", **FAST | {"seeds": 2})
+
+
+def test_what_may_be_meant_to_be_the_method_is_named():
     class Misspelt(Silent):
         def paddding_masks(self, x):
             return x[:, 0] > 0
+
+    class Short(Silent):
+        def pad_mask(self, x):
+            return x[:, 0] > 0
+
+    class Tensors(Silent):
+        padding_mask = torch.ones(2, 9)
 
     class Other(Silent):
         padding_masks = None
@@ -123,9 +148,61 @@ def test_a_slip_of_the_pen_is_named():
         def pad(self, x):
             return x
 
-    (sentence,) = described(Misspelt(), None)
-    assert "the network has paddding_masks(x), but is asked for padding_mask(x)" in sentence
-    assert described(Silent(), None) == described(Other(), None) == []
+    within = nn.Sequential(Masked())
+    for network, name in [
+        (Misspelt(), "a method paddding_masks"),
+        (Short(), "a method pad_mask"),
+        (Tensors(), "a padding_mask that is no method"),
+        (within, "0.padding_mask"),
+    ]:
+        found = described(network, None)
+        assert found.fact == "not left out of moments"
+        assert f"the network has {name}, but is asked for a method padding_mask(x)." in found.sentence
+    assert described(Silent(), None) is described(Other(), None) is None
+
+
+def test_one_network_serves_methods_at_places_of_different_length(tmp_path):
+    class Strided(Masked):
+        def __init__(self):
+            super().__init__()
+            self.late = nn.Identity()
+
+        def padding_mask(self, x):
+            real = super().padding_mask(x)
+            return {"stem": real, "late": real[:, ::2]}
+
+        def forward(self, x):
+            mask = Masked.padding_mask(self, x)[:, None]
+            h = self.stem(self.conv(x) * mask)[:, :, ::2]
+            return self.fc(self.pool(self.late(h), mask[:, :, ::2]))
+
+    methods = ["none", *(f"moex:norm=in,at={place},p=1,channel_dim=1" for place in ("stem", "late", "stem+late"))]
+    summary = compare(Strided, sequences(24, 0), sequences(9, 1), methods, out=tmp_path / "out", **FAST)
+    assert all(error.n == 1 for error in summary.errors.values())
+
+
+def test_a_method_that_fails_is_named_with_what_it_raised():
+    class Fails(Masked):
+        def padding_mask(self, x):
+            raise KeyError("lengths")
+
+    with pytest.raises(
+        ValueError, match=r"padding_mask\(x\) .* on inputs \[2, 2, 9\]; it raised KeyError: 'lengths'\."
+    ):
+        padding(Fails(), sequences(2, 0)[0])
+
+
+def test_what_has_no_effect_is_said_with_what_is_left_out(tmp_path):
+    class Opposite(Masked):
+        def padding_mask(self, x):
+            return x[:, 0] < 0
+
+        def forward(self, x):
+            mask = Masked.padding_mask(self, x)[:, None]
+            return self.fc(self.pool(self.stem(self.conv(x) * mask) * mask, mask))
+
+    with pytest.raises(ValueError, match=r"changes nothing after 'stem'.* of the first inputs \d+% of the positions"):
+        run(Opposite, tmp_path / "out")
 
 
 def test_a_network_without_the_method_has_no_padding():

@@ -117,9 +117,12 @@ def test_finding_the_place_leaves_the_model_as_it_is():
 
 def test_a_model_without_a_known_stage_asks_for_a_name():
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
-    with pytest.raises(ValueError, match="not found in Sequential. Write one in the method, as in moex:at=NAME;"):
+    with pytest.raises(
+        ValueError, match="not found in Sequential. None of its modules gives features; put an nn.Identity"
+    ):
         default_place(model, torch.randn(2, 3, 2, 2))
-    model = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(4, 3))
+    stem = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, 4, 1))
+    model = nn.Sequential(stem, nn.ReLU(), nn.Flatten(), nn.Linear(4, 3))
     with pytest.raises(ValueError, match=r"as in moex:at=0; torchmoments\.places\(model\) lists all\."):
         default_place(model, torch.randn(2, 3, 2, 2))
 

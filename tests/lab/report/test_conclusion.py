@@ -265,6 +265,10 @@ def test_seeds_that_were_added_without_a_plan_are_told_with_what_that_costs():
         "Seeds were added without a plan (10, 20), so the intervals and p of moex hold however often one looks; the "
         "price is intervals up to 1.4 times as wide as with a single look."
     ) in sentences(summary(paired={"labels": GAIN, "moex": grown}))
+    # One look more, of five seeds: no interval has an end yet.
+    endless = Paired({"error": Difference(-1.0, None, 5)}, Estimate(1.0, None, 5), grown=(4, 5))
+    said = " ".join(sentences(summary(paired={"labels": GAIN, "moex": endless}, beyond_labels={})))
+    assert "without a plan" not in said
 
 
 @pytest.mark.parametrize(
