@@ -46,14 +46,19 @@ def padding(model: nn.Module, x: Tensor, places: Collection[str] | None = None) 
             f"{_NAME}(x) of the network needs to run on inputs {list(x.shape)}; it raised {type(error).__name__}: "
             f"{' '.join(str(error).split())[:300]}."
         ) from error
-    if not isinstance(mask, Tensor | dict):
-        raise ValueError(
-            f"{_NAME}(x) of the network needs to give a tensor [B, *positions], True for real ones; got a "
-            f"{type(mask).__name__}."
-        )
-    if isinstance(mask, Tensor) or places is None:
-        return mask
-    return {place: mask[place] for place in places if place in mask}
+    for given in mask.values() if isinstance(mask, dict) else [mask]:
+        if not (isinstance(given, Tensor) and given.ndim > 1) and not (given is None and isinstance(mask, dict)):
+            what = f"one {list(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+            raise ValueError(
+                f"{_NAME}(x) of the network needs to give a tensor [B, *positions], True for real ones; got {what}."
+            )
+    if places is None or isinstance(mask, Tensor):
+        whole: Masks = mask
+        return whole
+    if any(place not in mask for place in places):
+        needed, got = (", ".join(map(repr, names)) for names in (places, mask))
+        raise ValueError(f"{_NAME}(x) of the network needs to give a mask for each place, {needed}; got {got}.")
+    return {place: mask[place] for place in places}
 
 
 def described(model: nn.Module, mask: Masks | None) -> Padding | None:

@@ -83,8 +83,20 @@ def test_a_mask_of_another_kind_or_shape_is_refused(tmp_path):
         def padding_mask(self, x):
             return x[:, 0, 1:] > 0
 
-    with pytest.raises(ValueError, match=r"padding_mask\(x\) .* needs to give a tensor .*; got a str\."):
-        padding(Words(), sequences(2, 0)[0])
+    class Flat(Masked):
+        def padding_mask(self, x):
+            return {"stem": x[:, 0, 0] > 0}
+
+    class Elsewhere(Masked):
+        def padding_mask(self, x):
+            return {"stam": x[:, 0] > 0, "fc": None}
+
+    x = sequences(2, 0)[0]
+    for network, what in [(Words(), "a str"), (Flat(), r"one \[2\]")]:
+        with pytest.raises(ValueError, match=rf"padding_mask\(x\) .* needs to give a tensor .*; got {what}\."):
+            padding(network, x)
+    with pytest.raises(ValueError, match="a mask for each place, 'stem'; got 'stam', 'fc'"):
+        padding(Elsewhere(), x, ["stem"])
     for model in (Words, Short):
         with pytest.raises(ValueError, match="mask"):
             run(model, tmp_path / "out")
