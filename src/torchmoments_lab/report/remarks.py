@@ -83,18 +83,16 @@ def chosen_later(summary: Summary) -> list[str]:
 
 def looked(summary: Summary) -> list[str]:
     """How results were looked at while seeds were added."""
-    grown = {
-        method: entry
-        for method, entry in summary.paired.items()
-        if entry.grown and summary.differences[method].ci95_adjusted is not None
-    }
+    grown = {method: entry for method, entry in summary.paired.items() if entry.grown}
     if grown:
         steps = sorted({seeds for entry in grown.values() for seeds in entry.grown})
         wide = max((entry.times_as_wide_grown or 0.0 for entry in grown.values()), default=0.0)
-        price = f"; the price is intervals up to {wide:.1f} times as wide as with a single look" if wide else ""
+        price = "with so few seeds they have no end yet"
+        if wide:
+            price = f"the price is intervals up to {wide:.1f} times as wide as with a single look"
         return [
             f"Seeds were added without a plan ({', '.join(map(str, steps))}), so the intervals and p of "
-            f"{listed(list(grown), 'and')} hold however often one looks{price}."
+            f"{listed(list(grown), 'and')} hold however often one looks; {price}."
         ]
     if not summary.looks or not summary.paired:
         return []
