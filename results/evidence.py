@@ -239,12 +239,10 @@ def main() -> None:
     gains, means = over(DATA_SETS, GAINS)
     keep("data-sets", caption, "Data, training images", gains, means)
     picture("forest", lambda: forest(gains, means))
-    lam, means_of_lam = over(CONFIRMED_ON, HYPOTHESES)
-    if lam:
-        keep("lam", caption, "Data", lam, means_of_lam)
-    of_p, means_of_p = over(P_ON, OTHER_P)
-    if of_p:
-        keep("p", caption, "Data", of_p, means_of_p)
+    for name, studies, pairs in (("lam", CONFIRMED_ON, HYPOTHESES), ("p", P_ON, OTHER_P)):
+        found, means_of_pairs = over(studies, pairs)
+        if found:
+            keep(name, caption, "Data", found, means_of_pairs)
     keep("norm", "Points of error, ± 95% CI of all of them together", "Data", *norms())
     controls = mechanism()
     keep("mechanism", caption, "MoEx minus", controls, {})

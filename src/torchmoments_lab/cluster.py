@@ -23,7 +23,7 @@ from torchmoments_lab.files import write_bytes
 from torchmoments_lab.jobs import Finished, Job, Started
 from torchmoments_lab.process import Terminated, ending_after_a_step
 from torchmoments_lab.shipping import Shipment, shipped
-from torchmoments_lab.typed import counted
+from torchmoments_lab.typed import counted, one_line
 
 # Of one whose process or node was lost; beyond that it has failed.
 _TRIES_AGAIN = 3
@@ -144,7 +144,7 @@ class Cluster:
             raise ValueError(_unreachable(self._address, _first_line(error))) from error
         except RuntimeError as error:
             # Ray compares its own version and Python's.
-            raise ValueError(f"ray needs nodes with the same versions; got: {' '.join(str(error).split())}") from error
+            raise ValueError(f"ray needs nodes with the same versions; got: {one_line(error, None)}") from error
 
     def _check_gpus(self) -> None:
         import ray

@@ -56,9 +56,9 @@ class InputMixing:
             # Not torch.manual_seed, which would seed the GPU's stream too.
             torch.default_generator.manual_seed(seed)
             # MixUp adds whole images, whatever their shape; torchvision's takes pictures alone.
-            flat = x if self.kind == "cutmix" else x.reshape(len(x), 1, 1, -1)
+            flat = x if x.ndim == 4 or self.kind == "cutmix" else x.reshape(len(x), 1, 1, -1)
             mixed, targets = kinds[self.kind](alpha=self.alpha, num_classes=classes)(flat, y)
-            return mixed.reshape(x.shape), targets
+            return mixed.view(x.shape), targets
 
 
 def partner_of_the_images(batch_size: int, groups: Tensor | None, generator: torch.Generator) -> Tensor:

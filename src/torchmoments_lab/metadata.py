@@ -11,7 +11,7 @@ from torchmoments_lab.machine import version_of
 from torchmoments_lab.methods import Method
 from torchmoments_lab.models.weights import read_metadata
 from torchmoments_lab.training.preparation import Preparation
-from torchmoments_lab.typed import Settings
+from torchmoments_lab.typed import Settings, one_line
 
 # Of the entry that is ours in the metadata of a safetensors file.
 _KEY = "torchmoments"
@@ -83,7 +83,7 @@ class Metadata(Settings):
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"weights needs a file that this version of torchmoments can read; got '{path}' "
-                f"({' '.join(str(error).split())[:200]}). Use the version that wrote it."
+                f"({one_line(error, 200)}). Use the version that wrote it."
             ) from error
 
     def entries(self) -> Mapping[str, str]:

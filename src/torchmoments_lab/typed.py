@@ -105,6 +105,11 @@ def visible(text: str) -> str:
     return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def one_line(error: BaseException, most: int | None = 300) -> str:
+    """What an error says, in so many characters."""
+    return " ".join(str(error).split())[:most]
+
+
 def counted(number: float, what: str, many: str | None = None) -> str:
     """1 seed, 1,200 seeds, 0.3 points, 2 classes.
 

@@ -18,18 +18,17 @@ def undrawn(monkeypatch):
         monkeypatch.setattr(module, "draw", lambda name, figure: Drawing(b"", b"", "<svg></svg>"))
 
 
-# Tests of what a command says of the time that it will take.
-OF_TIME = ("test_forecast", "test_timing")
+@pytest.fixture(autouse=True)
+def unmeasured(monkeypatch):
+    """What a command will take is not measured. Tests of that have a fixture of this name, which measures."""
+    from torchmoments_lab.training import timing
+
+    monkeypatch.setattr(timing, "_cost", lambda *_: timing.Cost(1e-3, 1e-5))
 
 
 @pytest.fixture(autouse=True)
-def brief(request, monkeypatch):
-    """Digits are read once, and only tests of the forecast measure how long a command will take, by one step."""
-    from torchmoments_lab.training import timing
-
-    monkeypatch.setattr(timing, "MOST_STEPS", 1)
-    if request.module.__name__.rpartition(".")[2] not in OF_TIME:
-        monkeypatch.setattr(timing, "_cost", lambda *_: timing.Cost(1e-3, 1e-5))
+def digits_once(monkeypatch):
+    """Digits are the same each time, and are read once."""
     with suppress(ImportError):
         monkeypatch.setattr("sklearn.datasets.load_digits", _digits())
 

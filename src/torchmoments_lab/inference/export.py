@@ -23,6 +23,7 @@ from torchmoments_lab.inference.trained import load_trained
 from torchmoments_lab.metadata import Metadata
 from torchmoments_lab.models.network import logits
 from torchmoments_lab.training.preparation import Preparation
+from torchmoments_lab.typed import one_line
 
 # Of the entry in the file that has its description.
 ENTRY = "torchmoments.json"
@@ -67,7 +68,7 @@ def export(weights: Path, out: Path) -> list[Path]:
         # The compiler of a user's network may raise anything.
         raise ValueError(
             f"model {trained.metadata.model!r} cannot be exported to {out.suffix}: {type(error).__name__}: "
-            f"{' '.join(str(error).split())[:300]}"
+            f"{one_line(error)}"
         ) from error
     described = out.with_name(f"{out.name}.json")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from torchmoments_lab.models.built import Built, Input
 from torchmoments_lab.models.head import head_of
 from torchmoments_lab.models.weights import load_file, load_state
 from torchmoments_lab.settings import ModelSettings
-from torchmoments_lab.typed import nearest
+from torchmoments_lab.typed import nearest, one_line
 
 
 def build_timm(name: str, classes: int, settings: ModelSettings) -> Built:
@@ -124,7 +124,7 @@ def _made(settings: ModelSettings, make: Callable[[], Any]) -> Any:
     try:
         return make()
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error)
         if settings.pretrained:
             raise ValueError(
                 f"pretrained weights of {settings.model!r} could not be loaded ({type(error).__name__}: {reason}). "

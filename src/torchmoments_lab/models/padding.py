@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchmoments_lab.process import exits_are_errors
-from torchmoments_lab.typed import counted
+from torchmoments_lab.typed import counted, one_line
 
 # For all places, or {place: its mask}.
 Masks = Tensor | dict[str, Tensor | None]
@@ -44,10 +44,10 @@ def padding(model: nn.Module, x: Tensor, places: Collection[str] | None = None) 
     except Exception as error:
         raise ValueError(
             f"{_NAME}(x) of the network needs to run on inputs {list(x.shape)}; it raised {type(error).__name__}: "
-            f"{' '.join(str(error).split())[:300]}."
+            f"{one_line(error)}."
         ) from error
-    for given in mask.values() if isinstance(mask, dict) else [mask]:
-        if not (isinstance(given, Tensor) and given.ndim > 1) and not (given is None and isinstance(mask, dict)):
+    for given in _given(mask):
+        if not isinstance(given, Tensor) or given.ndim < 2:
             what = f"one {list(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
             raise ValueError(
                 f"{_NAME}(x) of the network needs to give a tensor [B, *positions], True for real ones; got {what}."
@@ -78,7 +78,7 @@ def described(model: nn.Module, mask: Masks | None) -> Padding | None:
             "not left out of moments",
             f"Padding is not left out of moments: the network has {name}, but is asked for a method {_NAME}(x).",
         )
-    masks = [mask] if isinstance(mask, Tensor) else [tensor for tensor in mask.values() if tensor is not None]
+    masks = _given(mask)
     if not masks:
         return None
     for tensor in masks:
@@ -97,6 +97,11 @@ def described(model: nn.Module, mask: Masks | None) -> Padding | None:
     without = f"; {counted(empty, 'input')} without any" if empty else ""
     share = f"of the first inputs {real} of the positions are real{without}"
     return Padding(f"left out of moments; {share}", f"Padding is left out of moments: {share}.")
+
+
+def _given(mask: Any) -> list[Any]:
+    """The masks, whatever they are, without the places that have none."""
+    return [of for of in mask.values() if of is not None] if isinstance(mask, dict) else [mask]
 
 
 def _alike(model: nn.Module) -> Iterator[str]:

@@ -21,6 +21,7 @@ from torchmoments_lab.models.padding import Padding, described, padding
 from torchmoments_lab.models.place import default_place
 from torchmoments_lab.process import exits_are_errors
 from torchmoments_lab.settings import Setting
+from torchmoments_lab.typed import one_line
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def check_method(
 def _does_not_run(name: str, x: Tensor, error: Exception) -> ValueError:
     return ValueError(
         f"model {name!r} needs to run on images {list(x.shape[1:])}; it raised {type(error).__name__}: "
-        f"{' '.join(str(error).split())[:300]}. Choose another --image-size or --model."
+        f"{one_line(error)}. Choose another --image-size or --model."
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from torchmoments_lab.files import write_bytes
 from torchmoments_lab.models.head import head_of
+from torchmoments_lab.typed import one_line
 
 # Where training scripts put the weights inside a checkpoint.
 _INSIDE = ("state_dict", "model_state_dict", "model", "state_dict_ema", "model_ema")
@@ -109,7 +110,7 @@ def read_file(path: Path) -> Mapping[str, Tensor]:
             "Save it again: torch.save(model.state_dict(), FILE)."
         ) from error
     except Exception as error:
-        reason = f"{type(error).__name__} {' '.join(str(error).split())[:200]}".strip()
+        reason = f"{type(error).__name__} {one_line(error, 200)}".strip()
         raise ValueError(f"weights need a file that can be read; got '{path}' ({reason}).") from error
     for inside in _INSIDE:
         if isinstance(content, Mapping) and isinstance(content.get(inside), Mapping):

@@ -145,12 +145,16 @@ def size_from(summary: Summary) -> str:
     return "" if summary.margin else f" (a tenth of the {summary.metric_name} of {summary.reference})"
 
 
-def _needs(method: str, summary: Summary, size_from: str) -> str | None:
-    """How many more seeds or images a method needs; None if that is unknown."""
+def _needs(method: str, summary: Summary, origin: str) -> str | None:
+    """How many more seeds or images a method needs; None if that is unknown.
+
+    Args:
+        origin: of the size of the difference, to be said behind it.
+    """
     entry, n = summary.paired[method], summary.differences[method].n
     if entry.needed is None or summary.images is None or summary.is_open(method):
         return None
-    seeds, images, points = entry.needed.seeds, entry.needed.images, counted(entry.needed.points, "point") + size_from
+    seeds, images, points = entry.needed.seeds, entry.needed.images, counted(entry.needed.points, "point") + origin
     adjusted = summary.differences[method].ci95_adjusted
     if adjusted is not None and adjusted[0] > -entry.needed.points:
         return f"{method}: a gain of {points} or more is ruled out."

@@ -44,7 +44,6 @@ class EpochLog:
         self.path = path
         self.events = events
         self._writer: SummaryWriter | None = None
-        self._hook_before = threading.excepthook
 
     def begin(self, epochs: Sequence[Epoch]) -> None:
         """Start with the epochs before a resumed one, whatever else an attempt before has left."""

@@ -376,8 +376,8 @@ def test_a_difference_that_is_the_same_with_every_seed_is_not_called_no_differen
 def test_after_a_plan_a_new_one_is_what_would_show_more():
     paired = {"moex": entry(-0.5, 0.6, 0.4, needed=Needed(0.5, 30, 1360), look=20)}
     said = sentences(summary(paired=paired, beyond_labels={}, looks=(10, 20)))
-    would = "a new plan of about 30 seeds or about 1,000 more test images would show a difference of 0.5 points ("
-    assert any(sentence.startswith(f"moex: {would}") for sentence in said)
+    would = f"a new plan of about 30 seeds or about 1,000 more test images would show a difference of {SIZE}."
+    assert f"moex: {would}" in said
 
 
 def test_shares_that_cannot_be_told_are_one_sentence():

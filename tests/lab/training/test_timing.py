@@ -19,6 +19,12 @@ TINY = Compare().with_values(train_size=40, epochs=2, batch_size=16, width=4, lr
 NONE = parse_method("none")
 
 
+@pytest.fixture(autouse=True)
+def unmeasured(monkeypatch):
+    """Measured after all, by one step."""
+    monkeypatch.setattr(timing, "MOST_STEPS", 1)
+
+
 class Slow(torch.nn.Module):
     """A known time for each forward."""
 
