@@ -12,6 +12,7 @@ from torchmoments_lab import compare
 from torchmoments_lab import resolve as door
 from torchmoments_lab.data.own import from_objects
 from torchmoments_lab.metrics import METRICS
+from torchmoments_lab.report import report
 
 # They train.
 pytestmark = pytest.mark.slow
@@ -125,6 +126,8 @@ def test_test_images_of_one_class_have_no_metric_of_one_class_against_the_rest(t
     x, y = tensors(12, 1)
     summary = compare(make_model, tensors(30, 0), (x, y * 0), ["none"], out=tmp_path / "out", **FAST)
     assert set(METRICS) - set(summary.methods["none"].metrics) == {"auroc", "average-precision"}
+    with pytest.raises(ValueError, match="metric auroc needs images of two classes; those of .* are of one"):
+        report.write(tmp_path / "out", metric="auroc")
     with pytest.raises(ValueError, match="metric auroc needs test images of two classes"):
         compare(make_model, tensors(30, 0), (x, y * 0), ["none"], out=tmp_path / "auroc", metric="auroc", **FAST)
 

@@ -159,7 +159,7 @@ def check_method(
         # Few images may all draw themselves.
         plans = filter(None, (site.draw(len(x), groups=groups) for _ in range(20)))
         draws = [draw for plan in plans for draw in plan.draws.values() if not draw.idle]
-        mask = padding(network, x, site.places)
+        mask = padding(network, x, site.places) if method.changes_features else None
         # One by one, because a step may mix at one place only.
         for place in site.places if draws else ():
             with warnings.catch_warnings(), site.using(tm.Plan({place: draws[0]}, [(None, 1.0)], len(x)), mask=mask):

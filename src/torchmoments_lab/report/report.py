@@ -37,6 +37,11 @@ def write(out: Path, *, metric: Metric | None = None, needs_complete: bool = Fal
     comparison = read_comparison(out)
     declared = metric_of(comparison.settings)
     if metric is not None and metric != declared:
+        complete = [run for of_method in comparison.runs.values() for run in of_method.values()]
+        if any(metric not in run.scores for run in complete):
+            raise ValueError(
+                f"metric {metric} needs images of two classes; those of '{out}' are of one. Choose another --metric."
+            )
         settings = {**comparison.settings, "metric": metric, "metric_declared": declared}
         comparison = replace(comparison, settings=settings)
     summary = summarize(comparison)

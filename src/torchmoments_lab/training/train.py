@@ -230,7 +230,9 @@ class Training:
             groups = self._groups(index, y) if self.method.needs_groups else None
             if self.method.inputs is not None:
                 x, y = self.method.inputs(x, y, classes, self.inputs)
-            mask = None if self.site is None else padding(self.module, x, self.site.places)
+            mask = None
+            if self.site is not None and self.method.changes_features:
+                mask = padding(self.module, x, self.site.places)
             loss, accuracy, is_mixed = step(self.model, self.criterion, self.site, x, y, groups, mask)
             is_mixed |= isinstance(self.method.inputs, InputMixing) and y.is_floating_point()
             self.optimizer.zero_grad()
