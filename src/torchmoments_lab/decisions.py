@@ -19,7 +19,8 @@ def decisions(
 ) -> list[str]:
     """The sentences; settings have a value for everything that was left open."""
     pictures = _pictures(trial, preprocessing) if of_pictures else []
-    padding = [] if trial.padding is None else [trial.padding.sentence] * any(of.changes_features for of in methods)
+    is_asked = trial.padding is not None and any(of.changes_features for of in methods)
+    padding = [f"Padding is {trial.padding}."] if is_asked else []
     return [*_place(model, methods, trial), *padding, *_start(model, trial, training), *pictures]
 
 

@@ -1,7 +1,6 @@
 """What a user's network says of the padding of its inputs."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,14 +14,6 @@ from torchmoments_lab.typed import counted, one_line
 Masks = Tensor | dict[str, Tensor | None]
 
 _NAME = "padding_mask"
-
-
-@dataclass(frozen=True)
-class Padding:
-    """What is left out of moments: a setting of the runs, and what is said of it."""
-
-    fact: str
-    sentence: str
 
 
 def padding(model: nn.Module, x: Tensor, places: Collection[str] | None = None) -> Masks | None:
@@ -61,8 +52,8 @@ def padding(model: nn.Module, x: Tensor, places: Collection[str] | None = None) 
     return {place: mask[place] for place in places}
 
 
-def described(model: nn.Module, mask: Masks | None) -> Padding | None:
-    """What is left out of moments; None if nothing is, nor seems meant to be.
+def described(model: nn.Module, mask: Masks | None) -> str | None:
+    """What padding is: "left out of moments: ...", or not; None if there is none, nor seems to be.
 
     Args:
         mask: what the network's method gave for a few inputs, of all places.
@@ -72,12 +63,8 @@ def described(model: nn.Module, mask: Masks | None) -> Padding | None:
     """
     if mask is None:
         name = next(_alike(model), None)
-        if name is None:
-            return None
-        return Padding(
-            "not left out of moments",
-            f"Padding is not left out of moments: the network has {name}, but is asked for a method {_NAME}(x).",
-        )
+        found = f"not left out of moments: the network has {name}, but is asked for a method {_NAME}(x)"
+        return None if name is None else found
     masks = _given(mask)
     if not masks:
         return None
@@ -95,8 +82,7 @@ def described(model: nn.Module, mask: Masks | None) -> Padding | None:
     real = " and ".join(dict.fromkeys(f"{100 * float(tensor.float().mean()):.0f}%" for tensor in masks))
     empty = max(int((~tensor.bool().flatten(1).any(1)).sum()) for tensor in masks)
     without = f"; {counted(empty, 'input')} without any" if empty else ""
-    share = f"of the first inputs {real} of the positions are real{without}"
-    return Padding(f"left out of moments; {share}", f"Padding is left out of moments: {share}.")
+    return f"left out of moments: of the first inputs {real} of the positions are real{without}"
 
 
 def _given(mask: Any) -> list[Any]:

@@ -17,7 +17,7 @@ from torchmoments_lab.models.built import Built, Input
 from torchmoments_lab.models.head import head_of
 from torchmoments_lab.models.initial import Initial, digest, initial_of
 from torchmoments_lab.models.network import Network, logits
-from torchmoments_lab.models.padding import Padding, described, padding
+from torchmoments_lab.models.padding import described, padding
 from torchmoments_lab.models.place import default_place
 from torchmoments_lab.process import exits_are_errors
 from torchmoments_lab.settings import Setting
@@ -35,9 +35,9 @@ class Trial:
         classes: number of its outputs.
         head: names of the layers that are its classifier; () if none is found.
         first_loss: about the loss before training, of labels that the network knows nothing of.
-        padding: what is left out of moments; None if nothing is, nor seems meant to be.
+        padding: what it is, "left out of moments: ..."; None if there is none, nor seems to be.
         facts: what the settings do not say of the network. network: digest of a user's own. new_weights: see `Initial`,
-            left out if all layers have others for each seed. padding: what is left out of moments.
+            left out if all layers have others for each seed. padding: as above.
     """
 
     built: Built
@@ -47,7 +47,7 @@ class Trial:
     classes: int
     head: tuple[str, ...]
     first_loss: float
-    padding: Padding | None
+    padding: str | None
     facts: Mapping[str, Setting]
 
 
@@ -69,19 +69,19 @@ def try_network(network: Network, methods: Sequence[Method], images_for: Callabl
         scores = check_runs(built.module, images, network.classes, name).float()
         try:
             with exits_are_errors():
-                left_out = described(built.module, padding(built.module, images))
-                if left_out is not None:
-                    facts["padding"] = left_out.fact
+                about_padding = described(built.module, padding(built.module, images))
+                if about_padding is not None:
+                    facts["padding"] = about_padding
                 place = _default_place(built.module, images)
                 for method in methods:
-                    check_method(built.module, method, images, place, left_out)
+                    check_method(built.module, method, images, place, about_padding)
         except ValueError:
             raise
         except Exception as error:
             raise _does_not_run(name, images, error) from error
     first_loss = float((scores.logsumexp(1) - scores.mean(1)).mean())
     head = head_of(built.module, network.classes)
-    return Trial(built, images, place, initial, network.classes, head, first_loss, left_out, facts)
+    return Trial(built, images, place, initial, network.classes, head, first_loss, about_padding, facts)
 
 
 def check_runs(network: nn.Module, x: Tensor, classes: int, name: str) -> Tensor:
@@ -134,12 +134,12 @@ def _default_place(network: nn.Module, x: Tensor) -> str | None:
 
 
 def check_method(
-    network: nn.Module, method: Method, x: Tensor, default: str | None, left_out: Padding | None = None
+    network: nn.Module, method: Method, x: Tensor, default: str | None, about_padding: str | None = None
 ) -> None:
     """Mix at each place of a method, one after the other.
 
     Args:
-        left_out: of moments, which a message has to say.
+        about_padding: see `Trial.padding`; a message has to say it.
 
     Raises:
         ValueError: the method does not fit the network or the images.
@@ -169,7 +169,7 @@ def check_method(
         site.detach()
         check_effect(network, method, site, draws, x)
     except (ValueError, RuntimeError) as error:
-        said = "" if left_out is None else f" {left_out.sentence}"
+        said = "" if about_padding is None else f" Padding is {about_padding}."
         raise ValueError(f"method {method.spec!r}: {error}{said}") from error
 
 

@@ -120,12 +120,10 @@ def test_no_real_position_is_refused(tmp_path):
 def test_it_is_said_what_is_left_out(tmp_path):
     mask = torch.arange(10) < torch.tensor([4, 8])[:, None]
     said = "of the first inputs {} of the positions are real"
-    assert described(Masked(), mask).sentence == f"Padding is left out of moments: {said.format('60%')}."
-    assert said.format("60% and 40%") in described(Masked(), {"a": mask, "b": None, "c": mask[:1].long()}).sentence
-    assert described(Masked(), mask & mask[1:]).sentence.endswith("60% of the positions are real.")
-    assert described(Masked(), mask & ~mask[:1]).sentence.endswith(
-        "20% of the positions are real; 1 input without any."
-    )
+    assert described(Masked(), mask) == f"left out of moments: {said.format('60%')}"
+    assert said.format("60% and 40%") in described(Masked(), {"a": mask, "b": None, "c": mask[:1].long()})
+    assert described(Masked(), mask & mask[1:]).endswith("60% of the positions are real")
+    assert described(Masked(), mask & ~mask[:1]).endswith("20% of the positions are real; 1 input without any")
     assert described(Masked(), {"a": None}) is None
 
 
@@ -137,7 +135,7 @@ def test_it_is_a_setting_of_the_runs(tmp_path):
             return super().padding_mask(x) & (torch.arange(9) < 5)
 
     summary = run(Masked, tmp_path / "out")
-    assert summary.settings["padding"].startswith("left out of moments; of the first inputs ")
+    assert summary.settings["padding"].startswith("left out of moments: of the first inputs ")
     with pytest.raises(ValueError, match=r"padding \.\.\.of the first inputs \d+% .* \(got \.\.\.of the first inputs"):
         compare(Half, sequences(24, 0), sequences(9, 1), ["none", METHOD], out=tmp_path / "out", **FAST | {"seeds": 2})
 
@@ -167,9 +165,9 @@ def test_what_may_be_meant_to_be_the_method_is_named():
         (Tensors(), "a padding_mask that is no method"),
         (within, "0.padding_mask"),
     ]:
-        found = described(network, None)
-        assert found.fact == "not left out of moments"
-        assert f"the network has {name}, but is asked for a method padding_mask(x)." in found.sentence
+        assert described(network, None) == (
+            f"not left out of moments: the network has {name}, but is asked for a method padding_mask(x)"
+        )
     assert described(Silent(), None) is described(Other(), None) is None
 
 
