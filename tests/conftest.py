@@ -28,9 +28,10 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish():
-    """The garbage collector leaves out what was imported, over which it walked a fifth of the time."""
+    """The garbage collector took a quarter of the time: it leaves out what was imported, and comes less often."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(5_000, 10, 100)
 
 
 @pytest.fixture

@@ -227,6 +227,7 @@ def test_a_file_of_something_else_is_kept(tmp_path, capsys, header):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_they_measure_with_torch_alone(tmp_path):
     lab = ["tyro", "matplotlib", "sklearn", "rich", "filelock", "joblib", "scipy"]
     program = f"""

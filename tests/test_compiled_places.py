@@ -153,6 +153,7 @@ def test_a_compiled_step_mixes_in_what_is_left_to_python():
     torch.testing.assert_close(torch.compile(step, backend="eager")(plan), step(plan))
 
 
+@pytest.mark.thorough
 def test_models_of_many_classes_are_compiled_one_after_the_other():
     for number in range(10):
         # The compiler counts its graphs for each code.

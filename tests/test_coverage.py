@@ -21,6 +21,7 @@ def numbers(text):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_table_is_printed_again_as_it_is_kept():
     printed = subprocess.run([sys.executable, SCRIPT, "share"], capture_output=True, text=True, check=True).stdout
     kept = KEPT.read_text().partition("## Share")[2].partition("\n## ")[0]

@@ -108,7 +108,7 @@ def by_hand(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wrapper", ["DDP", "FSDP2"])
+@pytest.mark.parametrize("wrapper", ["DDP", pytest.param("FSDP2", marks=pytest.mark.thorough)])
 def test_two_processes_arrive_where_one_does_by_hand(tmp_path: Path, monkeypatch, wrapper):
     if wrapper == "FSDP2" and torch.__version__ < "2.11":
         pytest.skip("needs a GPU there")

@@ -25,6 +25,7 @@ def run(script: str, *arguments: object, at: Path = ROOT) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_autoencoder_reconstructs_better_with_its_moments(tmp_path):
     picture = tmp_path / "autoencoder.png"
     printed = run("examples/autoencoder.py", "--out", picture, "--epochs", 3)

@@ -186,6 +186,7 @@ def test_every_public_name_is_there():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_checking_a_request_does_not_load_the_compiler_of_torch():
     check = """
 from torchmoments_lab.comparison import compare

@@ -266,23 +266,22 @@ SCENARIOS = TRAININGS | {
 }
 NOT_BEFORE = {"FSDP2": "2.11"}  # on a CPU
 # Compiling takes longer than all the rest, and what is compiled does not know how many ranks there are.
-OF_TWO = ("compiled", "compiled without a break")
+COMPILED = ("compiled", "compiled without a break")
+OTHERS = tuple(name for name in SCENARIOS if name not in COMPILED)
 
 
-def run(rank: int, ranks: int, folder: str) -> None:
+def run(rank: int, ranks: int, folder: str, names: tuple[str, ...]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/group", rank=rank, world_size=ranks)
-    found = {}
-    for name, scenario in SCENARIOS.items():
-        if torch.__version__ >= NOT_BEFORE.get(name, "") and (ranks == 2 or name not in OF_TWO):
-            found[name] = scenario(rank, ranks)
+    here = [name for name in names if torch.__version__ >= NOT_BEFORE.get(name, "")]
+    found = {name: SCENARIOS[name](rank, ranks) for name in here}
     torch.save(found, f"{folder}/rank{rank}.pt")
     dist.barrier()
     os._exit(0)
 
 
-def found_by(ranks: int, folder: Path) -> list[dict[str, Found]]:
-    torch.multiprocessing.spawn(run, (ranks, str(folder)), nprocs=ranks)
+def found_by(ranks: int, folder: Path, names: tuple[str, ...] = OTHERS) -> list[dict[str, Found]]:
+    torch.multiprocessing.spawn(run, (ranks, str(folder), names), nprocs=ranks)
     return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in range(ranks)]
 
 
@@ -322,15 +321,17 @@ def compare_with_one_process(found, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in TRAININGS if name not in OF_TWO])
+@pytest.mark.parametrize("name", [name for name in TRAININGS if name not in COMPILED])
 def test_the_ranks_together_train_what_one_process_does(found, name):
     compare_with_one_process(found, name)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", OF_TWO)
-def test_compiled_ranks_together_train_what_one_process_does(of_two, name):
-    compare_with_one_process(of_two, name)
+@pytest.mark.thorough
+def test_compiled_ranks_together_train_what_one_process_does(tmp_path):
+    found = found_by(2, tmp_path, COMPILED)
+    for name in COMPILED:
+        compare_with_one_process(found, name)
 
 
 @pytest.mark.slow

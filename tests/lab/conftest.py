@@ -6,9 +6,11 @@ from functools import cache
 import pytest
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Reports have empty pictures: drawing takes longer than all the rest, and what tests with this read has none."""
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch):
+    """Reports have empty pictures, which take longer than all the rest, unless the test is marked `drawn`."""
+    if request.node.get_closest_marker("drawn"):
+        return
     from torchmoments_lab.probe import report as of_probe
     from torchmoments_lab.report import classes, contents, shown
     from torchmoments_lab.report.drawing import Drawing

@@ -307,11 +307,12 @@ def command(folder, *words, **environment):
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param([*TINY, "--workers", "2"], marks=pytest.mark.thorough),
+        [*TINY, "--workers", "2"],
         ["train", *TINY[1:7]],
-        pytest.param(["inspect", "--train", *TINY[5:7]], marks=pytest.mark.thorough),
+        ["inspect", "--train", *TINY[5:7]],
     ],
 )
+@pytest.mark.thorough
 def test_folders_need_no_utf8_names(tmp_path, words):
     rows = np.random.default_rng(0).integers(0, 255, (30, 12, 12, 3), dtype=np.uint8)
     for number, row in enumerate(rows):

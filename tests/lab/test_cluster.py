@@ -58,7 +58,7 @@ def here(tmp_path_factory):
 
 
 def test_a_cluster_gives_the_figures_of_one_machine_and_goes_on_where_it_stopped(tmp_path, nodes, here):
-    of_here, summary = here
+    of_here, _ = here
     out, ended = tmp_path / "out", []
     compare(TINY.with_values(out=out, workers=1, seeds=1))
     on_cluster = TINY.with_values(out=out, ray=nodes.address)
@@ -68,9 +68,13 @@ def test_a_cluster_gives_the_figures_of_one_machine_and_goes_on_where_it_stopped
     assert figures(out) == of_here
     assert hidden(out) == []
     assert found.errors["moex"].n == 2
-    # Complete: the cluster has nothing to do.
-    again = compare(on_cluster)
-    assert (again.errors, again.differences["moex"].ci95) == (summary.errors, summary.differences["moex"].ci95)
+
+
+@pytest.mark.thorough
+def test_a_cluster_has_nothing_to_do_if_all_runs_are_complete(tmp_path, nodes, here):
+    compare(TINY.with_values(out=tmp_path / "out", workers=1))
+    found = compare(TINY.with_values(out=tmp_path / "out", ray=nodes.address))
+    assert (found.errors, found.differences["moex"].ci95) == (here[1].errors, here[1].differences["moex"].ci95)
 
 
 def held_until(path):
@@ -93,6 +97,7 @@ def held_until(path):
     return Objects(make_model, (images, labels), (images, labels))
 
 
+@pytest.mark.thorough
 def test_runs_of_a_node_that_is_killed_are_done_again(tmp_path, nodes):
     import ray
 

@@ -43,7 +43,7 @@ def original(tmp_path_factory):
 
 
 @pytest.fixture
-def trained(tiny, original, undrawn):
+def trained(tiny, original):
     """A comparison that is complete, in a folder of the test's own."""
     shutil.copytree(original[0], tiny.out)
     return tiny
@@ -179,7 +179,6 @@ def test_the_default_place_by_its_name_is_the_same_method(tiny):
     assert not tiny.out.exists()
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_folder_in_use_is_refused(tiny):
     tiny.out.mkdir()
     with (
@@ -190,7 +189,6 @@ def test_a_folder_in_use_is_refused(tiny):
     compare(tiny.with_values(seeds=1))
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_run_that_another_process_trains_is_not_written_over(tiny, monkeypatch):
     monkeypatch.setattr(run_folders, "_LOCK_SECONDS", 0)
     folder = tiny.out / "runs" / "moex"
@@ -202,7 +200,6 @@ def test_a_run_that_another_process_trains_is_not_written_over(tiny, monkeypatch
     assert not (folder / "seed0").exists()
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_failed_run_is_recorded_told_and_tried_again(tiny, monkeypatch):
     train = run_folders.train
 
@@ -324,7 +321,7 @@ def test_a_record_that_would_be_read_back_as_something_else_is_not_written(tmp_p
 
 
 @pytest.fixture
-def made_up(monkeypatch, undrawn):
+def made_up(monkeypatch):
     """Instead of training, runs that are wrong on a share of the test images; gives the (method, seed) of each."""
 
     def with_shares(**shares):
@@ -639,7 +636,6 @@ def test_a_run_whose_summary_is_not_that_of_its_predictions_is_damaged(tiny, mad
     assert report.write(tiny.out).failed == ()
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_every_run_keeps_its_weights_if_that_is_asked_for(tiny, original):
     compare(tiny.with_values(keep_weights=True))
     for folder in tiny.out.glob("runs/*/seed*"):
@@ -673,7 +669,6 @@ def test_runs_that_are_complete_without_weights_are_counted_and_left_alone(train
         assert (sentence in said) == is_said
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_command_in_the_record_keeps_weights_too(tiny):
     compare(tiny.with_values(keep_weights=True))
     (event,) = json.loads((tiny.out / "comparison.json").read_text())["history"]

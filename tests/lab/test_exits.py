@@ -84,7 +84,7 @@ def test_while_the_time_is_measured_it_does_not_end_as_if_all_were_done(call, wr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.thorough)])
 def test_it_fails_its_run_and_the_others_go_on(call, written, tmp_path, workers):
     while_none_trains = "if pathlib.Path('out/runs/none/.seed0.metrics.csv').exists(): sys.exit(0)"
     name = written(f"exits_later_{workers}", "AT_FORWARD", while_none_trains)

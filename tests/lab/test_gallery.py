@@ -183,13 +183,11 @@ def folder(original, tmp_path):
     return tmp_path / "out"
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_files_do_not_depend_on_the_methods(folder, tmp_path):
     compare(TINY.with_values(out=tmp_path / "other", methods=("moex",)))
     assert contents(tmp_path / "other") == contents(folder)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_seeds_and_methods_that_are_added_leave_the_files_alone(folder):
     times = {name: (folder / name).stat().st_mtime_ns for name in FILES}
     compare(TINY.with_values(out=folder, methods=("none", "moex"), seeds=2))
@@ -217,7 +215,6 @@ def test_seeds_and_methods_that_are_added_leave_the_files_alone(folder):
     ],
     ids=str,
 )
-@pytest.mark.usefixtures("undrawn")
 def test_a_damaged_file_is_one_sentence_whose_way_out_works(folder, call, name, content):
     path, whole = folder / name, (folder / name).read_bytes()
     if isinstance(content, tuple):

@@ -87,6 +87,7 @@ def test_the_report_says_what_the_data_are_and_that_test_images_are_trained_on(t
     assert "Test images that are also training images" in (out / "report.html").read_text()
 
 
+@pytest.mark.drawn
 def test_names_with_control_characters_are_shown_and_not_obeyed(tmp_path, call, pictures):
     folder = pictures.rename(tmp_path / "pic\x1b[31mtures")
     (folder / "cat").rename(folder / "ca\x1b]0;t\x07")

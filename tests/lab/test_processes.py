@@ -190,6 +190,7 @@ def test_sigterm_during_the_checks_is_one_sentence_and_writes_nothing(tmp_path, 
     assert not out.exists()
 
 
+@pytest.mark.thorough
 def test_sigterm_ends_readers_too(tmp_path, start):
     random = np.random.default_rng(0)
     for number in range(20):
@@ -247,6 +248,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path, start):
     assert time.monotonic() - killed < 10
 
 
+@pytest.mark.thorough
 def test_files_of_the_current_folder_are_not_run_in_the_place_of_modules(tmp_path):
     # As the installed command is: a file in a folder of its own.
     (tmp_path / "bin").mkdir()

@@ -125,6 +125,7 @@ def test_pictures_weights_and_a_users_network_travel(tmp_path, user):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_a_users_data_set_travels_by_its_function(tmp_path, user):
     # What the function reads has to be there: it is not copied.
     kept = tmp_path / "shared"

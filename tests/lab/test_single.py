@@ -339,6 +339,7 @@ def test_another_number_of_processes_than_that_of_torchrun_is_refused_once(tmp_p
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.thorough
 def test_processes_of_torchrun_are_the_devices_and_nothing_else(tmp_path):
     torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "-m", "torchmoments_lab", "train"]
     done = python(tmp_path, *torchrun, *FLAGS_OF_TORCHRUN, "--devices", "2", "--out", "out")

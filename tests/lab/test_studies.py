@@ -120,9 +120,8 @@ KINDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "kind", ["compare", *(pytest.param(k, marks=pytest.mark.thorough) for k in ("sweep", "probe"))]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_kept_of_a_study_is_enough_to_compute_it_again(studies, tmp_path, monkeypatch, kind):
     (tmp_path / "docs").mkdir()
     for name in ("ROOT", "RESULTS", "RUNS"):

@@ -392,6 +392,7 @@ def test_a_cuda_graph_can_be_recorded():
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_kernels_compile_for_a_gpu_without_spilling():
     """The real compiler, for compute capability 9.0; it needs no GPU."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}

@@ -50,18 +50,23 @@ TRIED = [
     "timm/test_convnext",
     "timm/edgenext_xx_small",
     "timm/test_mambaout",
-    "timm/swin_tiny_patch4_window7_224",
-    "timm/davit_tiny",
-    "timm/focalnet_tiny_srf",
     "timm/pvt_v2_b0",
-    "timm/pit_ti_224",
-    "timm/nest_tiny",
-    "timm/twins_svt_small",
     "timm/xcit_nano_12_p8_224",
     "timm/test_resnet",
-    "torchvision/convnext_tiny",
     "torchvision/swin_t",
     "pytorchcv/resnet20_cifar10",
+    *(
+        pytest.param(name, marks=pytest.mark.thorough)
+        for name in (
+            "timm/swin_tiny_patch4_window7_224",
+            "timm/davit_tiny",
+            "timm/focalnet_tiny_srf",
+            "timm/pit_ti_224",
+            "timm/nest_tiny",
+            "timm/twins_svt_small",
+            "torchvision/convnext_tiny",
+        )
+    ),
 ]
 
 

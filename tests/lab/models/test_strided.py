@@ -29,6 +29,7 @@ for _ in range(5):
 @pytest.mark.slow
 # The fault is seen below 16 channels from 56 x 56 with AVX-512, and below 8 channels at every size with AVX2.
 @pytest.mark.parametrize(("instructions", "width", "size"), [("DEFAULT", 8, 64), ("AVX2", 4, 16)])
+@pytest.mark.thorough
 def test_a_thin_network_trains_whatever_the_processor(instructions, width, size):
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": instructions}
     done = subprocess.run(

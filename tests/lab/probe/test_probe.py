@@ -35,6 +35,7 @@ def error(out, word, seed):
     return json.loads((out / f"runs/{word}/seed{seed}/summary.json").read_text())["error"]
 
 
+@pytest.mark.drawn
 def test_summary_has_the_promised_names_and_the_numbers_of_the_runs(tiny):
     summary = probe(tiny)
     assert read_summary(tiny.out / "summary.json") == summary
@@ -53,7 +54,6 @@ def test_summary_has_the_promised_names_and_the_numbers_of_the_runs(tiny):
     assert len((tiny.out / "seeds.csv").read_text().splitlines()) == 1 + 2 * 4
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("quick", [False, True])
 def test_all_trainings_follow_the_first_seed(tiny, tmp_path, quick):
     probe(tiny.with_values(quick=quick))
@@ -67,7 +67,6 @@ def test_all_trainings_follow_the_first_seed(tiny, tmp_path, quick):
         assert np.array_equal(mine["scores"], of_seed["scores"])
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_chance_is_the_error_of_always_naming_the_most_frequent_class(tiny):
     summary = probe(tiny)
     targets = np.load(tiny.out / "runs/features/seed0/predictions.npy")["target"]
@@ -117,7 +116,6 @@ def test_without_training_no_plain_run_is_made(tiny):
     assert not (tiny.out / "runs/none").exists()
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_quick_probe_fits_a_head(tiny):
     summary = probe(tiny.with_values(quick=True, trained=False, train_size=300, norms=("pono", "in", "gn2", "1+3")))
     for norm in ("pono", "in", "gn2", "1+3"):
@@ -125,7 +123,6 @@ def test_a_quick_probe_fits_a_head(tiny):
     assert summary.views["features"].error.mean < 30
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_another_place_changes_the_features(tiny):
     summary = probe(tiny.with_values(seeds=1, at="layer2", quick=True, trained=False))
     assert summary.settings["at"] == "layer2"
@@ -160,7 +157,6 @@ def test_the_command_prints_its_table(tmp_path, call):
     assert complaint.splitlines()[-1].startswith("4 of 4  normalized:norm=pono seed 0  error ")
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_that_moments_predict_the_class_is_shown_for_other_seeds_and_images(tiny):
     summary = probe(tiny.with_values(seeds=3))
     rows = [np.load(tiny.out / f"runs/moments%3Anorm=pono/seed{seed}/predictions.npy") for seed in range(3)]
@@ -180,7 +176,6 @@ def test_that_moments_predict_the_class_is_shown_for_other_seeds_and_images(tiny
         assert sentence in sentences(changed)[0]
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_moments_and_normalized_features_of_all_norms_are_judged_together(tiny):
     summary = probe(tiny.with_values(norms=("pono", "in"), quick=True, trained=False, seeds=3))
     parts = [f"{part}:norm={norm}" for norm in ("pono", "in") for part in ("moments", "normalized")]
@@ -190,7 +185,6 @@ def test_moments_and_normalized_features_of_all_norms_are_judged_together(tiny):
         assert difference.p_adjusted == pytest.approx(1 - (1 - difference.p_value) ** 2, abs=1e-12)
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("asked", "grown"), [((3, 4), True), ((3, 3), False), ((2, 4), False), ((4, 3), False), ((3, 4, 3), False)]
 )
@@ -211,7 +205,6 @@ def test_a_folder_that_grew_without_a_plan_has_wider_intervals(tiny, asked, grow
     assert wide > 1.2 * narrow if grown else wide == narrow
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_without_its_record_a_folder_is_still_known_to_have_grown(tiny):
     quick = tiny.with_values(quick=True, trained=False)
     probe(quick.with_values(seeds=3))

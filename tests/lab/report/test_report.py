@@ -150,6 +150,7 @@ def number(cell):
     return float(cell.replace("\u2212", "-").partition(" ")[0])
 
 
+@pytest.mark.drawn
 def test_compare_ends_with_the_report_and_report_makes_the_same_bytes_again(trained, folder, monkeypatch):
     for name in WRITTEN:
         (folder / name).unlink()
@@ -244,6 +245,7 @@ def test_the_numbers_are_those_of_the_summary(trained):
     assert html_of(trained).blocks[2].replace("\u2212", "-").replace("\u00a0", " ") == summary["conclusion"][0]
 
 
+@pytest.mark.drawn
 def test_a_summary_is_read_as_it_was_written(trained, tmp_path):
     summary = report.write(trained)
     assert read_summary(trained / "summary.json") == summary
@@ -289,7 +291,6 @@ def test_the_error_of_every_run_is_kept(trained):
         assert (float(error), float(seconds)) == (run["error"], run["seconds"])
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_slowdown_is_the_geometric_mean_of_ratios_paired_by_seed(folder):
     seconds = {"none": [1.0, 2.0, 4.0], "moex": [2.0, 2.0, 12.0]}
     for word, of_seeds in seconds.items():
@@ -304,7 +305,6 @@ def test_the_slowdown_is_the_geometric_mean_of_ratios_paired_by_seed(folder):
     assert table[3][2].startswith("1.82 (")
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_report_may_be_judged_by_another_metric_and_says_so(folder, capsys):
     before = report.write(folder)
     assert main(["report", str(folder), "--metric", "log-loss"]) == 0
@@ -330,6 +330,7 @@ def test_the_other_metrics_stand_beside_the_one_that_is_compared(trained):
     assert number(row[3]) == pytest.approx(found[1]["difference_mean"], abs=0.005)
 
 
+@pytest.mark.drawn
 def test_words_of_a_user_are_shown_as_they_are(folder):
     # A slash is all that a method spec may not have.
     spec = f"moex:at={NASTY.replace('/', '')}"
@@ -365,7 +366,6 @@ def test_words_of_a_user_are_shown_as_they_are(folder):
     assert "<script" not in svg
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_commands_of_a_report_ask_for_the_same_again(tmp_path, monkeypatch):
     asked = []
     methods, out = ("none", "moex:p=1,at=stem+layer1"), tmp_path / "my runs"
@@ -410,6 +410,7 @@ def test_the_command_of_a_plan_asks_for_it_again(monkeypatch, runs):
     assert asked == [request]
 
 
+@pytest.mark.drawn
 def test_missing_and_failed_runs_are_told_and_the_rest_is_reported(folder):
     shutil.rmtree(folder / "runs/labels/seed0")
     shutil.rmtree(folder / "runs/labels/seed1")
@@ -426,6 +427,7 @@ def test_missing_and_failed_runs_are_told_and_the_rest_is_reported(folder):
     ]
 
 
+@pytest.mark.drawn
 def test_a_method_without_any_run_and_a_reference_alone_are_reported(folder):
     shutil.rmtree(folder / "runs/moex")
     assert report.write(folder).differences["moex"].mean is None
@@ -440,7 +442,6 @@ def test_a_method_without_any_run_and_a_reference_alone_are_reported(folder):
     assert html_of(folder).tables[0][0] == ["Method", "Test error, %", "Seeds"]
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_later_extension_is_told(folder):
     edit(folder / "comparison.json", lambda record: record["history"].append({**record["history"][0], "seeds": 4}))
     report.write(folder)
@@ -458,7 +459,6 @@ def judge_by(out, metric):
         edit(path.with_name("summary.json"), lambda summary, value=found: summary.update(error=value))
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_another_metric_is_named_and_the_error_is_kept_beside_it(folder, capsys):
     judge_by(folder, "auroc")
     assert main(["report", str(folder)]) == 0
@@ -516,7 +516,6 @@ def score_of(out, word, seed):
     return json.loads((out / f"runs/{word}/seed{seed}/summary.json").read_text())["error"]
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_an_interval_is_for_other_seeds_and_other_images(folder):
     """Counted run by run and image by image."""
     found = report.write(folder).differences["moex"]
@@ -544,7 +543,6 @@ def test_an_interval_is_for_other_seeds_and_other_images(folder):
     assert found.ci95_adjusted == pytest.approx((mean - half, mean + half))
 
 
-@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("looks", "told"),
     [
@@ -565,7 +563,6 @@ def test_planned_looks_are_told_beside_the_conclusion(trained, looks, told):
     assert any(note.words.startswith(told) for note in page.notes)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_several_environments_are_counted(folder):
     edit(folder / "runs/moex/seed0/env.json", lambda env: env.update(torch="9.9"))
     report.write(folder)
@@ -646,7 +643,6 @@ def test_a_damaged_run_is_named_and_the_others_are_read(folder, name, content):
     assert f"Delete the folder '{path.parent}' and run the command that made it again" in failed.reason
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_damaged_run_is_told_and_the_others_are_reported(folder, capsys):
     (folder / "runs/moex/seed1/metrics.csv").write_bytes(b"")
     assert main(["report", str(folder)]) == 1
@@ -668,7 +664,6 @@ class Bomb:
         return os.mkdir, (self.path,)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_pickle_in_the_place_of_predictions_is_not_loaded(folder, tmp_path, capsys):
     bomb = np.array([Bomb(str(tmp_path / "exploded"))], dtype=object)
     np.save(folder / "runs/moex/seed1/predictions.npy", bomb, allow_pickle=True)
@@ -722,7 +717,6 @@ def test_what_is_no_comparison_or_has_no_complete_run_is_refused(folder, tmp_pat
     assert files_of(folder) == before
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_folder_that_cannot_be_written_is_told(folder, capsys):
     # Root may write anywhere, but not a file in the place of a folder.
     (folder / "report.html").unlink(missing_ok=True)
@@ -746,7 +740,6 @@ def test_a_report_is_made_without_pytorch(folder):
     assert done.stderr == "0 False\n"
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_share_of_the_labels_is_that_of_the_seeds_that_all_three_have(folder):
     shutil.rmtree(folder / "runs/labels/seed1")
     found = report.write(folder).beyond_labels["moex"]
@@ -757,7 +750,6 @@ def test_the_share_of_the_labels_is_that_of_the_seeds_that_all_three_have(folder
     assert (found.difference.mean, found.difference.n) == (pytest.approx(moex - labels), 2)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_the_title_names_a_folder_of_images_without_the_way_to_it(folder):
     set_everywhere(folder, data=f"folder:{folder}/cats and dogs")
     report.write(folder)

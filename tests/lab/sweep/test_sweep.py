@@ -42,6 +42,7 @@ def error(out, word, seed):
     return json.loads(path.read_text())["error"]
 
 
+@pytest.mark.drawn
 def test_the_numbers_are_those_of_the_runs_paired_by_seed(tiny):
     summary = sweep(tiny.with_values(controls=("labels",)))
     assert read_summary(tiny.out / "summary.json") == summary
@@ -198,14 +199,12 @@ def test_complete_runs_are_left_alone_and_values_axes_and_seeds_may_be_added(tin
     assert summaries(tiny.out) == after
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_cell_that_equals_the_reference_is_trained_once(tiny):
     summary = sweep(tiny.with_values(reference="moex", grid=("lam=0.9/0.1",), epochs=8))
     assert len(summaries(tiny.out)) == 4
     assert [cell.difference.mean == 0 for cell in summary.cells] == [True, False]
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_training_settings_are_paired_with_the_reference_of_their_own(tiny):
     summary = sweep(tiny.with_values(grid=("train_size=50/100", "method=moex"), steps=4, epochs=None))
     assert [entry.values for entry in summary.references] == [{"train_size": "50"}, {"train_size": "100"}]
@@ -355,7 +354,6 @@ def test_beside_a_moex_its_labels_alone_are_trained_unless_one_says_which(tmp_pa
     assert folders == {summary.reference, *controls, *(cell.method for cell in summary.cells)}
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_seeds_that_are_added_without_a_plan_are_told_and_widen_the_intervals(tiny):
     at_first = sweep(tiny.with_values(seeds=3))
     grown = sweep(tiny.with_values(seeds=4))
@@ -371,7 +369,6 @@ def test_seeds_that_are_added_without_a_plan_are_told_and_widen_the_intervals(ti
         assert cell.difference.p_adjusted > 1 - (1 - cell.difference.p_value) ** 2
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_record_with_what_is_no_number_is_damaged(tiny):
     """It could not be written again."""
     sweep(tiny.with_values(seeds=1))
