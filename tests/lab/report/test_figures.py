@@ -82,6 +82,7 @@ def test_a_band_is_the_t_interval_at_each_epoch():
     assert pointwise(values[:2])[1] is None
 
 
+@pytest.mark.drawn
 def test_the_same_figure_gives_the_same_bytes_and_ids_of_its_own():
     def of(name):
         return draw(name, lambda: seed_dots([row("$x^2$ <b>#0072b2</b>", [-1.0, 0.5])], "label"))

@@ -119,6 +119,7 @@ def test_pictures_keep_their_shape_and_stay_off_the_words(shape):
     assert boxes[0].height / boxes[0].width == pytest.approx(shape[0] / shape[1])
 
 
+@pytest.mark.drawn
 def test_pictures_are_inside_the_drawing_and_the_same_each_time():
     def of(name):
         return draw(name, lambda: picture_rows([("words", [picture(7), picture(200)])]))
