@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 # They train.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.drawn]
 
 TINY = ["inspect", "--width", "4", "--epochs", "1", "--train-size", "50"]
 
