@@ -37,8 +37,10 @@ def draw(name: str, figure: Callable[[], Figure]) -> Drawing:
         name: starts the ids in the inline SVG, which shares a document with others.
         figure: makes the figure.
     """
-    # A user's words are never formulas.
-    with rc_context({"svg.hashsalt": "torchmoments", "font.size": SIZE, "text.parse_math": False}):
+    # A user's words are never formulas, and each picture stays one in an SVG.
+    with rc_context(
+        {"svg.hashsalt": "torchmoments", "font.size": SIZE, "text.parse_math": False, "image.composite_image": False}
+    ):
         drawn = figure()
         png = _saved(drawn, format="png", dpi=180, facecolor="white", metadata={"Software": None})
         svg = _saved(drawn, format="svg", transparent=True, metadata={"Date": None})

@@ -84,14 +84,23 @@ def picture_rows(rows: Sequence[tuple[str, Sequence[np.ndarray]]]) -> Figure:
     headings = [folded(words, int(WIDTH / BOLD_LETTER)) for words, _ in rows]
     heights = [TEXT_LINE * len(heading) + side + 12 for heading in headings]
     figure, top = canvas(WIDTH, sum(heights)), sum(heights)
+    # One for all pictures, in points: axes of its own for each would take most of the time of a report.
+    axes = axes_at(figure, 0, 0, WIDTH, top)
+    axes.set(xticks=[], yticks=[], xlim=(0, WIDTH), ylim=(0, top))
     for heading, (_, pictures), height in zip(headings, rows, heights, strict=True):
         _words(figure, 0, top - 2, heading, va="top", color=MUTED)
         for place, picture in enumerate(pictures):
-            axes = axes_at(figure, place * (side + gap), top - height + 6, side, side)
-            axes.imshow(picture, interpolation="none")
-            axes.set(xticks=[], yticks=[])
+            extent = _inside(place * (side + gap), top - height + 6, side, picture)
+            axes.imshow(picture, interpolation="none", aspect="auto", extent=extent)
         top -= height
     return figure
+
+
+def _inside(left: float, bottom: float, side: float, picture: np.ndarray) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of a picture in the middle of a square, its shape kept."""
+    height, width = (side * size / max(picture.shape[:2]) for size in picture.shape[:2])
+    left, bottom = left + (side - width) / 2, bottom + (side - height) / 2
+    return left, left + width, bottom, bottom + height
 
 
 def _words(figure: Figure, left: float, at: float, lines: Sequence[str], **style: Any) -> None:

@@ -100,11 +100,11 @@ def picture(value, height=4, width=4):
 
 def test_pictures_stand_in_their_rows_in_their_order():
     figure = picture_rows([("first", [picture(1), picture(2)]), ("second", [picture(3)])])
-    found = sorted(
-        (-round(axes.get_position().y0, 3), axes.get_position().x0, int(axes.images[0].get_array()[0, 0, 0]))
-        for axes in figure.axes
-    )
-    assert [value for *_, value in found] == [1, 2, 3]
+    found = []
+    for image in figure.axes[0].images:
+        left, _, bottom, _ = image.get_extent()
+        found.append((-bottom, left, int(image.get_array()[0, 0, 0])))
+    assert [value for *_, value in sorted(found)] == [1, 2, 3]
     assert [text.get_text() for text in figure.texts] == ["first", "second"]
 
 
@@ -112,7 +112,7 @@ def test_pictures_stand_in_their_rows_in_their_order():
 def test_pictures_keep_their_shape_and_stay_off_the_words(shape):
     figure = picture_rows([(f"Right more often with {LONG},{LONG},{LONG}", [picture(k, *shape) for k in range(8)])] * 2)
     figure.draw_without_rendering()
-    boxes = [axes.get_window_extent() for axes in figure.axes] + [text.get_window_extent() for text in figure.texts]
+    boxes = [shown.get_window_extent() for shown in (*figure.axes[0].images, *figure.texts)]
     for k, box in enumerate(boxes):
         assert 0 <= box.x0 < box.x1 <= figure.bbox.width + 1
         assert not any(box.overlaps(other) for other in boxes[k + 1 :])
