@@ -646,6 +646,7 @@ def test_a_compiled_model_has_three_graphs_at_most_and_the_same_gradients(fullgr
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_what_another_process_reads_is_compiled_as_what_was_attached_there(tmp_path, monkeypatch):
     if torch.__version__ < "2.11":
         pytest.skip("needs `with site.mixing(len(x))` there")

@@ -8,11 +8,15 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def undrawn(request, monkeypatch):
-    """Figures are made but not written, which takes longer than all the rest, unless the test is marked `drawn`."""
-    from torchmoments_lab.report import drawing
+    """Reports have empty pictures, which take longer than all the rest, unless the test is marked `drawn`."""
+    from torchmoments_lab.probe import report as of_probe
+    from torchmoments_lab.report import classes, contents, shown
+    from torchmoments_lab.report.drawing import Drawing
+    from torchmoments_lab.sweep import report as of_sweep
 
     if not request.node.get_closest_marker("drawn"):
-        monkeypatch.setattr(drawing, "_saved", lambda figure, **options: b"<svg></svg>")
+        for module in (classes, contents, shown, of_probe, of_sweep):
+            monkeypatch.setattr(module, "draw", lambda name, figure: Drawing(b"", b"", "<svg></svg>"))
 
 
 @pytest.fixture(autouse=True)

@@ -43,6 +43,7 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.drawn
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_command_works_as_written(here, capsys, command):
     if "--pretrained" in command:

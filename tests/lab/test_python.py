@@ -15,7 +15,7 @@ from torchmoments_lab.metrics import METRICS
 from torchmoments_lab.report import report
 
 # They train.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.drawn]
 
 FAST = {"epochs": 2, "batch_size": 8, "seeds": 2, "workers": 1}
 

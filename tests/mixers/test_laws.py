@@ -377,7 +377,7 @@ def test_fresh_draws_do_not_recompile(mixer):
 
 
 @pytest.mark.slow
-@every_mixer
+@pytest.mark.parametrize("mixer", once_a_class(MIXERS))
 @pytest.mark.parametrize("mode", [pytest.param("reentrant", marks=pytest.mark.thorough), "non-reentrant"])
 def test_a_checkpointed_model_has_the_gradients_of_the_plain_one_over_many_seeds(mixer, mode):
     """Two forwards with plans of their own, differentiated together after both blocks ended."""

@@ -89,8 +89,8 @@ def test_exchange_matches_the_reference_in_every_norm_and_layout(norm, layout, p
     [
         ("pono", "contiguous", True),
         ("in", "channels_last", False),
-        ("gn2", "channels_last", True),
-        ("gpono2", "contiguous", False),
+        pytest.param("gn2", "channels_last", True, marks=pytest.mark.thorough),
+        pytest.param("gpono2", "contiguous", False, marks=pytest.mark.thorough),
     ],
 )
 def test_tiles_that_do_not_divide_the_sizes_match_the_reference(path, norm, layout, positive_only):
@@ -113,7 +113,7 @@ def test_gradient_flows_as_grad_says(norm, grad):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["mean", "std"])
-@pytest.mark.parametrize("norm", ["pono", "ln"])
+@pytest.mark.parametrize("norm", ["pono", pytest.param("ln", marks=pytest.mark.thorough)])
 def test_one_moment_alone_can_be_exchanged(path, norm, moment):
     x = features(5, 6, 3, 3)
     settings = {"moment": moment, "own_weight": WEIGHT.double()}
@@ -187,7 +187,7 @@ def test_samples_left_out_pass_bit_for_bit(path, norm):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("norm", ["pono", "in"])
+@pytest.mark.parametrize("norm", ["pono", pytest.param("in", marks=pytest.mark.thorough)])
 def test_large_offsets_lose_no_more_than_their_rounding(path, norm):
     x = features(4, 16, 3, 3, dtype=torch.float32).detach().add_(3000).requires_grad_()
     exact = x.detach().double().requires_grad_()
