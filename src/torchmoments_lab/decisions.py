@@ -19,8 +19,8 @@ def decisions(
 ) -> list[str]:
     """The sentences; settings have a value for everything that was left open."""
     pictures = _pictures(trial, preprocessing) if of_pictures else []
-    is_asked = trial.padding is not None and any(of.changes_features for of in methods)
-    padding = [f"Padding is {trial.padding}."] if is_asked else []
+    is_said = trial.padding is not None and any(of.changes_features for of in methods)
+    padding = [f"Padding is {trial.padding}."] if is_said else []
     return [*_place(model, methods, trial), *padding, *_start(model, trial, training), *pictures]
 
 

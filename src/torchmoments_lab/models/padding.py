@@ -63,8 +63,9 @@ def described(model: nn.Module, mask: Masks | None) -> str | None:
     """
     if mask is None:
         name = next(_alike(model), None)
-        found = f"not left out of moments: the network has {name}, but is asked for a method {_NAME}(x)"
-        return None if name is None else found
+        if name is None:
+            return None
+        return f"not left out of moments: the network has {name}, but is asked for a method {_NAME}(x)"
     masks = _given(mask)
     if not masks:
         return None
